@@ -1,0 +1,1 @@
+//! Criterion benches and end-to-end load.

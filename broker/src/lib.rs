@@ -1,0 +1,1 @@
+//! rivvend, the broker.

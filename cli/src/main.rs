@@ -1,0 +1,2 @@
+//! The `rivven` command.
+fn main() {}

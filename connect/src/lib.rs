@@ -1,0 +1,1 @@
+//! The connector runtime; holds no code before the first connector does.

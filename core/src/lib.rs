@@ -1,0 +1,8 @@
+//! What a broker decides and stores: records, the log, the WAL, producers and topic metadata.
+//! Only `storage` awaits; everything else is a pure machine or a pure function.
+
+pub mod ids;
+pub mod limits;
+pub mod record;
+pub mod producer;
+pub mod metadata;

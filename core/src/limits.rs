@@ -1,0 +1,16 @@
+//! Every bound of the core, each with unit and reason; related bounds are checked here.
+
+/// Longest topic name in bytes, as Kafka's: name, dash and partition must fit a file name.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Most partitions of one topic; a create request beyond it is refused before anything is stored.
+pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
+/// Largest record batch in bytes that any `max.message.bytes` may allow, so that one batch always
+/// fits a WAL commit and a bounded buffer.
+pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Batches whose sequence numbers are remembered per producer and partition (KIP-98: a client
+/// keeps at most five in flight).
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+/// Producers remembered per partition; beyond it the one that was silent longest is forgotten.
+pub const PARTITION_PRODUCERS_MAX: usize = 100_000;
+
+const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);

@@ -1,0 +1,1 @@
+//! Producer state: which sequences a partition has seen.

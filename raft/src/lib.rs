@@ -1,0 +1,1 @@
+//! Metadata consensus for clusters; holds no code before the cluster does.

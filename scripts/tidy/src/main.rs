@@ -1,0 +1,2 @@
+//! Checks the house rules that a program can see.
+fn main() {}

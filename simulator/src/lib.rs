@@ -1,0 +1,1 @@
+//! A whole broker in one process from one seed.
