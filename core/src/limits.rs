@@ -12,5 +12,15 @@ pub const BATCH_BYTES_MAX: usize = 64 << 20;
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// Producers remembered per partition; beyond it the one that was silent longest is forgotten.
 pub const PARTITION_PRODUCERS_MAX: usize = 100_000;
+/// Most bytes that one compressed batch may unpack to when a search looks inside it: a gigabyte
+/// of zeros packs into less than one `BATCH_BYTES_MAX`, so the bound is on what comes out.
+pub const BATCH_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// Largest window in bytes of a zstd frame that is unpacked: what the reference decoder takes by
+/// default, and what level 22 writes.
+pub const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
+/// Records named one by one in the refusal of a batch; the rest is only counted, so that a batch
+/// of tiny bad records does not become an answer many times its size.
+pub const PRODUCE_RECORD_ERRORS_MAX: usize = 1000;
 
 const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
+const _: () = assert!(BATCH_DECOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);

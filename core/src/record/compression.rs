@@ -1,0 +1,235 @@
+//! Unpacks the body of a compressed batch, for searches by timestamp and for readers that cannot.
+//! Every codec stops at the caller's limit, so that a small batch cannot fill the memory.
+
+use std::io::Read;
+
+use crate::limits::ZSTD_WINDOW_BYTES_MAX;
+
+/// How the records of a batch are packed: attribute bits 0 to 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Codec {
+    None,
+    Gzip,
+    /// Raw, or in the xerial framing that Java clients use.
+    Snappy,
+    /// LZ4 frame format.
+    Lz4,
+    Zstd,
+}
+
+/// Why a batch body was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum DecompressError {
+    #[error("the records unpack to more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the records are no {codec:?} data: {reason}")]
+    Corrupt { codec: Codec, reason: String },
+}
+
+impl Codec {
+    /// The codec of attribute bits 0 to 2; 5 to 7 are undefined.
+    #[must_use]
+    pub fn from_bits(bits: i16) -> Option<Codec> {
+        match bits {
+            0 => Some(Codec::None),
+            1 => Some(Codec::Gzip),
+            2 => Some(Codec::Snappy),
+            3 => Some(Codec::Lz4),
+            4 => Some(Codec::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Unpacks a batch body.
+    ///
+    /// # Errors
+    /// [`DecompressError::TooLarge`] when it would be more than `limit` bytes (beyond the limit
+    /// only one block, and for zstd a window of [`ZSTD_WINDOW_BYTES_MAX`], is allocated),
+    /// [`DecompressError::Corrupt`] when `body` is not
+    /// what the codec writes.
+    pub fn decompress(self, body: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+        let unpacked = match self {
+            Codec::None => read_bounded(self, body, limit)?,
+            Codec::Gzip => read_bounded(self, flate2::read::MultiGzDecoder::new(body), limit)?,
+            Codec::Snappy => decompress_snappy(body, limit)?,
+            Codec::Lz4 => read_bounded(self, lz4_flex::frame::FrameDecoder::new(body), limit)?,
+            Codec::Zstd => decompress_zstd(body, limit)?,
+        };
+        assert!(unpacked.len() <= limit, "{} bytes are above the limit {limit}", unpacked.len());
+        Ok(unpacked)
+    }
+}
+
+fn corrupt(codec: Codec, reason: impl ToString) -> DecompressError {
+    DecompressError::Corrupt { codec, reason: reason.to_string() }
+}
+
+fn read_bounded(codec: Codec, reader: impl Read, limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let mut out = Vec::new();
+    // One byte more than allowed tells a full buffer from an overfull one.
+    let mut bounded = reader.take(limit as u64 + 1);
+    bounded.read_to_end(&mut out).map_err(|error| corrupt(codec, error))?;
+    if out.len() > limit { Err(DecompressError::TooLarge { limit }) } else { Ok(out) }
+}
+
+fn decompress_zstd(mut body: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let mut out = Vec::new();
+    // Frames may follow each other; each takes at least one byte of the body, so this ends.
+    while !body.is_empty() {
+        let before = body.len();
+        let frame = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(
+            &mut body,
+            ZSTD_WINDOW_BYTES_MAX,
+        )
+        .map_err(|error| corrupt(Codec::Zstd, error))?;
+        let room = limit - out.len();
+        let unpacked = read_bounded(Codec::Zstd, frame, room).map_err(|error| match error {
+            DecompressError::TooLarge { .. } => DecompressError::TooLarge { limit },
+            other @ DecompressError::Corrupt { .. } => other,
+        })?;
+        out.extend_from_slice(&unpacked);
+        assert!(body.len() < before, "a zstd frame took no byte");
+    }
+    Ok(out)
+}
+
+/// Magic of the xerial framing; version and compatible version (two i32) follow, then blocks of
+/// an i32 length and raw snappy.
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_VERSIONS_BYTES: usize = 8;
+
+fn decompress_snappy(body: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let mut out = Vec::new();
+    let Some(framed) = body.strip_prefix(&XERIAL_MAGIC) else {
+        append_snappy_block(&mut out, body, limit)?;
+        return Ok(out);
+    };
+    let cut_off = || corrupt(Codec::Snappy, "the xerial framing is cut off");
+    let mut blocks = framed.get(XERIAL_VERSIONS_BYTES..).ok_or_else(cut_off)?;
+    while !blocks.is_empty() {
+        let (length, rest) = blocks.split_first_chunk::<4>().ok_or_else(cut_off)?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| cut_off())?;
+        let (block, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+        append_snappy_block(&mut out, block, limit)?;
+        blocks = rest;
+    }
+    Ok(out)
+}
+
+fn append_snappy_block(
+    out: &mut Vec<u8>,
+    block: &[u8],
+    limit: usize,
+) -> Result<(), DecompressError> {
+    let length = snap::raw::decompress_len(block).map_err(|e| corrupt(Codec::Snappy, e))?;
+    let start = out.len();
+    if length > limit - start {
+        return Err(DecompressError::TooLarge { limit });
+    }
+    // A snappy element of 2 bytes or more yields at most 64; a block that announces more than
+    // that is refused before its announced length is allocated.
+    if length > block.len().saturating_mul(64) {
+        return Err(corrupt(Codec::Snappy, "the announced length cannot be reached"));
+    }
+    out.resize(start + length, 0);
+    let written = snap::raw::Decoder::new()
+        .decompress(block, &mut out[start..])
+        .map_err(|error| corrupt(Codec::Snappy, error))?;
+    assert_eq!(written, length, "snappy wrote another length than it announced");
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(data).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn snappy_raw(data: &[u8]) -> Vec<u8> {
+        snap::raw::Encoder::new().compress_vec(data).unwrap()
+    }
+
+    fn snappy_xerial(data: &[u8]) -> Vec<u8> {
+        let mut out = [&XERIAL_MAGIC[..], &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
+        for chunk in data.chunks(1000) {
+            let block = snappy_raw(chunk);
+            out.extend((block.len() as i32).to_be_bytes());
+            out.extend(block);
+        }
+        out
+    }
+
+    fn lz4(data: &[u8]) -> Vec<u8> {
+        let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        out.write_all(data).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn zstd(data: &[u8]) -> Vec<u8> {
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        ruzstd::encoding::compress_to_vec(data, level)
+    }
+
+    type Encoder = fn(&[u8]) -> Vec<u8>;
+    pub(crate) const ENCODERS: [(Codec, Encoder); 6] = [
+        (Codec::None, <[u8]>::to_vec),
+        (Codec::Gzip, gzip),
+        (Codec::Snappy, snappy_raw),
+        (Codec::Snappy, snappy_xerial),
+        (Codec::Lz4, lz4),
+        (Codec::Zstd, zstd),
+    ];
+
+    proptest! {
+        #[test]
+        fn every_codec_round_trips_up_to_its_limit(
+            data in vec(0u8..4, 1..5000),
+            flip in any::<(usize, u8)>(),
+        ) {
+            for (codec, encode) in ENCODERS {
+                let mut packed = encode(&data);
+                let unpacked = codec.decompress(&packed, data.len());
+                prop_assert_eq!(unpacked.unwrap(), &data[..], "{:?}", codec);
+                let too_large = codec.decompress(&packed, data.len() - 1);
+                let refused = matches!(too_large, Err(DecompressError::TooLarge { .. }));
+                prop_assert!(refused, "{:?}", codec);
+                let position = flip.0 % packed.len();
+                packed[position] ^= flip.1;
+                if let Ok(other) = codec.decompress(&packed, 10_000) {
+                    prop_assert!(other.len() <= 10_000);
+                }
+                packed.truncate(position);
+                if let Ok(other) = codec.decompress(&packed, 10_000) {
+                    prop_assert!(other.len() <= 10_000);
+                }
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(data in vec(any::<u8>(), 0..200)) {
+            for (codec, _) in ENCODERS {
+                if let Ok(unpacked) = codec.decompress(&data, 1000) {
+                    prop_assert!(unpacked.len() <= 1000);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_at_the_limit() {
+        for (codec, encode) in ENCODERS {
+            let bomb = encode(&vec![0; 4 << 20]);
+            let refused = codec.decompress(&bomb, 1 << 20);
+            assert!(refused.is_err(), "{codec:?}");
+        }
+    }
+}
