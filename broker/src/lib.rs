@@ -1,1 +1,3 @@
 //! rivvend, the broker.
+
+pub mod kafka;

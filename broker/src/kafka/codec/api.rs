@@ -1,0 +1,97 @@
+//! Which APIs the broker serves, in which versions: what ApiVersions answers.
+
+/// An API that the broker serves, by its key on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum ApiKey {
+    Produce = 0,
+    Fetch = 1,
+    ListOffsets = 2,
+    Metadata = 3,
+    ApiVersions = 18,
+    CreateTopics = 19,
+    DeleteTopics = 20,
+    DeleteRecords = 21,
+    InitProducerId = 22,
+    DescribeConfigs = 32,
+    AlterConfigs = 33,
+    CreatePartitions = 37,
+    IncrementalAlterConfigs = 44,
+    DescribeCluster = 60,
+}
+
+/// One row of the table: an API with its versions, both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub key: ApiKey,
+    pub version_min: i16,
+    pub version_max: i16,
+    /// First version with compact lengths, tagged fields and request header v2 (KIP-482).
+    pub first_flexible: i16,
+}
+
+impl Served {
+    const fn new(key: ApiKey, versions: (i16, i16), first_flexible: i16) -> Served {
+        Served { key, version_min: versions.0, version_max: versions.1, first_flexible }
+    }
+
+    /// Whether the version is advertised. Produce 0 to 2 are, but have no body that decodes.
+    #[must_use]
+    pub fn has(&self, version: i16) -> bool {
+        (self.version_min..=self.version_max).contains(&version)
+    }
+
+    #[must_use]
+    pub fn is_flexible(&self, version: i16) -> bool {
+        version >= self.first_flexible
+    }
+}
+
+/// The ranges of Apache Kafka 4.3.1, in key order. Produce 0 to 2 are listed and not served:
+/// librdkafka before 2.11.1 stops compressing if they are not listed (KAFKA-18659).
+pub const SERVED: [Served; 14] = [
+    Served::new(ApiKey::Produce, (0, 13), 9),
+    Served::new(ApiKey::Fetch, (4, 18), 12),
+    Served::new(ApiKey::ListOffsets, (1, 11), 6),
+    Served::new(ApiKey::Metadata, (0, 13), 9),
+    Served::new(ApiKey::ApiVersions, (0, 4), 3),
+    Served::new(ApiKey::CreateTopics, (2, 7), 5),
+    Served::new(ApiKey::DeleteTopics, (1, 6), 4),
+    Served::new(ApiKey::DeleteRecords, (0, 2), 2),
+    Served::new(ApiKey::InitProducerId, (0, 5), 2),
+    Served::new(ApiKey::DescribeConfigs, (1, 4), 4),
+    Served::new(ApiKey::AlterConfigs, (0, 2), 2),
+    Served::new(ApiKey::CreatePartitions, (0, 3), 2),
+    Served::new(ApiKey::IncrementalAlterConfigs, (0, 1), 1),
+    Served::new(ApiKey::DescribeCluster, (0, 2), 0),
+];
+
+/// The row of a key that came over the wire.
+#[must_use]
+pub fn served(api_key: i16) -> Option<&'static Served> {
+    SERVED.iter().find(|api| api.key as i16 == api_key)
+}
+
+impl ApiKey {
+    /// The key's row.
+    #[must_use]
+    pub fn served(self) -> &'static Served {
+        served(self as i16).expect("every key has a row")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_key_order_with_possible_ranges() {
+        assert!(SERVED.windows(2).all(|pair| pair[0].key < pair[1].key));
+        for api in &SERVED {
+            assert!(api.version_min <= api.version_max, "{api:?}");
+            assert_eq!(api.key.served(), api);
+        }
+        assert_eq!(served(4), None);
+        assert_eq!(served(-1), None);
+    }
+}

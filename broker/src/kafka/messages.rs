@@ -1,0 +1,67 @@
+//! The messages of every served API, one file each, and the decoder of whole request bodies.
+
+use bytes::Bytes;
+
+use super::codec::header::RequestHeader;
+use super::codec::message::Message;
+use super::codec::reader::DecodeError;
+
+pub mod alter_configs;
+pub mod api_versions;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod fetch;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+macro_rules! requests {
+    ($($name:ident($module:ident::$request:ident)),* $(,)?) => {
+        /// The body of any served request.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Request {
+            $( $name($module::$request), )*
+        }
+
+        impl Request {
+            /// Reads the body that came with the header.
+            ///
+            /// # Errors
+            /// [`DecodeError::Version`] if the API is not served in this version, others if the
+            /// body is malformed. Kafka closes the connection in both cases, except for an
+            /// ApiVersions request of an unknown version, which it answers in version 0.
+            pub fn decode(header: &RequestHeader, body: Bytes) -> Result<Request, DecodeError> {
+                let (api_key, api_version) = (header.api_key, header.api_version);
+                $(
+                    if api_key == $module::$request::API as i16 {
+                        return $module::$request::decode(body, api_version).map(Request::$name);
+                    }
+                )*
+                Err(DecodeError::Version { api_key, api_version })
+            }
+        }
+    };
+}
+
+requests! {
+    Produce(produce::ProduceRequest),
+    Fetch(fetch::FetchRequest),
+    ListOffsets(list_offsets::ListOffsetsRequest),
+    Metadata(metadata::MetadataRequest),
+    ApiVersions(api_versions::ApiVersionsRequest),
+    CreateTopics(create_topics::CreateTopicsRequest),
+    DeleteTopics(delete_topics::DeleteTopicsRequest),
+    DeleteRecords(delete_records::DeleteRecordsRequest),
+    InitProducerId(init_producer_id::InitProducerIdRequest),
+    DescribeConfigs(describe_configs::DescribeConfigsRequest),
+    AlterConfigs(alter_configs::AlterConfigsRequest),
+    CreatePartitions(create_partitions::CreatePartitionsRequest),
+    IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest),
+    DescribeCluster(describe_cluster::DescribeClusterRequest),
+}
