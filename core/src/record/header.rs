@@ -78,7 +78,7 @@ pub enum HeaderError {
     /// More bytes may make it a header.
     #[error("{have} bytes are too few for a batch header of {HEADER_BYTES}")]
     TooShort { have: usize },
-    #[error("batch length {batch_length} is outside 49 to {}", BATCH_BYTES_MAX - LOG_OVERHEAD_BYTES)]
+    #[error("batch length {batch_length} is below 49 or makes a batch above {BATCH_BYTES_MAX}")]
     BatchLength { batch_length: i32 },
     #[error("magic {magic} is not 2")]
     Magic { magic: i8 },

@@ -158,9 +158,12 @@ fn single_batch<'a>(
     Ok(batch)
 }
 
+/// A batch and the bytes after it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits off a batch of any magic as Kafka's input stream does. Fewer than 17 bytes cannot hold
 /// a magic byte and a batch that is cut off is none: both are passed over in silence.
-fn split_batch(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, ProduceRefusal> {
+fn split_batch(bytes: &[u8]) -> Result<Option<Split<'_>>, ProduceRefusal> {
     if bytes.len() < LOG_OVERHEAD_BYTES {
         return Ok(None);
     }
