@@ -3,4 +3,4 @@
 #   bash bench/peers/run-all.sh >peers-$(date +%F).md        PEERS=$PEERS DATA=... SCALE=1
 cd "$(dirname "$0")" || exit 1
 bash limits.sh
-for p in mock kafka tansu iggy nats redis rivven; do bash "run-$p.sh" || echo "- $p failed"; done
+for p in mock kafka tansu iggy nats redis; do bash "run-$p.sh" || echo "- $p failed"; done
