@@ -4,6 +4,15 @@
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most partitions of one topic; a create request beyond it is refused before anything is stored.
 pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
+/// Most partitions of all topics together, which bounds the metadata that every node holds.
+pub const CLUSTER_PARTITIONS_MAX: u64 = 1_000_000;
+/// Longest value in bytes of one topic configuration; the longest useful one is some 30.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 1024;
+/// Longest metadata command in bytes: a name and a value for each configuration key, amply.
+pub const METADATA_COMMAND_BYTES_MAX: usize = 1 << 20;
+/// Producer ids that one metadata command sets aside, as Kafka's: an id costs no disk write, and
+/// a restart wastes less than this.
+pub const PRODUCER_ID_BLOCK: i64 = 1000;
 /// Largest record batch in bytes that any `max.message.bytes` may allow, so that one batch always
 /// fits a WAL commit and a bounded buffer.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
@@ -12,6 +21,9 @@ pub const BATCH_BYTES_MAX: usize = 64 << 20;
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// Producers remembered per partition; beyond it the one that was silent longest is forgotten.
 pub const PARTITION_PRODUCERS_MAX: usize = 100_000;
+/// At that bound one producer in so many is forgotten at once, so that the search for the oldest
+/// is paid once for thousands of new producers.
+pub const PARTITION_PRODUCERS_FORGOTTEN: usize = 16;
 /// Most bytes that one compressed batch may unpack to when a search looks inside it: a gigabyte
 /// of zeros packs into less than one `BATCH_BYTES_MAX`, so the bound is on what comes out.
 pub const BATCH_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
@@ -23,4 +35,5 @@ pub const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
 pub const PRODUCE_RECORD_ERRORS_MAX: usize = 1000;
 
 const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
+const _: () = assert!(TOPIC_PARTITIONS_MAX as u64 <= CLUSTER_PARTITIONS_MAX);
 const _: () = assert!(BATCH_DECOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);

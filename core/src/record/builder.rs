@@ -254,7 +254,7 @@ mod tests {
             let mut header = BatchHeader::parse(&bytes).unwrap();
             header.count = count;
             for record in Records::new(&header, &body).flatten() {
-                let announced = record.headers.count() as usize;
+                let announced = record.headers.len();
                 prop_assert_eq!(record.headers.collect::<Vec<_>>().len(), announced);
             }
         }

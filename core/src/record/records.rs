@@ -130,12 +130,6 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl<'a> RecordHeaders<'a> {
-    /// How many headers are left to iterate.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.remaining
-    }
-
     fn read(&mut self) -> Option<RecordHeader<'a>> {
         let key = read_nullable(&mut self.bytes)??;
         let value = read_nullable(&mut self.bytes)?;
@@ -150,7 +144,13 @@ impl<'a> Iterator for RecordHeaders<'a> {
         self.remaining = self.remaining.checked_sub(1)?;
         self.read()
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining as usize, Some(self.remaining as usize))
+    }
 }
+
+impl ExactSizeIterator for RecordHeaders<'_> {}
 
 /// Length and bytes; a negative length is null. The outer `None` says that the bytes are cut off.
 #[inline]
