@@ -65,3 +65,6 @@ requests! {
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,10 @@ impl Sample for Records {
 
 impl<T: Sample> Sample for Option<T> {
     fn sample(entropy: &mut Entropy<'_>, version: i16) -> Self {
-        (entropy.byte() % 4 != 0).then(|| T::sample(entropy, version))
+        match entropy.byte() % 4 {
+            0 => None,
+            _ => Some(T::sample(entropy, version)),
+        }
     }
 }
 
