@@ -27,6 +27,9 @@ pub const PARTITION_PRODUCERS_FORGOTTEN: usize = 16;
 /// Most bytes that one compressed batch may unpack to when a search looks inside it: a gigabyte
 /// of zeros packs into less than one `BATCH_BYTES_MAX`, so the bound is on what comes out.
 pub const BATCH_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// Most records that a compressed batch may announce: what fits into the bytes that are ever
+/// unpacked, at the least 7 bytes a record. Their number is believed, and each takes an offset.
+pub const COMPRESSED_BATCH_RECORDS_MAX: usize = BATCH_DECOMPRESSED_BYTES_MAX / 7;
 /// Largest window in bytes of a zstd frame that is unpacked: what the reference decoder takes by
 /// default, and what level 22 writes.
 pub const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;

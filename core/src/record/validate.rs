@@ -7,13 +7,14 @@
 
 use super::compression::Codec;
 use super::header::{
-    BASE_OFFSET_POSITION, BATCH_LENGTH_POSITION, BatchHeader, CRC_POSITION, HEADER_BYTES,
-    HeaderError, LOG_OVERHEAD_BYTES, MAGIC, MAGIC_POSITION, TimestampType, compute_crc, i32_at,
+    APPEND_TIME_BIT, BASE_OFFSET_POSITION, BATCH_LENGTH_POSITION, BatchHeader, CRC_POSITION,
+    HEADER_BYTES, HeaderError, LOG_OVERHEAD_BYTES, MAGIC, MAGIC_POSITION, TimestampType,
+    compute_crc, i32_at,
 };
 use super::records::{Record, Records};
 use super::refusal::{ProduceRefusal, ProduceRefusalKind, RefusedRecord};
 use crate::ids::{ProducerId, TimestampMs};
-use crate::limits::PRODUCE_RECORD_ERRORS_MAX;
+use crate::limits::{COMPRESSED_BATCH_RECORDS_MAX, PRODUCE_RECORD_ERRORS_MAX};
 
 /// Smallest batch length that Kafka takes for one: what a magic 0 message has around its payload.
 const LEGACY_RECORD_OVERHEAD_BYTES: i32 = 14;
@@ -98,7 +99,7 @@ pub fn validate_produced(
     let max_timestamp = if codec == Codec::None {
         check_records(&header, &batch[HEADER_BYTES..], rules)?
     } else {
-        check_compressed_timestamp(&header, rules)?;
+        check_compressed(&header, rules)?;
         header.max_timestamp
     };
     let is_as_stored = header.timestamp_type() == TimestampType::CreateTime
@@ -269,7 +270,13 @@ fn check_records(
 ) -> Result<TimestampMs, ProduceRefusal> {
     let mut max_timestamp = NO_TIMESTAMP;
     let mut errors = RecordErrors::default();
-    for (index, record) in (0..).zip(Records::new(header, body)) {
+    // A topic with create time will store the batch as such, whatever the type bit says, so it
+    // is the records' own times that count.
+    let mut as_stored = *header;
+    if rules.timestamp_type == TimestampType::CreateTime {
+        as_stored.attributes &= !APPEND_TIME_BIT;
+    }
+    for (index, record) in (0..).zip(Records::new(&as_stored, body)) {
         let record = record.map_err(|error| {
             let ProduceRules { topic, partition, .. } = rules;
             ProduceRefusal::invalid(format!("{error} in topic partition {topic}-{partition}"))
@@ -280,11 +287,16 @@ fn check_records(
     errors.into_result().map(|()| max_timestamp)
 }
 
-/// Of a compressed batch only the header is seen; it names no record.
-fn check_compressed_timestamp(
-    header: &BatchHeader,
-    rules: &ProduceRules<'_>,
-) -> Result<(), ProduceRefusal> {
+/// Of a compressed batch only the header is seen; what is wrong with it names no record.
+fn check_compressed(header: &BatchHeader, rules: &ProduceRules<'_>) -> Result<(), ProduceRefusal> {
+    let ProduceRules { topic, partition, .. } = rules;
+    let count = header.count;
+    if !usize::try_from(count).is_ok_and(|count| count <= COMPRESSED_BATCH_RECORDS_MAX) {
+        return Err(ProduceRefusal::invalid(format!(
+            "Invalid reported count for record batch: {count} in topic partition \
+             {topic}-{partition}"
+        )));
+    }
     match timestamp_error(header.max_timestamp, header.last_offset_delta, header, rules) {
         None => Ok(()),
         Some(message) => Err(ProduceRefusal::new(ProduceRefusalKind::InvalidTimestamp, message)),

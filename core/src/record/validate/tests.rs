@@ -5,10 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::builder::{BatchBuilder, NewRecord};
 use crate::record::header::{
-    APPEND_TIME_BIT, ATTRIBUTES_POSITION, BASE_SEQUENCE_POSITION, BASE_TIMESTAMP_POSITION,
-    CONTROL_BIT, COUNT_POSITION, LAST_OFFSET_DELTA_POSITION, LEADER_EPOCH_POSITION,
-    MAX_TIMESTAMP_POSITION, PRODUCER_ID_POSITION, TRANSACTIONAL_BIT, put, stamp_append_time,
-    stamp_create_time,
+    ATTRIBUTES_POSITION, BASE_SEQUENCE_POSITION, BASE_TIMESTAMP_POSITION, CONTROL_BIT,
+    COUNT_POSITION, LAST_OFFSET_DELTA_POSITION, LEADER_EPOCH_POSITION, MAX_TIMESTAMP_POSITION,
+    PRODUCER_ID_POSITION, TRANSACTIONAL_BIT, put, stamp_append_time, stamp_create_time,
 };
 use ProduceRefusalKind::{
     CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge, UnsupportedCompressionType,
@@ -200,6 +199,17 @@ fn rules_of_the_topic_and_the_request_decide() {
     let append_time = ProduceRules { timestamp_type: TimestampType::LogAppendTime, ..RULES };
     let before = ProduceRules { timestamp_before_max_ms: 1000, ..RULES };
     let version = |produce_version| ProduceRules { produce_version, ..RULES };
+    let packed_count = |count: i32| {
+        let fields = [(COUNT_POSITION, count), (LAST_OFFSET_DELTA_POSITION, count - 1)];
+        let [count, last] = fields.map(|(position, field)| (position, field.to_be_bytes()));
+        let gzip = (ATTRIBUTES_POSITION, &1i16.to_be_bytes()[..]);
+        with(1, &[gzip, (count.0, &count.1), (last.0, &last.1)])
+    };
+    let hidden_future = {
+        let mut bytes = at_time(NOW.0 + 2 * HOUR_MS);
+        stamp_append_time(&mut bytes, NOW);
+        bytes
+    };
     let packed_at = |ms: i64| {
         let gzip = (ATTRIBUTES_POSITION, &1i16.to_be_bytes()[..]);
         with(1, &[gzip, (MAX_TIMESTAMP_POSITION, &ms.to_be_bytes())])
@@ -218,6 +228,9 @@ fn rules_of_the_topic_and_the_request_decide() {
         ("too old", at_time(NOW.0 - 1001), before, Some(InvalidTimestamp)),
         ("just not too old", at_time(NOW.0 - 1000), before, None),
         ("packed, ahead", packed_at(NOW.0 + 2 * HOUR_MS), RULES, Some(InvalidTimestamp)),
+        ("future behind the time bit", hidden_future, RULES, Some(InvalidTimestamp)),
+        ("packed, 30 million records", packed_count(30_000_000), RULES, None),
+        ("packed, too many to be true", packed_count(40_000_000), RULES, Some(InvalidRecord)),
         ("packed, now", packed_at(NOW.0), RULES, None),
     ];
     for (name, bytes, rules, expected) in cases {
