@@ -212,7 +212,7 @@ class Librdkafka(Suite):
                    broker.address, "classic", "--out", str(cache / "librdkafka.rows")]
         command += ["--only", ",".join(wanted)] if wanted else []
         command += os.environ.get("RIVVEN_LIBRDKAFKA_ARGS", "").split()
-        out, _ = timed(command, 7200)
+        out, _ = timed(command, 7200, env=dict(os.environ, KAFKA_PATH=str(HERE / "distribution")))
         return dict(re.findall(r"^(\d{4}\w*) (\w+) [0-9.]+$", out, re.M))
 
 
