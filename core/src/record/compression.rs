@@ -24,6 +24,8 @@ pub enum DecompressError {
     TooLarge { limit: usize },
     #[error("the records are no {codec:?} data: {reason}")]
     Corrupt { codec: Codec, reason: String },
+    #[error("{bytes} bytes behind the last frame are no frame")]
+    Stuck { bytes: usize },
 }
 
 impl Codec {
@@ -52,8 +54,8 @@ impl Codec {
             Codec::None => read_bounded(self, body, limit)?,
             Codec::Gzip => read_bounded(self, flate2::read::MultiGzDecoder::new(body), limit)?,
             Codec::Snappy => decompress_snappy(body, limit)?,
-            Codec::Lz4 => read_bounded(self, lz4_flex::frame::FrameDecoder::new(body), limit)?,
-            Codec::Zstd => decompress_zstd(body, limit)?,
+            Codec::Lz4 => decompress_frames(body, limit, read_lz4_frame)?,
+            Codec::Zstd => decompress_frames(body, limit, read_zstd_frame)?,
         };
         assert!(unpacked.len() <= limit, "{} bytes are above the limit {limit}", unpacked.len());
         Ok(unpacked)
@@ -72,23 +74,36 @@ fn read_bounded(codec: Codec, reader: impl Read, limit: usize) -> Result<Vec<u8>
     if out.len() > limit { Err(DecompressError::TooLarge { limit }) } else { Ok(out) }
 }
 
-fn decompress_zstd(mut body: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
-    let mut out = Vec::new();
-    // Frames may follow each other; each takes at least one byte of the body, so this ends.
+fn read_zstd_frame(body: &mut &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let window_bytes_max = ZSTD_WINDOW_BYTES_MAX;
+    ruzstd::decoding::StreamingDecoder::new_with_max_window_size(body, window_bytes_max)
+        .map_err(|error| corrupt(Codec::Zstd, error))
+        .and_then(|frame| read_bounded(Codec::Zstd, frame, limit))
+}
+
+fn read_lz4_frame(body: &mut &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    read_bounded(Codec::Lz4, lz4_flex::frame::FrameDecoder::new(body), limit)
+}
+
+/// Both decoders stop behind a frame, but another may follow.
+fn decompress_frames(
+    mut body: &[u8],
+    limit: usize,
+    read_frame: fn(&mut &[u8], usize) -> Result<Vec<u8>, DecompressError>,
+) -> Result<Vec<u8>, DecompressError> {
+    let mut out = read_frame(&mut body, limit)?;
     while !body.is_empty() {
         let before = body.len();
-        let frame = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(
-            &mut body,
-            ZSTD_WINDOW_BYTES_MAX,
-        )
-        .map_err(|error| corrupt(Codec::Zstd, error))?;
         let room = limit - out.len();
-        let unpacked = read_bounded(Codec::Zstd, frame, room).map_err(|error| match error {
+        let unpacked = read_frame(&mut body, room).map_err(|error| match error {
             DecompressError::TooLarge { .. } => DecompressError::TooLarge { limit },
-            other @ DecompressError::Corrupt { .. } => other,
+            other => other,
         })?;
         out.extend_from_slice(&unpacked);
-        assert!(body.len() < before, "a zstd frame took no byte");
+        if body.len() == before {
+            // Read again, it would be read for ever.
+            return Err(DecompressError::Stuck { bytes: before });
+        }
     }
     Ok(out)
 }
@@ -216,7 +231,11 @@ pub(crate) mod tests {
 
         #[test]
         fn random_bytes_never_panic(data in vec(any::<u8>(), 0..200)) {
-            for (codec, _) in ENCODERS {
+            for (codec, encode) in ENCODERS {
+                let behind_a_frame = [&encode(&[7; 50])[..], &data].concat();
+                if let Ok(unpacked) = codec.decompress(&behind_a_frame, 1000) {
+                    prop_assert!(unpacked.len() <= 1000);
+                }
                 if let Ok(unpacked) = codec.decompress(&data, 1000) {
                     prop_assert!(unpacked.len() <= 1000);
                 }
@@ -230,6 +249,31 @@ pub(crate) mod tests {
             let bomb = encode(&vec![0; 4 << 20]);
             let refused = codec.decompress(&bomb, 1 << 20);
             assert!(refused.is_err(), "{codec:?}");
+        }
+    }
+
+    /// 300 bytes of "rivven " over and over, as the codecs' reference programs pack them.
+    const REFERENCE_FRAMES: [(Codec, &str); 6] = [
+        (Codec::Zstd, "28b52ffd00587500003872697676656e20010022528b11"),
+        (Codec::Zstd, "28b52ffd00887d00004072697676656e2072010021520b17"),
+        (Codec::Zstd, "28b52ffd642c007500003872697676656e20010022528b1187c1b8ed"),
+        (
+            Codec::Lz4,
+            "04224d185440ae120000007f72697676656e200700ff0e50697676656e153cbbd0000000004221efe4",
+        ),
+        (Codec::Lz4, "04224d186440a7120000007f72697676656e200700ff0e50697676656e000000004221efe4"),
+        (Codec::Gzip, "1f8b08000000000002032bca2c2b4bcd53281aa508530042d9a8942c010000"),
+    ];
+
+    #[test]
+    fn frames_of_the_reference_programs_are_read_alone_and_in_a_row() {
+        let data: Vec<u8> = b"rivven ".iter().copied().cycle().take(300).collect();
+        for (codec, hex) in REFERENCE_FRAMES {
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            let frame: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            assert_eq!(codec.decompress(&frame, 300).unwrap(), data, "{codec:?}");
+            let two = codec.decompress(&[&frame[..], &frame].concat(), 600);
+            assert_eq!(two.unwrap(), [&data[..], &data].concat(), "{codec:?}");
         }
     }
 }
