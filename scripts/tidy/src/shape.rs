@@ -106,6 +106,9 @@ impl<'ast> Visit<'ast> for Functions<'_> {
         syn::visit::visit_trait_item_fn(self, item);
     }
 
+    /// The shape of a foreign function is not ours to choose.
+    fn visit_foreign_item_fn(&mut self, _: &'ast syn::ForeignItemFn) {}
+
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         let name = item.ident.to_string();
         if EMPTY_NAMES.contains(&name.as_str()) && item.content.is_some() {
@@ -156,10 +159,12 @@ mod tests {
         let function = format!("//! x\nfn f() {{\n{}}}\n", "    g();\n".repeat(68));
         let method = "//! x\nimpl A { fn f(&self, a: u8, b: u8, c: u8, d: u8) {} }\n";
         let tests = format!("//! x\n{}", "// y\n".repeat(900));
+        let foreign = "//! x\nunsafe extern \"C\" { fn f(a: u8, b: u8, c: u8, d: u8, e: u8); }\n";
         for (path, text) in [
             ("core/src/a.rs", file.as_str()),
             ("core/src/a.rs", &function),
             ("core/src/a.rs", method),
+            ("core/src/a.rs", foreign),
             ("core/tests/a.rs", &tests),
         ] {
             assert_eq!(rules(path, text), [], "{path}");
