@@ -1,0 +1,123 @@
+//! The supervisor's hand on a node's disk: faults to set, contents to look at. It takes no time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::sim::core::Core;
+use crate::sim::disk::faults::{DiskFaults, OneShot, Target};
+use crate::sim::disk::file::copy_out;
+use crate::sim::disk::state::DiskState;
+
+/// The supervisor's hand on a node's disk; clones are hands on the same disk.
+#[derive(Clone)]
+pub struct DiskControl {
+    pub(crate) core: Arc<Core>,
+    pub(crate) disk: Arc<DiskState>,
+}
+
+impl DiskControl {
+    /// The faults in force.
+    #[must_use]
+    pub fn faults(&self) -> DiskFaults {
+        self.disk.inner.lock().faults.clone()
+    }
+
+    /// Replaces the faults in force, from the next operation on.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.disk.inner.lock().faults = faults;
+    }
+
+    /// D10 strikes the next sync of a file or directory whose path contains `path_part`.
+    pub fn fail_next_sync(&self, path_part: &str) {
+        self.one_shot(Target::Sync, path_part);
+    }
+
+    /// D12 strikes the next read of a file whose path contains `path_part`.
+    pub fn fail_next_read(&self, path_part: &str) {
+        self.one_shot(Target::Read, path_part);
+    }
+
+    /// D12 strikes the next write to a file, or change of a name, whose path contains `path_part`.
+    pub fn fail_next_write(&self, path_part: &str) {
+        self.one_shot(Target::Write, path_part);
+    }
+
+    fn one_shot(&self, target: Target, path_part: &str) {
+        let shot = OneShot { target, path_part: path_part.to_owned() };
+        self.disk.inner.lock().one_shots.push(shot);
+    }
+
+    /// D13: no operation that begins from now on ends before `duration` has passed.
+    pub fn stall_for(&self, duration: Duration) {
+        let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let until_ns = self.core.timers.now_ns().saturating_add(duration_ns);
+        let mut inner = self.disk.inner.lock();
+        inner.stalled_until_ns = inner.stalled_until_ns.max(until_ns);
+    }
+
+    /// D5: flips bits in each of the platter's bytes in the range; every later read shows the same
+    /// wrong bytes until they are written again. Returns how many bytes changed: none past the
+    /// durable length, or if the file's name is not durable.
+    pub fn rot(&self, path: &Path, position: u64, len: usize) -> u64 {
+        let mut inner = self.disk.inner.lock();
+        let Some(id) = inner.tree.find_durable(path) else { return 0 };
+        let mut draw = inner.draws.rot.clone();
+        let mask = || u8::try_from(draw.between(1, 255)).unwrap_or(1);
+        let changed = inner.tree.file_mut(id).map_or(0, |file| file.rot(position, len, mask));
+        inner.draws.rot = draw;
+        drop(inner);
+        if changed > 0 {
+            self.core.fault(self.disk.node, "D5", changed);
+        }
+        changed
+    }
+
+    /// The file's content as the running system reads it; `None` if there is no such file.
+    #[must_use]
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let inner = self.disk.inner.lock();
+        let file = inner.tree.find_file(path).and_then(|id| inner.tree.file(id)).ok()?;
+        let mut bytes = BytesMut::new();
+        copy_out(&file.pages, 0, usize::try_from(file.len).ok()?, &mut bytes);
+        Some(bytes.to_vec())
+    }
+
+    /// The file's content that surely survives a power cut now; `None` if its name, or that of a
+    /// directory above it, does not.
+    #[must_use]
+    pub fn durable(&self, path: &Path) -> Option<Vec<u8>> {
+        let inner = self.disk.inner.lock();
+        let file = inner.tree.file(inner.tree.find_durable(path)?).ok()?;
+        let mut bytes = BytesMut::new();
+        copy_out(&file.durable.pages, 0, usize::try_from(file.durable.len).ok()?, &mut bytes);
+        Some(bytes.to_vec())
+    }
+
+    /// Paths from the root of all files of the running system, sorted.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        self.disk.inner.lock().tree.files(false)
+    }
+
+    /// Paths from the root of all files whose names are durable, sorted.
+    #[must_use]
+    pub fn durable_files(&self) -> Vec<String> {
+        self.disk.inner.lock().tree.files(true)
+    }
+
+    /// Disk space in bytes that the files take, reservations included, in whole pages.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.disk.inner.lock().tree.used_bytes()
+    }
+
+    /// How often each fault changed something on this node (its disk and its clock).
+    #[must_use]
+    pub fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
+        self.core.fault_counts(Some(self.disk.node))
+    }
+}

@@ -1,0 +1,233 @@
+//! A node's disk: what outlives its incarnations, its faults, and the price of each operation.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sim::core::Core;
+use crate::sim::disk::faults::{DiskFaults, OneShot, Target};
+use crate::sim::disk::tree::{InodeId, Tree};
+use crate::sim::exclusive::Exclusive;
+use crate::sim::incarnation::Incarnation;
+use crate::sim::rng::{Stream, stream};
+use crate::sim::timer::Sleep;
+
+/// Costs below this are summed up instead of slept: a timer for each would triple the run time.
+const SLEEP_NS_MIN: u64 = 100_000;
+/// One operation in so many takes eight times as long.
+const SLOW_ONE_IN: u64 = 64;
+
+/// A kind of operation, for its price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Names,
+    Read,
+    Write,
+    DirectRead,
+    DirectWrite,
+    Sync,
+}
+
+impl Op {
+    /// Mean cost in nanoseconds: a base and a price per KiB, of a middling NVMe drive.
+    fn cost_ns(self, bytes: usize) -> u64 {
+        let (base, per_kib) = match self {
+            Op::Names => (10_000, 0),
+            Op::Read => (4_000, 100),
+            Op::Write => (6_000, 200),
+            Op::DirectRead => (80_000, 400),
+            Op::DirectWrite => (30_000, 500),
+            Op::Sync => (400_000, 500),
+        };
+        base + per_kib * (bytes as u64).div_ceil(1024)
+    }
+}
+
+pub(crate) struct DiskState {
+    pub(crate) node: u64,
+    pub(crate) inner: Exclusive<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) tree: Tree,
+    pub(crate) faults: DiskFaults,
+    pub(crate) one_shots: Vec<OneShot>,
+    pub(crate) stalled_until_ns: u64,
+    pub(crate) locked: BTreeSet<InodeId>,
+    pub(crate) draws: Draws,
+    write_count: u64,
+    crash_count: u64,
+    unslept_ns: u64,
+}
+
+/// One stream per kind of fault: switching one off leaves the draws of the others as they were.
+pub(crate) struct Draws {
+    latency: Stream,
+    stall: Stream,
+    sync: Stream,
+    read: Stream,
+    write: Stream,
+    pub(crate) short_read: Stream,
+    pub(crate) short_write: Stream,
+    pub(crate) cached: Stream,
+    pub(crate) order: Stream,
+    pub(crate) rot: Stream,
+}
+
+impl DiskState {
+    pub(crate) fn new(core: &Arc<Core>, node: u64) -> DiskState {
+        let draws_of = |concern| stream(core.seed, concern, node, 0);
+        let draws = Draws {
+            latency: draws_of("disk.latency"),
+            stall: draws_of("disk.stall"),
+            sync: draws_of("disk.sync"),
+            read: draws_of("disk.read"),
+            write: draws_of("disk.write"),
+            short_read: draws_of("disk.short_read"),
+            short_write: draws_of("disk.short_write"),
+            cached: draws_of("disk.cached"),
+            order: draws_of("disk.order"),
+            rot: draws_of("disk.rot"),
+        };
+        let inner = Inner {
+            tree: Tree::new(),
+            faults: DiskFaults::default(),
+            one_shots: Vec::new(),
+            stalled_until_ns: 0,
+            locked: BTreeSet::new(),
+            draws,
+            write_count: 0,
+            crash_count: 0,
+            unslept_ns: 0,
+        };
+        DiskState { node, inner: Exclusive::new(inner) }
+    }
+
+    /// Handles and locks of the process end; written bytes stay.
+    pub(crate) fn process_gone(&self) {
+        let mut inner = self.inner.lock();
+        inner.locked.clear();
+        inner.tree.close_all();
+    }
+
+    /// A power cut.
+    pub(crate) fn crash(&self, core: &Core) {
+        let mut inner = self.inner.lock();
+        inner.locked.clear();
+        inner.stalled_until_ns = 0;
+        inner.crash_count += 1;
+        let mut draw = stream(core.seed, "disk.crash", self.node, inner.crash_count);
+        let model = inner.faults.crash;
+        let tally = inner.tree.crash(&model, &mut draw);
+        drop(inner);
+        let counts = [
+            ("D1", tally.lost),
+            ("D2", tally.torn),
+            ("D3", tally.entries_undone),
+            ("D4", tally.reordered),
+        ];
+        for (kind, count) in counts {
+            if count > 0 {
+                core.fault(self.node, kind, count);
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn next_write_number(&mut self) -> u64 {
+        self.write_count += 1;
+        self.write_count
+    }
+
+    /// Bytes that may still be written.
+    pub(crate) fn available_bytes(&self) -> u64 {
+        /// What a disk without a limit says that it has.
+        const UNLIMITED_BYTES: u64 = 1 << 42;
+        match self.faults.capacity_bytes {
+            Some(capacity) => capacity.saturating_sub(self.tree.used_bytes()),
+            None => UNLIMITED_BYTES,
+        }
+    }
+
+    /// Whether an operation on `path` fails: by a one-shot, or by chance.
+    pub(crate) fn fails(&mut self, target: Target, path: &str) -> bool {
+        let matches = |shot: &OneShot| shot.target == target && path.contains(&shot.path_part);
+        if let Some(index) = self.one_shots.iter().position(matches) {
+            self.one_shots.remove(index);
+            return true;
+        }
+        if !self.faults.apply_to(path) {
+            return false;
+        }
+        let (draw, probability) = match target {
+            Target::Read => (&mut self.draws.read, self.faults.read_error),
+            Target::Write => (&mut self.draws.write, self.faults.write_error),
+            Target::Sync => (&mut self.draws.sync, self.faults.sync_error),
+        };
+        draw.chance(probability)
+    }
+
+    /// How long an operation takes that begins now; 0 if its cost is put to a later one's.
+    fn charge_ns(&mut self, core: &Core, node: u64, op: (Op, &str, usize)) -> u64 {
+        let (op, path, bytes) = op;
+        let now_ns = core.timers.now_ns();
+        let mean = op.cost_ns(bytes);
+        let spread = self.draws.latency.between(mean / 2, mean + mean / 2);
+        let slow = if self.draws.latency.below(SLOW_ONE_IN) == 0 { 8 } else { 1 };
+        self.unslept_ns += spread * slow * u64::from(self.faults.latency_percent) / 100;
+        if self.faults.apply_to(path) && self.draws.stall.chance(self.faults.stall) {
+            let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+            let (low, high) = (ns(self.faults.stall_min), ns(self.faults.stall_max));
+            let stall_ns = self.draws.stall.between(low, high);
+            self.stalled_until_ns = self.stalled_until_ns.max(now_ns.saturating_add(stall_ns));
+        }
+        let stalled_ns = self.stalled_until_ns.saturating_sub(now_ns);
+        if stalled_ns > 0 {
+            core.fault(node, "D13", stalled_ns / 1_000_000);
+        } else if self.unslept_ns < SLEEP_NS_MIN {
+            return 0;
+        }
+        stalled_ns + std::mem::take(&mut self.unslept_ns)
+    }
+}
+
+/// A disk as one incarnation may use it.
+#[derive(Clone)]
+pub(crate) struct Port {
+    pub(crate) state: Arc<DiskState>,
+    pub(crate) incarnation: Arc<Incarnation>,
+}
+
+impl Port {
+    /// Takes the time of an operation. Refused if the incarnation is dead before or after.
+    pub(crate) async fn pay(&self, op: Op, path: &str, bytes: usize) -> io::Result<()> {
+        self.incarnation.check()?;
+        let core = &self.incarnation.core;
+        let cost_ns = self.state.inner.lock().charge_ns(core, self.state.node, (op, path, bytes));
+        if cost_ns == 0 {
+            tokio::task::yield_now().await;
+        } else {
+            Sleep::new(self.incarnation.clone(), Duration::from_nanos(cost_ns)).await;
+        }
+        self.incarnation.progress();
+        self.incarnation.check()
+    }
+
+    /// Counts a fault of this disk.
+    pub(crate) fn fault(&self, kind: &'static str, detail: u64) {
+        self.incarnation.core.fault(self.state.node, kind, detail);
+    }
+
+    /// Traces an event of this disk.
+    pub(crate) fn event(&self, kind: &'static str, a: u64, b: u64) {
+        self.incarnation.core.event(self.state.node, kind, a, b);
+    }
+}
+
+/// EIO, as the kernel answers it.
+pub(crate) fn io_failed() -> io::Error {
+    const EIO: i32 = 5;
+    io::Error::from_raw_os_error(EIO)
+}

@@ -1,0 +1,119 @@
+//! The supervisor's hand on the network: links to shape, block and heal, connections to break.
+
+use std::sync::Arc;
+
+use crate::sim::core::Core;
+use crate::sim::net::fabric::{Fabric, resend};
+use crate::sim::net::link::LinkConfig;
+use crate::sim::net::stream::{reset_later, reset_now};
+use crate::sim::rng::stream;
+
+/// The supervisor's hand on the network; clones are hands on the same network.
+#[derive(Clone)]
+pub struct NetControl {
+    pub(crate) core: Arc<Core>,
+}
+
+impl NetControl {
+    /// Shapes every link between two nodes, those that are not used yet included. Loopback stays.
+    pub fn set_all(&self, config: &LinkConfig) {
+        let mut fabric = self.core.net.lock();
+        fabric.default_config = config.clone();
+        for (_, link) in fabric.links_between_nodes() {
+            link.config = config.clone();
+        }
+    }
+
+    /// Shapes the link that carries what node `from` sends to node `to`.
+    pub fn set_link(&self, from: u64, to: u64, config: LinkConfig) {
+        self.core.net.lock().link(from, to).config = config;
+    }
+
+    /// Nothing that `from` sends reaches `to` from now on (N5, N6): streams hold it, datagrams and
+    /// resets are lost, connects get no answer.
+    pub fn block(&self, from: u64, to: u64) {
+        self.core.net.lock().link(from, to).blocked = true;
+        self.core.event(from, "net.block", to, 0);
+    }
+
+    /// Ends a block of this link.
+    pub fn heal(&self, from: u64, to: u64) {
+        self.core.net.lock().link(from, to).blocked = false;
+        self.core.event(from, "net.heal", to, 0);
+        resend(&self.core, |sender, receiver| (sender, receiver) == (from, to));
+    }
+
+    /// Ends all blocks.
+    pub fn heal_all(&self) {
+        for (_, link) in self.core.net.lock().links_between_nodes() {
+            link.blocked = false;
+        }
+        self.core.event(0, "net.heal_all", 0, 0);
+        resend(&self.core, |_, _| true);
+    }
+
+    /// Blocks both directions between each node of `left` and each of `right`.
+    pub fn partition(&self, left: &[u64], right: &[u64]) {
+        for (from, to) in left.iter().flat_map(|from| right.iter().map(move |to| (*from, *to))) {
+            self.block(from, to);
+            self.block(to, from);
+        }
+    }
+
+    /// N8: resets some (each one time in two, at least one) of a node's connections at both ends,
+    /// in mid-stream. Returns how many.
+    pub fn reset_some(&self, node: u64) -> usize {
+        let chosen = self.choose(node, "net.reset_some");
+        for (conn, _) in &chosen {
+            self.core.fault(node, "N8", *conn);
+            reset_now(&self.core, *conn, 0);
+            reset_now(&self.core, *conn, 1);
+        }
+        chosen.len()
+    }
+
+    /// N8: some of a node's connections become half-open: the node's own end fails, and the peer
+    /// hears nothing until it sends. Returns how many.
+    pub fn half_open_some(&self, node: u64) -> usize {
+        let chosen = self.choose(node, "net.half_open_some");
+        for (conn, side) in &chosen {
+            self.core.fault(node, "N8", *conn);
+            reset_now(&self.core, *conn, *side);
+        }
+        chosen.len()
+    }
+
+    /// Resets all connections of a node's peers to it, as a firewall that lost its state.
+    pub fn reset_peers(&self, node: u64) {
+        for (conn, side) in connections(&self.core.net.lock(), node) {
+            reset_later(&self.core, conn, 1 - side);
+        }
+    }
+
+    /// The live connections that a node has an end of.
+    #[must_use]
+    pub fn connection_count(&self, node: u64) -> usize {
+        connections(&self.core.net.lock(), node).len()
+    }
+
+    fn choose(&self, node: u64, concern: &str) -> Vec<(u64, usize)> {
+        let all = connections(&self.core.net.lock(), node);
+        let mut draw = stream(self.core.seed, concern, node, self.core.timers.now_ns());
+        let sure = draw.below(all.len() as u64);
+        let chosen = |(index, conn)| {
+            let hit = draw.chance(0.5);
+            (hit || index as u64 == sure).then_some(conn)
+        };
+        all.into_iter().enumerate().filter_map(chosen).collect()
+    }
+}
+
+/// The connections of a node and which side of each it is.
+fn connections(fabric: &Fabric, node: u64) -> Vec<(u64, usize)> {
+    let mut found = Vec::new();
+    for (id, conn) in &fabric.conns {
+        let side = conn.sides.iter().position(|side| side.incarnation.node == node && !side.gone);
+        found.extend(side.map(|side| (*id, side)));
+    }
+    found
+}
