@@ -17,6 +17,20 @@ use bytes::{Bytes, BytesMut};
 /// Alignment in bytes of position, length and memory that direct I/O needs.
 pub const DIRECT_ALIGN: usize = 4096;
 
+/// An empty buffer for `len` bytes whose memory begins at a multiple of [`DIRECT_ALIGN`]: direct
+/// I/O from and into it needs no copy. Growing past `len` bytes may lose the alignment.
+#[must_use]
+pub fn aligned_buffer(len: usize) -> BytesMut {
+    let mut buffer = BytesMut::with_capacity(len.saturating_add(DIRECT_ALIGN));
+    let misaligned = buffer.as_ptr().addr() % DIRECT_ALIGN;
+    if misaligned > 0 {
+        let skipped = DIRECT_ALIGN - misaligned;
+        buffer.resize(skipped, 0);
+        bytes::Buf::advance(&mut buffer, skipped);
+    }
+    buffer
+}
+
 /// What `open` does when the file is there or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Create {
@@ -33,8 +47,10 @@ pub enum Create {
 pub struct OpenOptions {
     pub write: bool,
     pub create: Create,
-    /// Bypass the page cache (O_DIRECT). Positions, lengths and memory of reads and writes are
-    /// then multiples of [`DIRECT_ALIGN`]. Ask [`Disk::supports_direct`] first.
+    /// Bypass the page cache (O_DIRECT). Position and length of each read, and position and the
+    /// length of each piece of a write, are then multiples of [`DIRECT_ALIGN`], else the answer is
+    /// `InvalidInput`; memory that is not so aligned (see [`aligned_buffer`]) costs a copy. Ask
+    /// [`Disk::supports_direct`] first.
     pub direct: bool,
 }
 
@@ -94,6 +110,7 @@ pub trait DiskOps {
 }
 
 /// The contract of an open file. All methods may be called from several tasks at once.
+#[expect(clippy::len_without_is_empty, reason = "a file's length is asked for, not emptiness")]
 pub trait FileOps {
     /// Appends at most `len` bytes from `position` to `buf`. Fewer (a short read) may come at any
     /// time; none means end of file.
@@ -111,16 +128,26 @@ pub trait FileOps {
         buf: &mut BytesMut,
     ) -> io::Result<Option<usize>>;
     /// Writes a prefix of `data`, at least one byte if there is any; returns how many.
-    fn write_at(&self, position: u64, data: &[Bytes]) -> impl Future<Output = io::Result<usize>> + Send;
+    fn write_at(
+        &self,
+        position: u64,
+        data: &[Bytes],
+    ) -> impl Future<Output = io::Result<usize>> + Send;
     /// fdatasync: returns after the bytes and the length survive power loss.
     fn sync_data(&self) -> impl Future<Output = io::Result<()>> + Send;
     /// Asks the disk to begin writing a range back, without waiting; promises nothing.
-    fn start_writeback(&self, position: u64, len: u64) -> impl Future<Output = io::Result<()>> + Send;
+    fn start_writeback(
+        &self,
+        position: u64,
+        len: u64,
+    ) -> impl Future<Output = io::Result<()>> + Send;
     fn len(&self) -> impl Future<Output = io::Result<u64>> + Send;
     /// Truncates, or extends with zeros.
     fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>> + Send;
     /// Reserves disk space for the first `len` bytes without changing the length: after `Ok`,
-    /// writes below `len` do not fail for lack of space.
+    /// writes below `len` do not fail for lack of space; `StorageFull` if it is not there. A file
+    /// system that cannot reserve (it answers EOPNOTSUPP to `fallocate`) or that writes elsewhere
+    /// each time (btrfs, ZFS) keeps less: `Ok` then means that as much was free at that moment.
     fn allocate(&self, len: u64) -> impl Future<Output = io::Result<()>> + Send;
     /// A read-only map of the first `len` bytes, which must be within the file and must not be
     /// truncated or changed while the map lives.
@@ -298,7 +325,6 @@ impl File {
     }
 
     /// Length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a file's length is asked for, not emptiness")]
     pub async fn len(&self) -> io::Result<u64> {
         both!(self, File, file => file.len().await)
     }

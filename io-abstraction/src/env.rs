@@ -25,7 +25,7 @@ impl Env {
     pub fn real() -> Env {
         Env {
             disk: Disk::Real(crate::real::disk::RealDisk),
-            net: Net::Real(crate::real::net::RealNet),
+            net: Net::Real(crate::real::net::RealNet::current()),
             clock: Clock::Real(crate::real::clock::RealClock),
             rng: Rng::Real(crate::real::rng::RealRng),
             tasks: Tasks::Real(crate::real::task::RealTasks::current()),
