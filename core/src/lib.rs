@@ -3,6 +3,8 @@
 
 pub mod ids;
 pub mod limits;
-pub mod record;
-pub mod producer;
+pub mod log;
 pub mod metadata;
+pub mod producer;
+pub mod record;
+pub mod storage;

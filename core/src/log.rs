@@ -1,0 +1,8 @@
+//! One partition's log as a machine: positions, segments, indexes and retention. It never does I/O.
+
+pub mod index;
+pub mod index_file;
+pub mod machine;
+pub mod positions;
+pub mod retention;
+pub mod segment;

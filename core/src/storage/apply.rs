@@ -1,0 +1,118 @@
+//! Applies durable changes of state to what everyone sees.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::ids::{PartitionId, TimestampMs};
+use crate::log::machine::PartitionLog;
+use crate::metadata::command::MetadataCommand;
+use crate::metadata::image::MetadataImage;
+use crate::metadata::topic_config::TopicConfig;
+use crate::storage::layout::Layout;
+use crate::storage::partition::{Partition, PartitionPlace};
+use crate::storage::shared::{Change, Condemned, Shared};
+
+pub(crate) fn apply_change(shared: &Shared, change: Change) {
+    match change {
+        Change::Metadata(commands) => apply_metadata(shared, &commands),
+        Change::LogStart { partition, to } => {
+            let dropped = {
+                let mut state = partition.lock();
+                let dropped = state.log.move_log_start(to);
+                let start = state.log.positions().log_start;
+                state.closed.retain(|closed| closed.segment.end > start);
+                state.wake();
+                if !state.dirty {
+                    state.dirty = true;
+                    shared.note_dirty(partition.clone());
+                }
+                dropped
+            };
+            if !dropped.is_empty() {
+                let bases = dropped.iter().map(|segment| segment.base).collect();
+                shared.condemn(Condemned::Segments(partition, bases));
+                shared.checkpoint_wanted.notify_one();
+            }
+        }
+        Change::Pages(_) | Change::Barrier | Change::Checkpointed(_) => {}
+    }
+}
+
+fn apply_metadata(shared: &Shared, commands: &[MetadataCommand]) {
+    let (image, number) = shared.image();
+    let mut image = MetadataImage::clone(&image);
+    for command in commands {
+        image.apply(command).expect("commands were planned against this image");
+    }
+    let now = TimestampMs(shared.env.clock.wall_ms());
+    for command in commands {
+        follow(shared, command, &image, now);
+    }
+    shared.set_image(image, number + commands.len() as u64);
+}
+
+/// Brings the partitions in line with one command that `image` has applied.
+fn follow(shared: &Shared, command: &MetadataCommand, image: &MetadataImage, now: TimestampMs) {
+    match command {
+        MetadataCommand::CreateTopic { id, .. } | MetadataCommand::CreatePartitions { id, .. } => {
+            let Some(topic) = image.topic_by_id(*id) else { return };
+            let name = topic.name.clone();
+            let config = Arc::new(topic.config.clone());
+            shared.with_partitions(|partitions| {
+                for index in 0..topic.partitions {
+                    let id = PartitionId { topic: *id, index };
+                    partitions.entry(id).or_insert_with(|| {
+                        new_partition(&shared.layout, (id, &name), config.clone(), now)
+                    });
+                }
+            });
+        }
+        MetadataCommand::SetTopicConfigs { id, .. } => {
+            let Some(topic) = image.topic_by_id(*id) else { return };
+            let config = Arc::new(topic.config.clone());
+            for index in 0..topic.partitions {
+                if let Some(partition) = shared.partition(PartitionId { topic: *id, index }) {
+                    partition.lock().config = config.clone();
+                }
+            }
+        }
+        MetadataCommand::DeleteTopic { id } => {
+            let gone: Vec<_> = shared.with_partitions(|partitions| {
+                let first = PartitionId { topic: *id, index: 0 };
+                let last = PartitionId { topic: *id, index: u32::MAX };
+                let keys: Vec<_> = partitions.range(first..=last).map(|(key, _)| *key).collect();
+                keys.iter().filter_map(|key| partitions.remove(key)).collect()
+            });
+            for partition in gone {
+                bury(shared, partition);
+            }
+            shared.checkpoint_wanted.notify_one();
+        }
+        MetadataCommand::AllocateProducerIds { .. } => {}
+    }
+}
+
+/// Empties a deleted partition and has its files removed.
+fn bury(shared: &Shared, partition: Arc<Partition>) {
+    {
+        let mut state = partition.lock();
+        state.deleted = true;
+        let bytes: usize = state.tail.drain(..).map(|entry| entry.batch.len()).sum();
+        state.closed.clear();
+        shared.stats.tail_bytes.fetch_sub(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+        state.wake();
+    }
+    shared.condemn(Condemned::Partition(partition));
+}
+
+/// A partition with an empty log.
+pub(crate) fn new_partition(
+    layout: &Layout,
+    (id, topic): (PartitionId, &Arc<str>),
+    config: Arc<TopicConfig>,
+    now: TimestampMs,
+) -> Arc<Partition> {
+    let folder: PathBuf = layout.partition(topic, id.index);
+    let place = PartitionPlace { id, topic: topic.clone(), folder };
+    Partition::new(place, PartitionLog::new(now), config)
+}

@@ -1,0 +1,238 @@
+//! The checkpointer: makes segments durable while the broker runs, so that the WAL's files become
+//! free and recovery stays short. It also applies retention and removes what nobody may read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rivven_io::clock::Monotonic;
+use rivven_io::disk::{Create, OpenOptions};
+
+use crate::ids::{Offset, PartitionId};
+use crate::storage::checkpoint_file::{Checkpoint, encode_log};
+use crate::storage::housekeeping;
+use crate::storage::partition::Partition;
+use crate::storage::shared::{Change, Shared};
+
+/// The state that only the checkpointer touches.
+pub(crate) struct Checkpointer {
+    shared: Arc<Shared>,
+    /// Sequence of the last durable checkpoint.
+    sequence: u64,
+    /// Encoded state of every partition that ever held something.
+    partitions: BTreeMap<PartitionId, Bytes>,
+    /// Number of the last metadata command in the last checkpoint.
+    commands: u64,
+    retention_due: Monotonic,
+    checkpoint_due: Monotonic,
+}
+
+/// One partition to be made durable through a place.
+struct Goal {
+    partition: Arc<Partition>,
+    end: (Offset, u64),
+    encoded: Bytes,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(shared: Arc<Shared>, last: &Checkpoint) -> Checkpointer {
+        let now = shared.env.clock.now();
+        Checkpointer {
+            retention_due: now.after(shared.options.retention_interval),
+            checkpoint_due: now.after(shared.options.checkpoint_interval),
+            sequence: last.sequence,
+            partitions: last.partitions.clone(),
+            commands: last.commands,
+            shared,
+        }
+    }
+
+    /// Runs until storage fails or closes; closing ends with a checkpoint of everything.
+    pub(crate) async fn run(mut self) {
+        if let Err(error) = housekeeping::remove_strays(&self.shared).await {
+            tracing::warn!(%error, "removing what a crash left behind; the next start tries again");
+        }
+        loop {
+            let now = self.shared.env.clock.now();
+            let next = self.retention_due.min(self.checkpoint_due);
+            let wait = next.since(now);
+            if !self.shared.is_closing() {
+                tokio::select! {
+                    biased;
+                    () = self.shared.checkpoint_wanted.notified() => {}
+                    () = self.shared.env.clock.sleep(wait) => {}
+                }
+            }
+            if self.shared.failure().is_some() {
+                return;
+            }
+            let closing = self.shared.is_closing();
+            if let Err(reason) = self.turn().await {
+                self.shared.fail(&reason);
+                return;
+            }
+            if closing {
+                return;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), String> {
+        let now = self.shared.env.clock.now();
+        if now >= self.retention_due {
+            self.retention_due = now.after(self.shared.options.retention_interval);
+            housekeeping::apply_retention(&self.shared).await.map_err(|failure| failure.reason)?;
+        }
+        self.checkpoint_due = now.after(self.shared.options.checkpoint_interval);
+        let (_, commands) = self.shared.image();
+        if self.shared.has_dirty() || commands != self.commands {
+            self.checkpoint().await?;
+        }
+        housekeeping::remove_condemned(&self.shared).await
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), String> {
+        let failed = |failure: crate::storage::error::StorageFailed| failure.reason;
+        let wal = self.shared.change(Change::Barrier).await.map_err(failed)?;
+        let goals = self.begin();
+        // Everything that the snapshots count is published only after this.
+        self.shared.change(Change::Barrier).await.map_err(failed)?;
+        self.wait_until_written(&goals).await?;
+        if self.shared.env.buggify("checkpoint_after_write") {
+            self.shared.env.clock.sleep(std::time::Duration::from_millis(50)).await;
+        }
+        if !rivven_io::planted!("B03") {
+            self.sync_segments().await?;
+        }
+        let (image, commands) = self.shared.image();
+        for goal in goals {
+            self.partitions.insert(goal.partition.id(), goal.encoded);
+        }
+        self.partitions.retain(|id, _| image.topic_by_id(id.topic).is_some());
+        let checkpoint = Checkpoint {
+            sequence: self.sequence + 1,
+            wal,
+            commands,
+            image: image.snapshot().into(),
+            partitions: self.partitions.clone(),
+        };
+        self.write(&checkpoint).await?;
+        self.sequence += 1;
+        self.commands = commands;
+        self.shared.change(Change::Checkpointed(wal)).await.map_err(failed)?;
+        self.shared.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
+        housekeeping::export_topics(&self.shared, &image).await
+    }
+
+    /// Takes a snapshot of every changed partition; from here on its end counts as trusted.
+    fn begin(&self) -> Vec<Goal> {
+        let mut goals = Vec::new();
+        for partition in self.shared.take_dirty().into_values() {
+            let mut state = partition.lock();
+            state.dirty = false;
+            if state.deleted {
+                continue;
+            }
+            let end = (state.log.active().base, state.log.active().bytes);
+            state.trusted = end;
+            state.page_logged = false;
+            let encoded = encode_log(&state.log);
+            drop(state);
+            goals.push(Goal { partition, end, encoded });
+        }
+        goals
+    }
+
+    /// Waits until the writer has copied all that the snapshots count.
+    async fn wait_until_written(&self, goals: &[Goal]) -> Result<(), String> {
+        for goal in goals {
+            loop {
+                if let Some(failure) = self.shared.failure() {
+                    return Err(failure.reason.clone());
+                }
+                let written = {
+                    let state = goal.partition.lock();
+                    state.deleted || state.flushed() >= goal.end && state.closed_through(goal.end.0)
+                };
+                if written {
+                    break;
+                }
+                self.shared.write_all.store(true, Ordering::Release);
+                self.shared.write_wanted.notify_one();
+                self.shared.written_for_checkpoint.notified().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every segment written since the last checkpoint durable, and its name.
+    async fn sync_segments(&self) -> Result<(), String> {
+        for ((_, base), partition) in self.shared.take_touched() {
+            if partition.lock().deleted {
+                continue;
+            }
+            let synced = async {
+                self.shared.files.segment(&partition, base, Create::Never).await?.sync_data().await
+            };
+            if let Err(error) = synced.await {
+                let still_wanted = {
+                    let state = partition.lock();
+                    !state.deleted && state.log.holds_segment(base)
+                };
+                if still_wanted {
+                    return Err(format!("syncing segment {base} of {}: {error}", partition.id()));
+                }
+            }
+        }
+        self.sync_names().await
+    }
+
+    async fn sync_names(&self) -> Result<(), String> {
+        let (files, folders) = self.shared.take_new_names();
+        for path in files {
+            let synced = async {
+                let options = OpenOptions::write(Create::Never);
+                self.shared.env.disk.open(&path, options).await?.sync_data().await
+            };
+            forgive_missing(synced.await)
+                .map_err(|error| format!("syncing {}: {error}", path.display()))?;
+        }
+        if rivven_io::planted!("B02") {
+            return Ok(());
+        }
+        for path in folders {
+            forgive_missing(self.shared.env.disk.sync_dir(&path).await)
+                .map_err(|error| format!("syncing folder {}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint over the older of the two and makes it durable.
+    async fn write(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let path: PathBuf = self.shared.layout.checkpoint(checkpoint.sequence % 2 == 1);
+        let bytes = checkpoint.encode();
+        let written = async {
+            let options = OpenOptions::write(Create::IfMissing);
+            let file = self.shared.env.disk.open(&path, options).await?;
+            let len = bytes.len() as u64;
+            file.write_all_at(0, vec![bytes]).await?;
+            file.set_len(len).await?;
+            if rivven_io::planted!("B03") {
+                return Ok(());
+            }
+            file.sync_data().await?;
+            self.shared.env.disk.sync_dir(&self.shared.layout.root).await
+        };
+        written.await.map_err(|error| format!("writing {}: {error}", path.display()))
+    }
+}
+
+/// A file that was removed meanwhile needs no sync.
+fn forgive_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

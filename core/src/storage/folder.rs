@@ -1,0 +1,71 @@
+//! Partition folders: made on the first append, tied to one creation of their topic, and set aside
+//! before anything of a later creation takes their name.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use rivven_io::disk::{Create, OpenOptions};
+
+use crate::ids::PartitionId;
+use crate::storage::layout;
+use crate::storage::partition::Partition;
+use crate::storage::shared::Shared;
+
+const ID_BYTES_MAX: u64 = 256;
+
+/// Makes sure that the partition's folder exists and is its own. What an earlier topic of the same
+/// name left there is set aside. The names become durable with the next checkpoint; until then the
+/// WAL has everything.
+pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io::Result<()> {
+    if partition.lock().folder_ready {
+        return Ok(());
+    }
+    let _folders = shared.folders.lock().await;
+    if !is_own(shared, partition).await? {
+        set_aside(shared, partition.folder()).await?;
+        shared.env.disk.create_dir_all(partition.folder()).await?;
+        write_id(shared, partition).await?;
+        let topic = partition.folder().parent().expect("a partition's folder lies in its topic's");
+        shared.note_folder(shared.layout.root.clone());
+        shared.note_folder(shared.layout.topics());
+        shared.note_folder(topic.to_owned());
+        shared.note_folder(partition.folder().clone());
+    }
+    partition.lock().folder_ready = true;
+    Ok(())
+}
+
+/// Whether the folder exists and holds the partition's own id.
+pub(crate) async fn is_own(shared: &Shared, partition: &Partition) -> io::Result<bool> {
+    let path = layout::partition_id(partition.folder());
+    let found = shared.env.read_file(&path, ID_BYTES_MAX).await?;
+    Ok(found.is_some_and(|found| found == id_text(partition.id()).as_bytes()))
+}
+
+async fn write_id(shared: &Shared, partition: &Partition) -> io::Result<()> {
+    let path = layout::partition_id(partition.folder());
+    let file = shared.env.disk.open(&path, OpenOptions::write(Create::IfMissing)).await?;
+    file.set_len(0).await?;
+    file.write_all_at(0, vec![Bytes::from(id_text(partition.id()))]).await?;
+    shared.note_file(path);
+    Ok(())
+}
+
+/// Moves a folder, if it is there, to where it will be removed.
+pub(crate) async fn set_aside(shared: &Shared, folder: &Path) -> io::Result<()> {
+    if shared.env.disk.file_len(folder).await?.is_none() {
+        return Ok(());
+    }
+    let deleted = shared.layout.deleted();
+    shared.env.disk.create_dir_all(&deleted).await?;
+    let aside = deleted.join(format!("{:016x}", shared.env.rng.u64()));
+    match shared.env.disk.rename(folder, &aside).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn id_text(id: PartitionId) -> String {
+    format!("{id}\n")
+}

@@ -1,0 +1,171 @@
+//! Retention, and the removal of what nobody may read any more.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rivven_io::disk::{Create, OpenOptions};
+
+use crate::ids::{Offset, TimestampMs};
+use crate::log::retention::RetentionRules;
+use crate::metadata::image::MetadataImage;
+use crate::storage::error::StorageFailed;
+use crate::storage::partition::Partition;
+use crate::storage::shared::{Change, Condemned, Shared};
+use crate::storage::{folder, layout};
+
+/// Moves the log start of every partition whose old segments have expired, and forgets producers
+/// that were silent too long.
+pub(crate) async fn apply_retention(shared: &Arc<Shared>) -> Result<(), StorageFailed> {
+    let now = TimestampMs(shared.env.clock.wall_ms());
+    let mut moves = Vec::new();
+    for partition in shared.all_partitions() {
+        let start = {
+            let mut state = partition.lock();
+            state.log.expire_producers(now, shared.options.producer_expiration_ms);
+            let config = state.config.clone();
+            let rules = RetentionRules {
+                retention_ms: config.retention_ms,
+                retention_bytes: config.retention_bytes,
+            };
+            if config.is_deleted { state.log.retention_start(rules, now) } else { None }
+        };
+        if let Some(to) = start {
+            rivven_io::probe!("retention_moved_log_start");
+            moves.push((partition, to));
+        }
+    }
+    for (partition, to) in moves {
+        shared.change(Change::LogStart { partition, to }).await?;
+    }
+    Ok(())
+}
+
+/// Removes files of deleted topics and of segments below the log start. The WAL or the checkpoint
+/// remembers why, so a crash in between only leaves files behind that the next start removes.
+pub(crate) async fn remove_condemned(shared: &Arc<Shared>) -> Result<(), String> {
+    for condemned in shared.take_condemned() {
+        let removed = match condemned {
+            Condemned::Partition(partition) => remove_partition(shared, &partition).await,
+            Condemned::Segments(partition, bases) => {
+                remove_segments(shared, &partition, &bases).await
+            }
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "removing deleted files; the next start tries again");
+        }
+    }
+    Ok(())
+}
+
+async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<()> {
+    for base in {
+        let state = partition.lock();
+        let sealed = state.log.sealed().iter().map(|segment| segment.base);
+        sealed.chain([state.log.active().base]).collect::<Vec<_>>()
+    } {
+        shared.files.forget((partition.id(), base));
+    }
+    let _folders = shared.folders.lock().await;
+    if folder::is_own(shared, partition).await? {
+        folder::set_aside(shared, partition.folder()).await?;
+        remove_set_aside(shared).await?;
+    }
+    if let Some(topic) = partition.folder().parent() {
+        let empty = shared.env.disk.read_dir(topic).await.is_ok_and(|entries| entries.is_empty());
+        if empty {
+            shared.env.disk.remove_dir_all(topic).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes everything that was set aside.
+pub(crate) async fn remove_set_aside(shared: &Shared) -> io::Result<()> {
+    let deleted = shared.layout.deleted();
+    if shared.env.disk.file_len(&deleted).await?.is_none() {
+        return Ok(());
+    }
+    for entry in shared.env.disk.read_dir(&deleted).await? {
+        let path = deleted.join(&entry.name);
+        if entry.is_dir {
+            shared.env.disk.remove_dir_all(&path).await?;
+        } else {
+            shared.env.disk.remove_file(&path).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_segments(
+    shared: &Shared,
+    partition: &Partition,
+    bases: &[Offset],
+) -> io::Result<()> {
+    for base in bases {
+        shared.files.forget((partition.id(), *base));
+        let folder = partition.folder();
+        remove_if_there(shared, &folder.join(layout::segment_file_name(*base))).await?;
+        remove_if_there(shared, &layout::index_path(folder, *base)).await?;
+        remove_if_there(shared, &layout::time_index_path(folder, *base)).await?;
+    }
+    Ok(())
+}
+
+async fn remove_if_there(shared: &Shared, path: &Path) -> io::Result<()> {
+    match shared.env.disk.remove_file(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes folders of topics that no longer exist, which a crash left behind.
+pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
+    let topics = shared.layout.topics();
+    if shared.env.disk.file_len(&topics).await?.is_none() {
+        return Ok(());
+    }
+    for entry in shared.env.disk.read_dir(&topics).await? {
+        let _folders = shared.folders.lock().await;
+        if shared.image().0.topic(&entry.name).is_none() {
+            folder::set_aside(shared, &topics.join(&entry.name)).await?;
+        }
+    }
+    remove_set_aside(shared).await
+}
+
+/// Writes the list of topics for people to read, as the reference's `topic_metadata.json`.
+pub(crate) async fn export_topics(shared: &Shared, image: &MetadataImage) -> Result<(), String> {
+    let path = shared.layout.topic_export();
+    let text = topics_json(image);
+    let written = async {
+        let file = shared.env.disk.open(&path, OpenOptions::write(Create::IfMissing)).await?;
+        let len = text.len() as u64;
+        file.write_all_at(0, vec![Bytes::from(text)]).await?;
+        file.set_len(len).await
+    };
+    if let Err(error) = written.await {
+        tracing::warn!(%error, path = %path.display(), "writing the list of topics");
+    }
+    Ok(())
+}
+
+/// The list of topics as the reference draws it.
+fn topics_json(image: &MetadataImage) -> String {
+    #[derive(serde::Serialize)]
+    struct Exported<'a> {
+        name: &'a str,
+        num_partitions: u32,
+        created_at: i64,
+    }
+    let topics: Vec<_> = image
+        .topics()
+        .map(|topic| Exported {
+            name: &topic.name,
+            num_partitions: topic.partitions,
+            created_at: topic.created_ms.0 / 1000,
+        })
+        .collect();
+    serde_json::to_string_pretty(&topics).expect("plain data has a JSON form")
+}

@@ -1,0 +1,143 @@
+//! Indexes of segments that are not in memory: read from their files, or rebuilt, and kept within
+//! a bound.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rivven_io::disk::Create;
+
+use crate::ids::{Offset, PartitionId};
+use crate::log::index::SparseIndex;
+use crate::log::index_file::{self, IndexFiles};
+use crate::storage::error::ReadError;
+use crate::storage::layout;
+use crate::storage::partition::Partition;
+use crate::storage::read::ReadRequest;
+use crate::storage::segment_read::{SegmentReader, SegmentSpan};
+use crate::storage::shared::Shared;
+
+/// Index entries held for closed segments, of 16 bytes each.
+const ENTRIES_MAX: usize = 1 << 20;
+/// Largest index file that is read, in bytes.
+const INDEX_BYTES_MAX: u64 = 16 << 20;
+
+/// Indexes of closed segments.
+#[derive(Default)]
+pub(crate) struct IndexCache {
+    state: Mutex<CacheState>,
+}
+
+#[derive(Default)]
+struct CacheState {
+    indexes: BTreeMap<(PartitionId, Offset), (Arc<SparseIndex>, u64)>,
+    entries: usize,
+    clock: u64,
+}
+
+impl IndexCache {
+    fn get(&self, key: (PartitionId, Offset)) -> Option<Arc<SparseIndex>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock += 1;
+        let now = state.clock;
+        let (index, used) = state.indexes.get_mut(&key)?;
+        *used = now;
+        Some(index.clone())
+    }
+
+    fn keep(&self, key: (PartitionId, Offset), index: Arc<SparseIndex>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock += 1;
+        let now = state.clock;
+        state.entries += index.entries().len();
+        if let Some((older, _)) = state.indexes.insert(key, (index, now)) {
+            state.entries -= older.entries().len();
+        }
+        while state.entries > ENTRIES_MAX && state.indexes.len() > 1 {
+            let oldest =
+                state.indexes.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
+            let Some((index, _)) = oldest.and_then(|key| state.indexes.remove(&key)) else { break };
+            state.entries -= index.entries().len();
+        }
+    }
+}
+
+/// Base offset and position of a batch at or before the one that holds `request.from`, for a
+/// segment whose index is not in the partition's log. `None` if the disk must be waited for.
+pub(crate) async fn position_of(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (span, request): (SegmentSpan, ReadRequest),
+) -> Result<Option<(Offset, u64)>, ReadError> {
+    let Some(index) = index_of(shared, partition, (span, request.cold)).await? else {
+        return Ok(None);
+    };
+    let delta = u32::try_from(request.from.0 - span.base.0).expect("a segment spans 2^31 offsets");
+    let (floor_delta, position) = index.floor(delta);
+    Ok(Some((span.base.plus(i64::from(floor_delta)), u64::from(position))))
+}
+
+/// The index of a segment; `None` if it is not in memory and `cold` is false.
+pub(crate) async fn index_of(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (span, cold): (SegmentSpan, bool),
+) -> Result<Option<Arc<SparseIndex>>, ReadError> {
+    let key = (partition.id(), span.base);
+    if let Some(index) = shared.indexes.get(key) {
+        return Ok(Some(index));
+    }
+    if !cold {
+        return Ok(None);
+    }
+    let reading = |error: std::io::Error| ReadError::Io {
+        partition: partition.id(),
+        reason: format!("index of segment {}: {error}", span.base),
+    };
+    if !span.active
+        && let Some(index) = stored(shared, partition, span).await.map_err(reading)?
+    {
+        let index = Arc::new(index);
+        shared.indexes.keep(key, index.clone());
+        return Ok(Some(index));
+    }
+    let interval = partition.config().index_interval_bytes;
+    let file = match shared.files.segment(partition, span.base, Create::Never).await {
+        Ok(file) => file,
+        Err(error) => {
+            let reason = format!("its segment cannot be opened: {error}");
+            return Err(ReadError::Corrupt {
+                partition: partition.id(),
+                offset: span.base,
+                reason,
+            });
+        }
+    };
+    rivven_io::probe!("index_rebuilt");
+    let mut reader =
+        SegmentReader { file: &file, end: span.end, cold, position: 0, bytes: Bytes::new() };
+    let index = reader.build_index(span.base, interval).await.map_err(reading)?;
+    if span.active {
+        partition.lock().log.adopt_index(span.base, index.clone());
+        return Ok(Some(Arc::new(index)));
+    }
+    let index = Arc::new(index);
+    shared.indexes.keep(key, index.clone());
+    Ok(Some(index))
+}
+
+/// The index that the segment's files hold, if they are whole and cover the segment.
+async fn stored(
+    shared: &Shared,
+    partition: &Partition,
+    span: SegmentSpan,
+) -> std::io::Result<Option<SparseIndex>> {
+    let folder = partition.folder();
+    let offsets_path = layout::index_path(folder, span.base);
+    let times_path = layout::time_index_path(folder, span.base);
+    let offsets = shared.env.read_file(&offsets_path, INDEX_BYTES_MAX).await?;
+    let times = shared.env.read_file(&times_path, INDEX_BYTES_MAX).await?;
+    let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+    let decoded = index_file::decode(span.base, &IndexFiles { offsets, times });
+    Ok(decoded.filter(|(_, covered)| u64::from(*covered) == span.end).map(|(index, _)| index))
+}

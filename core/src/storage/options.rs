@@ -1,0 +1,66 @@
+//! What an operator decides about storage, with its bounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When an append counts as done (`--sync-policy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Every acknowledged batch survives power loss: the WAL is synced before the answer.
+    #[default]
+    EveryWrite,
+    /// The WAL is synced after every n-th write; up to n - 1 acknowledged writes may be lost at a
+    /// power cut, none at a kill of the process.
+    EveryNWrites(u32),
+    /// The operating system decides when batches reach the disk; they survive a kill of the
+    /// process, not a power cut. Changes of state (topics, producer ids, log starts) are synced.
+    None,
+}
+
+/// How storage is opened.
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    pub data_dir: PathBuf,
+    pub node_id: i32,
+    pub sync_policy: SyncPolicy,
+    /// Bytes of acknowledged batches that may wait in memory for their segment.
+    pub tail_bytes_max: usize,
+    /// Bytes of one file of the WAL ring, a multiple of 4096; bounds the largest batch.
+    pub wal_file_bytes: u64,
+    /// Files of the WAL ring, at least 3.
+    pub wal_files: u32,
+    /// Longest time between two checkpoints while there is something to write.
+    pub checkpoint_interval: Duration,
+    /// Time between two looks for expired segments and producers.
+    pub retention_interval: Duration,
+    /// How long a silent producer's sequence numbers are remembered.
+    pub producer_expiration_ms: i64,
+    /// Segment files held open at once.
+    pub open_files_max: usize,
+}
+
+impl StorageOptions {
+    /// Production values for a directory.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, node_id: i32) -> StorageOptions {
+        StorageOptions {
+            data_dir,
+            node_id,
+            sync_policy: SyncPolicy::EveryWrite,
+            tail_bytes_max: 64 << 20,
+            wal_file_bytes: 64 << 20,
+            wal_files: 8,
+            checkpoint_interval: Duration::from_secs(30),
+            retention_interval: Duration::from_secs(30),
+            producer_expiration_ms: 24 * 60 * 60 * 1000,
+            open_files_max: 1024,
+        }
+    }
+
+    /// Largest batch in bytes that fits one commit of the WAL.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> usize {
+        let file = usize::try_from(self.wal_file_bytes).unwrap_or(usize::MAX);
+        file.saturating_sub(8192).min(crate::limits::BATCH_BYTES_MAX)
+    }
+}

@@ -1,0 +1,203 @@
+//! One partition as its users share it: its log, the tail that waits for its segment, and those
+//! who wait for news.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::log::machine::{ClosedSegment, PartitionLog};
+use crate::log::positions::Positions;
+use crate::metadata::topic_config::TopicConfig;
+
+/// An acknowledged (or about to be) batch that its segment does not hold yet.
+#[derive(Clone, Debug)]
+pub(crate) struct TailEntry {
+    pub(crate) base_offset: Offset,
+    /// Offset after its last record.
+    pub(crate) end: Offset,
+    pub(crate) segment_base: Offset,
+    pub(crate) position: u64,
+    pub(crate) batch: Bytes,
+}
+
+/// A partition.
+pub struct Partition {
+    id: PartitionId,
+    topic: Arc<str>,
+    folder: PathBuf,
+    state: Mutex<PartitionState>,
+    /// For watches, which take themselves off the list.
+    this: Weak<Partition>,
+}
+
+/// What the lock of a partition guards; it is never held across an await.
+pub(crate) struct PartitionState {
+    pub(crate) log: PartitionLog,
+    pub(crate) config: Arc<TopicConfig>,
+    pub(crate) tail: VecDeque<TailEntry>,
+    /// Whether the partition stands in the writer's queue.
+    pub(crate) queued: bool,
+    /// Segments that appends closed and whose indexes are not written yet, oldest first.
+    pub(crate) closed: Vec<ClosedSegment>,
+    /// Base of the segment whose file room is known, and how many bytes are reserved in it.
+    pub(crate) room: (Offset, u64),
+    /// End of what the last begun checkpoint trusts or will trust: segment and position.
+    pub(crate) trusted: (Offset, u64),
+    /// Whether the page at `trusted` was logged since that checkpoint began.
+    pub(crate) page_logged: bool,
+    /// Whether anything changed since the last checkpoint.
+    pub(crate) dirty: bool,
+    /// Why the log may not be continued, if its end is damaged.
+    pub(crate) quarantine: Option<String>,
+    pub(crate) deleted: bool,
+    /// Whether the folder is known to exist with the right id.
+    pub(crate) folder_ready: bool,
+    watches: BTreeMap<u64, Arc<Notify>>,
+    next_watch: u64,
+}
+
+/// What identifies a partition, and where it lives.
+pub(crate) struct PartitionPlace {
+    pub(crate) id: PartitionId,
+    pub(crate) topic: Arc<str>,
+    pub(crate) folder: PathBuf,
+}
+
+impl Partition {
+    pub(crate) fn new(
+        place: PartitionPlace,
+        log: PartitionLog,
+        config: Arc<TopicConfig>,
+    ) -> Arc<Partition> {
+        let trusted = (log.active().base, log.active().bytes);
+        let state = PartitionState {
+            log,
+            config,
+            tail: VecDeque::new(),
+            queued: false,
+            closed: Vec::new(),
+            room: (Offset(-1), 0),
+            trusted,
+            page_logged: false,
+            dirty: false,
+            quarantine: None,
+            deleted: false,
+            folder_ready: false,
+            watches: BTreeMap::new(),
+            next_watch: 0,
+        };
+        Arc::new_cyclic(|this| Partition {
+            id: place.id,
+            topic: place.topic,
+            folder: place.folder,
+            state: Mutex::new(state),
+            this: this.clone(),
+        })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// Name of its topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(crate) fn folder(&self) -> &PathBuf {
+        &self.folder
+    }
+
+    /// Where its log stands now.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.lock().log.positions()
+    }
+
+    /// Epoch of its leader; a single node never changes it.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(0)
+    }
+
+    /// Bytes of its log.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.lock().log.bytes()
+    }
+
+    /// Configuration of its topic as of now.
+    #[must_use]
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.lock().config.clone()
+    }
+
+    /// `wake.notify_one()` is called whenever more becomes visible, and when the partition is
+    /// deleted, until the returned watch is dropped.
+    #[must_use]
+    pub fn watch(&self, wake: &Arc<Notify>) -> Watch {
+        let mut state = self.lock();
+        let key = state.next_watch;
+        state.next_watch += 1;
+        state.watches.insert(key, wake.clone());
+        Watch { partition: self.this.clone(), key }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PartitionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PartitionState {
+    /// Wakes everyone who watches.
+    pub(crate) fn wake(&self) {
+        for wake in self.watches.values() {
+            wake.notify_one();
+        }
+    }
+
+    /// Offset from which on batches are in the tail; the log end if the tail is empty.
+    pub(crate) fn tail_start(&self) -> Offset {
+        self.tail.front().map_or(self.log.positions().log_end, |entry| entry.base_offset)
+    }
+
+    /// End of what is in segment files: segment and position of the next byte to be copied.
+    pub(crate) fn flushed(&self) -> (Offset, u64) {
+        self.tail.front().map_or((self.log.active().base, self.log.active().bytes), |entry| {
+            (entry.segment_base, entry.position)
+        })
+    }
+
+    /// Whether every closed segment before `base` has its final length and indexes.
+    pub(crate) fn closed_through(&self, base: Offset) -> bool {
+        self.closed.first().is_none_or(|closed| closed.segment.base >= base)
+    }
+
+    /// Holds the tail to the log; O(1).
+    pub(crate) fn check(&self) {
+        if let (Some(front), Some(back)) = (self.tail.front(), self.tail.back()) {
+            assert!(front.base_offset < front.end, "a tail entry holds records");
+            assert!(back.end <= self.log.positions().log_end, "the tail ends with the log");
+        }
+    }
+}
+
+/// A registration that ends when it is dropped.
+pub struct Watch {
+    partition: Weak<Partition>,
+    key: u64,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(partition) = self.partition.upgrade() {
+            partition.lock().watches.remove(&self.key);
+        }
+    }
+}

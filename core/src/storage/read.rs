@@ -1,0 +1,176 @@
+//! Reading: from the tail if the batches are still there, else from their segment.
+//!
+//! Every batch that comes from a file is checked against its CRC before it is given out. What does
+//! not check out is reported with its offset and never served; what lies behind it still is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::ids::Offset;
+use crate::log::positions::Positions;
+use crate::record::header::BatchHeader;
+use crate::storage::error::ReadError;
+use crate::storage::partition::{Partition, PartitionState};
+use crate::storage::segment_read::{SegmentSpan, Span, read_span};
+use crate::storage::shared::Shared;
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    pub from: Offset,
+    /// Bytes of whole batches to give at most.
+    pub bytes_max: usize,
+    /// Give the first batch even if it is larger than `bytes_max` (KIP-74).
+    pub at_least_one: bool,
+    /// Whether to wait for the disk, beside the executor; otherwise `would_wait` may come.
+    pub cold: bool,
+}
+
+/// What a read gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadAnswer {
+    /// Whole batches, the first of which holds `from`; in order, without gaps.
+    pub data: Vec<Bytes>,
+    /// Where the log stood when it was read.
+    pub positions: Positions,
+    /// The disk would have to be waited for: ask again with `cold`.
+    pub would_wait: bool,
+}
+
+/// Reads batches that consumers may see, from the one that holds `request.from`.
+///
+/// # Errors
+/// See [`ReadError`]. Nothing unsynced, deleted or damaged is ever given.
+pub(crate) async fn read(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    request: ReadRequest,
+) -> Result<ReadAnswer, ReadError> {
+    let (positions, source) = locate(partition, request)?;
+    let span = match source {
+        Source::Nothing => return Ok(ReadAnswer { positions, ..ReadAnswer::default() }),
+        Source::Tail(data) => return Ok(ReadAnswer { data, positions, would_wait: false }),
+        Source::Segment(span) => span,
+    };
+    let found = if request.cold {
+        let shared = shared.clone();
+        let partition = partition.clone();
+        let env = shared.env.clone();
+        env.tasks
+            .offload(async move { read_span(&shared, &partition, (span, request)).await })
+            .await
+    } else {
+        read_span(shared, partition, (span, request)).await
+    };
+    match found {
+        Ok(Span::Batches(data)) => {
+            assert!(data.len() <= request.bytes_max || request.at_least_one, "within the bound");
+            let data = if data.is_empty() { Vec::new() } else { vec![data] };
+            Ok(ReadAnswer { data, positions, would_wait: false })
+        }
+        Ok(Span::WouldWait) => {
+            Ok(ReadAnswer { positions, would_wait: true, ..ReadAnswer::default() })
+        }
+        Err(error) => Err(after_race(shared, partition, (request, error))),
+    }
+}
+
+/// An error that only shows that the segment was deleted meanwhile is what it would be now.
+fn after_race(
+    shared: &Shared,
+    partition: &Partition,
+    (request, error): (ReadRequest, ReadError),
+) -> ReadError {
+    match locate(partition, request) {
+        Err(newer) => newer,
+        Ok(_) => {
+            if let ReadError::Corrupt { offset, reason, .. } = &error {
+                shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(partition = %partition.id(), topic = partition.topic(),
+                    %offset, reason, "damaged batch, not served");
+            }
+            error
+        }
+    }
+}
+
+enum Source {
+    Nothing,
+    Tail(Vec<Bytes>),
+    Segment(SegmentSpan),
+}
+
+fn locate(partition: &Partition, request: ReadRequest) -> Result<(Positions, Source), ReadError> {
+    let state = partition.lock();
+    if state.deleted {
+        return Err(ReadError::Gone(partition.id()));
+    }
+    let positions = state.log.positions();
+    if request.from < positions.log_start || request.from > positions.log_end {
+        return Err(ReadError::OutOfRange {
+            partition: partition.id(),
+            asked: request.from,
+            log_start: positions.log_start,
+            log_end: positions.log_end,
+        });
+    }
+    if request.from >= positions.high_watermark {
+        return Ok((positions, Source::Nothing));
+    }
+    if request.from >= state.tail_start() {
+        return Ok((positions, Source::Tail(from_tail(&state, request))));
+    }
+    Ok((positions, Source::Segment(span_of(&state, request.from))))
+}
+
+/// Copies batches out of the tail, whose memory must become free whatever a consumer does.
+fn from_tail(state: &PartitionState, request: ReadRequest) -> Vec<Bytes> {
+    let end = state.log.positions().high_watermark;
+    let first = state.tail.partition_point(|entry| entry.end <= request.from);
+    let mut taken = 0;
+    let mut bytes = 0;
+    for entry in state.tail.range(first..) {
+        let first_of_all = taken == 0 && request.at_least_one;
+        if entry.end > end || !first_of_all && bytes + entry.batch.len() > request.bytes_max {
+            break;
+        }
+        taken += 1;
+        bytes += entry.batch.len();
+    }
+    let mut copy = BytesMut::with_capacity(bytes);
+    for entry in state.tail.range(first..first + taken) {
+        copy.extend_from_slice(&entry.batch);
+    }
+    if copy.is_empty() { Vec::new() } else { vec![copy.freeze()] }
+}
+
+fn span_of(state: &PartitionState, from: Offset) -> SegmentSpan {
+    let segment = *state.log.segment_of(from);
+    let (flushed_base, flushed) = state.flushed();
+    let end = if segment.base == flushed_base { flushed } else { segment.bytes };
+    assert!(segment.base <= flushed_base, "what is not in the tail is in its segment");
+    let active = segment.base == state.log.active().base;
+    let delta = u32::try_from(from.0 - segment.base.0).expect("a segment spans 2^31 offsets");
+    let (index, indexed_from) = state.log.index();
+    let (floor_delta, position) = index.floor(delta);
+    // An index that begins in the middle of the segment knows nothing of the part before.
+    let known = active && (indexed_from == 0 || position > 0);
+    let start = known.then(|| (segment.base.plus(i64::from(floor_delta)), u64::from(position)));
+    SegmentSpan { base: segment.base, start, end, active }
+}
+
+/// Splits bytes that hold whole batches.
+pub fn batches(data: &[Bytes]) -> impl Iterator<Item = (BatchHeader, Bytes)> + '_ {
+    data.iter().flat_map(|piece| {
+        let mut rest = piece.clone();
+        std::iter::from_fn(move || {
+            let header = BatchHeader::parse(&rest).ok()?;
+            if header.size() > rest.len() {
+                return None;
+            }
+            Some((header, rest.split_to(header.size())))
+        })
+    })
+}

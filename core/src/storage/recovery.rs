@@ -1,0 +1,184 @@
+//! Opens a data directory: the last checkpoint, and where the WAL after it ends.
+//!
+//! The WAL is walked twice. The first time finds its end and puts back the pages that a power cut
+//! may have spoiled. The newest commit may be one whose sync never returned; before anyone can see
+//! it, it is committed once more. The second time (`replayer`) applies everything, while committer
+//! and writer run already, so that a long WAL needs no more memory than a short one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rivven_io::Env;
+
+use crate::ids::{PartitionId, TimestampMs};
+use crate::metadata::image::MetadataImage;
+use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, decode_log};
+use crate::storage::error::OpenError;
+use crate::storage::layout::Layout;
+use crate::storage::options::StorageOptions;
+use crate::storage::partition::{Partition, PartitionPlace};
+use crate::storage::replayer;
+use crate::storage::shared::{Shared, SharedParts};
+use crate::storage::wal::arena::unpooled;
+use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, padded, seal};
+use crate::storage::wal::record::WalRecord;
+use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
+use crate::storage::wal::ring::Ring;
+
+/// What a recovered directory needs to run.
+pub(crate) struct Recovered {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ring: Ring,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) shape: RingShape,
+    /// Where the WAL that must be applied ends.
+    pub(crate) end: WalPosition,
+}
+
+/// Where, as whom and how to recover.
+pub(crate) struct RecoveryParts {
+    pub(crate) env: Env,
+    pub(crate) layout: Layout,
+    pub(crate) options: StorageOptions,
+    pub(crate) cluster_id: String,
+    pub(crate) start: u64,
+}
+
+pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError> {
+    let RecoveryParts { env, layout, options, cluster_id, start } = parts;
+    let checkpoint = read_checkpoints(&env, &layout).await?;
+    let image = decode_image(&layout, &checkpoint)?;
+    let now = TimestampMs(env.clock.wall_ms());
+    let partitions = restore_partitions(&layout, (&checkpoint, &image), now)?;
+    let shape = RingShape {
+        dir: layout.wal(),
+        files: options.wal_files,
+        file_bytes: options.wal_file_bytes,
+    };
+    let shared = Arc::new(Shared::new(SharedParts {
+        env: env.clone(),
+        options,
+        layout,
+        cluster_id,
+        image,
+        commands: checkpoint.commands,
+        partitions,
+    }));
+    let mut replay = Replay::new(&env, &shape, checkpoint.wal);
+    let mut pages = Vec::new();
+    let mut newest = None;
+    while let Some(commit) = replay.next().await? {
+        pages.extend(page_records(&commit));
+        newest = Some(commit);
+    }
+    replay.refuse_lost_checkpoint().await?;
+    replayer::restore_pages(&shared, pages).await?;
+    let failed = |error| OpenError::Io { doing: "opening the WAL".to_owned(), error };
+    let unsynced = newest.filter(|commit| commit.header.lsn > replay.synced());
+    let end = replay.position();
+    let mut ring = Ring::open(&env, shape.clone(), end, checkpoint.wal).await.map_err(failed)?;
+    if let Some(commit) = unsynced {
+        rivven_io::probe!("unsynced_commit_written_again");
+        if !rivven_io::planted!("B41") {
+            commit_again(&mut ring, &commit, start).await.map_err(failed)?;
+        }
+    }
+    Ok(Recovered { shared, ring, checkpoint, shape, end })
+}
+
+fn page_records(commit: &ReplayedCommit) -> Vec<WalRecord> {
+    let mut payload = commit.payload.clone();
+    let mut pages = Vec::new();
+    while let Some(record) = WalRecord::decode(&mut payload) {
+        if matches!(record, WalRecord::Page { .. }) {
+            pages.push(record);
+        }
+    }
+    pages
+}
+
+/// Writes a commit's payload as the next commit and syncs it. Replaying it twice changes nothing.
+async fn commit_again(ring: &mut Ring, commit: &ReplayedCommit, start: u64) -> std::io::Result<()> {
+    let bytes = COMMIT_HEADER_BYTES + commit.payload.len();
+    let mut memory: BytesMut = unpooled(padded(bytes));
+    memory.resize(COMMIT_HEADER_BYTES, 0);
+    memory.extend_from_slice(&commit.payload);
+    let place = ring
+        .place(padded(bytes), false)
+        .ok_or_else(|| std::io::Error::other("the WAL has no room to begin with"))?;
+    let header = CommitHeader {
+        lsn: commit.header.lsn.next(),
+        file_sequence: place.file_sequence,
+        start,
+        synced: crate::storage::wal::commit::Lsn(commit.header.lsn.0 - 1),
+        ..commit.header
+    };
+    seal(&mut memory, &header);
+    ring.write(place, memory.freeze(), (header.lsn, start)).await?;
+    ring.sync().await
+}
+
+/// The newer valid checkpoint; an empty one if there is none.
+pub(crate) async fn read_checkpoints(env: &Env, layout: &Layout) -> Result<Checkpoint, OpenError> {
+    let mut newest = Checkpoint::default();
+    for odd in [false, true] {
+        let path = layout.checkpoint(odd);
+        let bytes = env.read_file(&path, CHECKPOINT_BYTES_MAX).await.map_err(|error| {
+            OpenError::Io { doing: format!("reading {}", path.display()), error }
+        })?;
+        let Some(bytes) = bytes else { continue };
+        match Checkpoint::decode(bytes) {
+            Some(found) if found.sequence > newest.sequence => newest = found,
+            Some(_) => {}
+            None => {
+                rivven_io::probe!("torn_checkpoint");
+                tracing::warn!(path = %path.display(), "checkpoint is torn; the other one is used");
+            }
+        }
+    }
+    Ok(newest)
+}
+
+pub(crate) fn decode_image(
+    layout: &Layout,
+    checkpoint: &Checkpoint,
+) -> Result<MetadataImage, OpenError> {
+    if checkpoint.image.is_empty() {
+        return Ok(MetadataImage::default());
+    }
+    MetadataImage::restore(&checkpoint.image).map_err(|error| OpenError::Corrupt {
+        path: layout.checkpoint(checkpoint.sequence % 2 == 1),
+        reason: error.to_string(),
+    })
+}
+
+/// All partitions of all topics, as the checkpoint knows them.
+fn restore_partitions(
+    layout: &Layout,
+    (checkpoint, image): (&Checkpoint, &MetadataImage),
+    now: TimestampMs,
+) -> Result<BTreeMap<PartitionId, Arc<Partition>>, OpenError> {
+    let mut partitions = BTreeMap::new();
+    for topic in image.topics() {
+        let name = topic.name.clone();
+        let config = Arc::new(topic.config.clone());
+        for index in 0..topic.partitions {
+            let id = PartitionId { topic: topic.id, index };
+            let partition = match checkpoint.partitions.get(&id) {
+                None => super::apply::new_partition(layout, (id, &name), config.clone(), now),
+                Some(bytes) => {
+                    let log = decode_log(bytes).map_err(|reason| OpenError::Corrupt {
+                        path: layout.checkpoint(checkpoint.sequence % 2 == 1),
+                        reason: format!("partition {id}: {reason}"),
+                    })?;
+                    let folder = layout.partition(&name, index);
+                    let place = PartitionPlace { id, topic: name.clone(), folder };
+                    Partition::new(place, log, config.clone())
+                }
+            };
+            partitions.insert(id, partition);
+        }
+    }
+    Ok(partitions)
+}

@@ -1,0 +1,250 @@
+//! Applies replayed commits to the recovered state.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rivven_io::disk::Create;
+
+use crate::ids::{Offset, PartitionId, TimestampMs};
+use crate::log::machine::{Placement, Replayed};
+use crate::metadata::command::MetadataCommand;
+use crate::record::header::BatchHeader;
+use crate::storage::apply::apply_change;
+use crate::storage::error::OpenError;
+use crate::storage::folder;
+use crate::storage::layout;
+use crate::storage::partition::{Partition, TailEntry};
+use crate::storage::shared::{Change, Shared};
+use crate::storage::stage::roll_rules;
+use crate::storage::stored::stored_batch;
+use crate::storage::wal::record::WalRecord;
+use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
+
+/// Applies every commit after the checkpoint, through `recovered.end`.
+pub(crate) async fn replay(
+    shared: &Arc<Shared>,
+    (shape, from, end): (&RingShape, WalPosition, WalPosition),
+) -> Result<(), OpenError> {
+    let replayer = Replayer { shared: shared.clone() };
+    let env = shared.env.clone();
+    let mut replay = Replay::new(&env, shape, from);
+    while replay.position().lsn < end.lsn {
+        let commit = replay.next().await?;
+        let commit = commit.ok_or_else(|| replayer.damaged("the WAL changed".to_owned()))?;
+        replayer.apply(&commit)?;
+        replayer.wait_for_room().await?;
+    }
+    replayer.check_all_segments().await
+}
+
+/// Puts back the fronts of pages that were being written again, in the order of the WAL.
+pub(crate) async fn restore_pages(
+    shared: &Arc<Shared>,
+    pages: Vec<WalRecord>,
+) -> Result<(), OpenError> {
+    let replayer = Replayer { shared: shared.clone() };
+    for page in pages {
+        if let WalRecord::Page { partition, segment_base, position, bytes } = page
+            && let Some(partition) = shared.partition(partition)
+        {
+            replayer.restore_page(&partition, (segment_base, position), bytes).await?;
+        }
+    }
+    Ok(())
+}
+
+struct Replayer {
+    shared: Arc<Shared>,
+}
+
+impl Replayer {
+    fn apply(&self, commit: &ReplayedCommit) -> Result<(), OpenError> {
+        let mut payload = commit.payload.clone();
+        for _ in 0..commit.header.records {
+            let Some(record) = WalRecord::decode(&mut payload) else {
+                return Err(self.damaged(format!(
+                    "commit {} holds a record that this release cannot read",
+                    commit.header.lsn.0
+                )));
+            };
+            self.apply_record(record)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the writer copy while the tail is over half its bound.
+    async fn wait_for_room(&self) -> Result<(), OpenError> {
+        let low = self.shared.options.tail_bytes_max as u64 / 2;
+        while self.shared.stats.tail_bytes.load(Ordering::Relaxed) > low {
+            rivven_io::probe!("replay_spills_tail");
+            if let Some(failure) = self.shared.failure() {
+                return Err(OpenError::Failed(failure.clone()));
+            }
+            self.shared.write_all.store(true, Ordering::Release);
+            self.shared.write_wanted.notify_one();
+            self.shared.written_for_checkpoint.notified().await;
+        }
+        Ok(())
+    }
+
+    fn apply_record(&self, record: WalRecord) -> Result<(), OpenError> {
+        match record {
+            WalRecord::Append { partition, placement, appended, batch } => {
+                if let Some(partition) = self.shared.partition(partition) {
+                    self.append(&partition, (placement, appended), batch)?;
+                }
+            }
+            WalRecord::Page { .. } => {}
+            WalRecord::LogStart { partition, log_start } => {
+                if let Some(partition) = self.shared.partition(partition) {
+                    apply_change(&self.shared, Change::LogStart { partition, to: log_start });
+                }
+            }
+            WalRecord::Metadata { number, command } => {
+                let (_, applied) = self.shared.image();
+                if number <= applied {
+                    return Ok(());
+                }
+                if number != applied + 1 {
+                    return Err(self.damaged(format!("command {} is missing", applied + 1)));
+                }
+                let command = MetadataCommand::decode(&command)
+                    .map_err(|error| self.damaged(format!("command {number}: {error}")))?;
+                apply_change(&self.shared, Change::Metadata(vec![command]));
+            }
+        }
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        partition: &Arc<Partition>,
+        (placement, appended): (Placement, TimestampMs),
+        batch: Bytes,
+    ) -> Result<(), OpenError> {
+        let header = BatchHeader::parse(&batch)
+            .map_err(|error| self.damaged(format!("a batch of {}: {error}", partition.id())))?;
+        let valid = stored_batch(&header);
+        let mut state = partition.lock();
+        let rules = roll_rules(&state.config);
+        let end = placement.base_offset.plus(i64::from(valid.count));
+        let continued = state
+            .log
+            .replay_append(placement, &valid, (appended, &rules))
+            .map_err(|gap| self.damaged(format!("partition {}: {gap}", partition.id())))?;
+        let Replayed::Appended(closed) = continued else { return Ok(()) };
+        state.closed.extend(closed);
+        self.shared.stats.recovered_batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.stats.tail_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        state.tail.push_back(TailEntry {
+            base_offset: placement.base_offset,
+            end,
+            segment_base: placement.segment_base,
+            position: placement.position,
+            batch,
+        });
+        if !state.dirty {
+            state.dirty = true;
+            self.shared.note_dirty(partition.clone());
+        }
+        if !state.queued {
+            state.queued = true;
+            self.shared.queue_write(partition.clone());
+        }
+        Ok(())
+    }
+
+    /// Puts back the front of a page that was being written again.
+    async fn restore_page(
+        &self,
+        partition: &Arc<Partition>,
+        (segment_base, position): (Offset, u64),
+        bytes: Bytes,
+    ) -> Result<(), OpenError> {
+        {
+            let mut state = partition.lock();
+            if !state.log.holds_segment(segment_base) {
+                return Ok(());
+            }
+            let end = position + bytes.len() as u64;
+            let covers = (segment_base, end) >= state.trusted && position <= state.trusted.1;
+            if covers && segment_base == state.trusted.0 {
+                state.page_logged = true;
+            }
+            if !state.dirty {
+                state.dirty = true;
+                self.shared.note_dirty(partition.clone());
+            }
+        }
+        rivven_io::probe!("page_restored");
+        let restored = async {
+            folder::ensure_folder(&self.shared, partition).await?;
+            let file =
+                self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
+            self.shared.touch(partition.clone(), segment_base);
+            self.shared.note_folder(partition.folder().clone());
+            file.write_all_at(position, vec![bytes]).await
+        };
+        restored.await.map_err(|error| self.io("restoring a page of", partition.id(), error))
+    }
+
+    /// Looks whether every segment is there with at least the bytes that a checkpoint trusts.
+    async fn check_all_segments(&self) -> Result<(), OpenError> {
+        for partition in self.shared.all_partitions() {
+            self.check_segments(&partition).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_segments(&self, partition: &Arc<Partition>) -> Result<(), OpenError> {
+        let (segments, trusted) = {
+            let state = partition.lock();
+            let segments: Vec<_> =
+                state.log.sealed().iter().chain([state.log.active()]).copied().collect();
+            (segments, state.trusted)
+        };
+        for segment in segments {
+            let needed = match segment.base.cmp(&trusted.0) {
+                std::cmp::Ordering::Less => segment.bytes,
+                std::cmp::Ordering::Equal => trusted.1,
+                std::cmp::Ordering::Greater => 0,
+            };
+            if needed == 0 {
+                continue;
+            }
+            let path = partition.folder().join(layout::segment_file_name(segment.base));
+            let found = self
+                .shared
+                .env
+                .disk
+                .file_len(&path)
+                .await
+                .map_err(|error| self.io("looking at", partition.id(), error))?;
+            let found = found.unwrap_or(0);
+            if found < needed {
+                self.quarantine(partition, (segment.base, needed, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a partition out of service for appends: continuing it would bury the damage.
+    fn quarantine(&self, partition: &Partition, (base, needed, found): (Offset, u64, u64)) {
+        rivven_io::probe!("partition_quarantined");
+        let reason = format!("segment {base} has {found} bytes, the checkpoint counts {needed}");
+        tracing::error!(partition = %partition.id(), topic = partition.topic(), reason,
+            "partition is damaged and takes no more batches; what is left is served");
+        self.shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+        partition.lock().quarantine = Some(reason);
+    }
+
+    fn damaged(&self, reason: String) -> OpenError {
+        OpenError::Corrupt { path: self.shared.layout.wal(), reason }
+    }
+
+    fn io(&self, doing: &str, partition: PartitionId, error: io::Error) -> OpenError {
+        OpenError::Io { doing: format!("{doing} partition {partition}"), error }
+    }
+}

@@ -1,0 +1,284 @@
+//! Finds and checks batches in a segment's file.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rivven_io::disk::{Create, File};
+
+use crate::ids::Offset;
+use crate::limits::BATCH_BYTES_MAX;
+use crate::log::index::{IndexEntry, SparseIndex};
+use crate::record::header::{BatchHeader, HEADER_BYTES, compute_crc};
+use crate::storage::error::ReadError;
+use crate::storage::indexes;
+use crate::storage::partition::Partition;
+use crate::storage::read::ReadRequest;
+use crate::storage::shared::Shared;
+
+/// Bytes read at once while a batch is looked for.
+const WINDOW_BYTES: usize = 64 << 10;
+
+/// Where in a segment to look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentSpan {
+    pub(crate) base: Offset,
+    /// Base offset and position of a batch at or before the one that is looked for, if the index
+    /// in memory knows one.
+    pub(crate) start: Option<(Offset, u64)>,
+    /// Bytes of the file that hold batches.
+    pub(crate) end: u64,
+    pub(crate) active: bool,
+}
+
+/// What was found.
+pub(crate) enum Span {
+    Batches(Bytes),
+    WouldWait,
+}
+
+/// Reads whole, checked batches of one segment, from the one that holds `request.from`.
+pub(crate) async fn read_span(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (span, request): (SegmentSpan, ReadRequest),
+) -> Result<Span, ReadError> {
+    let io = |error: io::Error| failed(partition, request.from, error);
+    let start = match span.start {
+        Some(start) => start,
+        None => match indexes::position_of(shared, partition, (span, request)).await? {
+            Some(start) => start,
+            None => return Ok(Span::WouldWait),
+        },
+    };
+    let file = match shared.files.cached((partition.id(), span.base)) {
+        Some(file) => file,
+        None if request.cold => {
+            shared.files.segment(partition, span.base, Create::Never).await.map_err(io)?
+        }
+        None => return Ok(Span::WouldWait),
+    };
+    let mut reader = SegmentReader {
+        file: &file,
+        end: span.end,
+        cold: request.cold,
+        position: 0,
+        bytes: Bytes::new(),
+    };
+    let first = match reader.find(request.from, start).await.map_err(io)? {
+        Found::At(position) => position,
+        Found::WouldWait => return Ok(Span::WouldWait),
+        Found::Damaged(reason) => {
+            let partition = partition.id();
+            return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+        }
+    };
+    take_batches(&mut reader, partition, (first, request)).await
+}
+
+/// Takes whole batches from `first` on, as many as fit, and checks each.
+async fn take_batches(
+    reader: &mut SegmentReader<'_>,
+    partition: &Partition,
+    (first, request): (u64, ReadRequest),
+) -> Result<Span, ReadError> {
+    let io = |error: io::Error| failed(partition, request.from, error);
+    let wanted = request.bytes_max.max(HEADER_BYTES);
+    let Some(mut data) = reader.window(first, wanted).await.map_err(io)? else {
+        return Ok(Span::WouldWait);
+    };
+    let header = BatchHeader::parse(&data).expect("find saw this header");
+    if header.size() > request.bytes_max {
+        if !request.at_least_one {
+            return Ok(Span::Batches(Bytes::new()));
+        }
+        let Some(whole) = reader.window(first, header.size()).await.map_err(io)? else {
+            return Ok(Span::WouldWait);
+        };
+        data = whole;
+    }
+    let mut good = 0;
+    let mut expected = header.base_offset;
+    while let Ok(header) = BatchHeader::parse(&data[good..]) {
+        let end = good + header.size();
+        // Neither the base offset nor the epoch is under the CRC; the chain and the one epoch of a
+        // single node are what they are held against.
+        let stands = end <= data.len()
+            && header.base_offset == expected
+            && header.leader_epoch == partition.leader_epoch()
+            && compute_crc(&data[good..end]) == header.crc;
+        if !stands {
+            break;
+        }
+        expected = header.last_offset().plus(1);
+        good = end;
+    }
+    if good == 0 {
+        let reason = "its checksum does not match".to_owned();
+        let partition = partition.id();
+        return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+    }
+    Ok(Span::Batches(data.slice(..good)))
+}
+
+fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
+    let partition = partition.id();
+    if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::UnexpectedEof {
+        let reason = format!("its segment is missing or too short: {error}");
+        return ReadError::Corrupt { partition, offset, reason };
+    }
+    ReadError::Io { partition, reason: error.to_string() }
+}
+
+enum Found {
+    At(u64),
+    WouldWait,
+    Damaged(String),
+}
+
+/// A window over one segment's file.
+pub(crate) struct SegmentReader<'a> {
+    pub(crate) file: &'a Arc<File>,
+    pub(crate) end: u64,
+    pub(crate) cold: bool,
+    pub(crate) position: u64,
+    pub(crate) bytes: Bytes,
+}
+
+impl SegmentReader<'_> {
+    /// `len` bytes from `position`, fewer at the end; `None` if the disk must be waited for.
+    pub(crate) async fn window(&mut self, position: u64, len: usize) -> io::Result<Option<Bytes>> {
+        let len =
+            usize::try_from(self.end.saturating_sub(position)).map_or(len, |rest| len.min(rest));
+        let held = self.position..self.position + self.bytes.len() as u64;
+        if position < held.start || position + len as u64 > held.end {
+            let want = usize::try_from(self.end - position)
+                .unwrap_or(usize::MAX)
+                .min(len.max(WINDOW_BYTES));
+            let Some(bytes) = self.load(position, want).await? else { return Ok(None) };
+            self.position = position;
+            self.bytes = bytes;
+        }
+        let from = usize::try_from(position - self.position).expect("inside the window");
+        Ok(Some(self.bytes.slice(from..from + len)))
+    }
+
+    async fn load(&self, position: u64, want: usize) -> io::Result<Option<Bytes>> {
+        if self.cold {
+            return self.file.read_full_at(position, want).await.map(|bytes| Some(bytes.freeze()));
+        }
+        let mut bytes = BytesMut::with_capacity(want);
+        while bytes.len() < want {
+            let at = position + bytes.len() as u64;
+            match self.file.try_read_cached(at, want - bytes.len(), &mut bytes)? {
+                None => return Ok(None),
+                Some(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Some(_) => {}
+            }
+        }
+        Ok(Some(bytes.freeze()))
+    }
+
+    /// Position of the batch that holds `offset`, looked for from `start` on.
+    async fn find(&mut self, offset: Offset, start: (Offset, u64)) -> io::Result<Found> {
+        let (first, mut position) = start;
+        // Which offset the batch at `position` must have; unknown after damage.
+        let mut expected = Some(first);
+        loop {
+            if position >= self.end {
+                return Ok(Found::Damaged("no batch of the segment holds it".to_owned()));
+            }
+            let Some(head) = self.window(position, HEADER_BYTES).await? else {
+                return Ok(Found::WouldWait);
+            };
+            let header = plausible(&head, self.end - position)
+                .filter(|header| expected.is_none_or(|base| header.base_offset == base));
+            match header {
+                Some(header) if header.last_offset() >= offset => {
+                    if header.base_offset <= offset {
+                        return Ok(Found::At(position));
+                    }
+                    return Ok(Found::Damaged("the batch that held it is damaged".to_owned()));
+                }
+                Some(header) => {
+                    position += header.size() as u64;
+                    expected = Some(header.last_offset().plus(1));
+                }
+                None => {
+                    if !self.cold {
+                        return Ok(Found::WouldWait);
+                    }
+                    expected = None;
+                    match self.resync(position).await? {
+                        Some(next) => position = next,
+                        None => return Ok(Found::Damaged("its batch is damaged".to_owned())),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Position of the next undamaged batch after a damaged place.
+    pub(crate) async fn resync(&mut self, damaged: u64) -> io::Result<Option<u64>> {
+        rivven_io::probe!("resync_after_damage");
+        let mut position = damaged + 1;
+        while position + HEADER_BYTES as u64 <= self.end {
+            let Some(head) = self.window(position, HEADER_BYTES).await? else { return Ok(None) };
+            if let Some(header) = plausible(&head, self.end - position) {
+                let whole = self.window(position, header.size()).await?;
+                if whole.is_some_and(|whole| compute_crc(&whole) == header.crc) {
+                    return Ok(Some(position));
+                }
+            }
+            position += 1;
+        }
+        Ok(None)
+    }
+
+    /// Builds the index of the first `self.end` bytes of a segment anew.
+    pub(crate) async fn build_index(
+        &mut self,
+        base: Offset,
+        interval: u64,
+    ) -> io::Result<SparseIndex> {
+        let mut index = SparseIndex::default();
+        let mut position = 0;
+        let mut max_timestamp = crate::ids::TimestampMs(-1);
+        while position < self.end {
+            let Some(head) = self.window(position, HEADER_BYTES).await? else { break };
+            let Some(header) = plausible(&head, self.end - position) else {
+                match self.resync(position).await? {
+                    Some(next) => position = next,
+                    None => break,
+                }
+                continue;
+            };
+            if let Ok(offset_delta) = u32::try_from(header.base_offset.0 - base.0) {
+                let at = u32::try_from(position).expect("segments are below 2 GiB");
+                let follows =
+                    index.entries().last().is_none_or(|last| last.offset_delta < offset_delta);
+                if follows {
+                    let entry = IndexEntry {
+                        offset_delta,
+                        position: at,
+                        max_timestamp_before: max_timestamp,
+                    };
+                    index.note(entry, interval);
+                }
+            }
+            max_timestamp = max_timestamp.max(header.max_timestamp);
+            position += header.size() as u64;
+        }
+        Ok(index)
+    }
+}
+
+/// A header that may be one of a stored batch with `left` bytes to the end of the segment.
+pub(crate) fn plausible(head: &[u8], left: u64) -> Option<BatchHeader> {
+    let header = BatchHeader::parse(head).ok()?;
+    let right = header.size() as u64 <= left
+        && header.size() <= BATCH_BYTES_MAX
+        && header.base_offset >= Offset::ZERO
+        && header.last_offset_delta >= 0;
+    right.then_some(header)
+}

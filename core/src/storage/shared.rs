@@ -1,0 +1,352 @@
+//! What the storage tasks share: queues towards the committer, partitions, topics, failure.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use bytes::Bytes;
+use rivven_io::Env;
+use tokio::sync::{Notify, oneshot};
+
+use crate::ids::{Offset, PartitionId};
+use crate::metadata::command::MetadataCommand;
+use crate::metadata::image::MetadataImage;
+use crate::record::validate::ValidBatch;
+use crate::storage::error::{AppendError, StorageFailed};
+use crate::storage::files::FileCache;
+use crate::storage::indexes::IndexCache;
+use crate::storage::layout::Layout;
+use crate::storage::options::StorageOptions;
+use crate::storage::partition::Partition;
+use crate::storage::stats::Stats;
+use crate::storage::wal::replay::WalPosition;
+
+/// A batch to append. Its CRC is checked, and `header` describes it.
+pub struct AppendRequest {
+    pub partition: Arc<Partition>,
+    pub batch: Bytes,
+    pub header: ValidBatch,
+    /// Who hears of the outcome, and under which token.
+    pub sink: Arc<dyn AppendSink>,
+    pub token: u64,
+}
+
+/// Who waits for appends. Both calls come from the committer and must not block.
+pub trait AppendSink: Send + Sync {
+    /// The batch is as durable as the sync policy promises, or it was refused.
+    fn appended(&self, token: u64, outcome: Result<Appended, AppendError>);
+    /// All outcomes of one commit for this sink were given.
+    fn flush(&self);
+}
+
+/// A batch in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: Offset,
+    pub log_start: Offset,
+    /// It was there already (KIP-98); `base_offset` is where.
+    pub duplicate: bool,
+}
+
+/// A change of state on its way through the WAL.
+pub(crate) enum Change {
+    /// Topic metadata; applied to the image once durable.
+    Metadata(Vec<MetadataCommand>),
+    /// A partition's log start moves up.
+    LogStart { partition: Arc<Partition>, to: Offset },
+    /// Pages of segments that are about to be written again.
+    Pages(Vec<PageImage>),
+    /// Nothing; answered when everything queued before is durable.
+    Barrier,
+    /// A checkpoint covers everything through this place.
+    Checkpointed(WalPosition),
+}
+
+/// The front part of a page that was durable before.
+pub(crate) struct PageImage {
+    pub(crate) partition: PartitionId,
+    pub(crate) segment_base: Offset,
+    pub(crate) position: u64,
+    pub(crate) bytes: Bytes,
+}
+
+/// One entry of the committer's queue.
+pub(crate) enum Request {
+    Append(AppendRequest),
+    Change {
+        change: Change,
+        done: oneshot::Sender<Result<WalPosition, StorageFailed>>,
+    },
+    /// Ends the committer after what was queued before.
+    Close,
+}
+
+impl Request {
+    /// Whether it frees memory or WAL files, and so must not wait for either.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Request::Change { change: Change::Pages(_) | Change::Checkpointed(_), .. })
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) options: StorageOptions,
+    pub(crate) layout: Layout,
+    pub(crate) cluster_id: String,
+    pub(crate) files: FileCache,
+    pub(crate) indexes: IndexCache,
+    pub(crate) stats: Stats,
+    queue: Mutex<Vec<Request>>,
+    pub(crate) queue_filled: Notify,
+    /// Wakes the committer while it waits for memory or for a WAL file.
+    pub(crate) urgent: Notify,
+    partitions: RwLock<BTreeMap<PartitionId, Arc<Partition>>>,
+    /// Topics, and the number of the last command applied to them.
+    image: RwLock<(Arc<MetadataImage>, u64)>,
+    /// Partitions with a tail, the one that waits longest first.
+    write_queue: Mutex<VecDeque<Arc<Partition>>>,
+    /// Wakes the writer: there is something to copy, and perhaps it hurries.
+    pub(crate) write_wanted: Notify,
+    /// Whether the writer should copy even little.
+    pub(crate) write_all: AtomicBool,
+    /// Wakes the committer and the checkpointer: batches were copied, memory is free again.
+    pub(crate) written: Notify,
+    pub(crate) written_for_checkpoint: Notify,
+    /// Wakes the checkpointer.
+    pub(crate) checkpoint_wanted: Notify,
+    /// Partitions changed since the last checkpoint.
+    dirty: Mutex<BTreeMap<PartitionId, Arc<Partition>>>,
+    /// Partitions whose folders are to be removed.
+    condemned: Mutex<Vec<Condemned>>,
+    /// Segment files written since they were last synced.
+    touched: Mutex<BTreeMap<(PartitionId, Offset), Arc<Partition>>>,
+    /// Small files and folders whose contents or names changed since they were last synced.
+    new_names: Mutex<(BTreeSet<PathBuf>, BTreeSet<PathBuf>)>,
+    /// Held while partition folders are made or set aside.
+    pub(crate) folders: tokio::sync::Mutex<()>,
+    failure: OnceLock<StorageFailed>,
+    failed: Notify,
+    pub(crate) closing: AtomicBool,
+}
+
+/// Files that nobody may read any more.
+pub(crate) enum Condemned {
+    /// All of a deleted partition.
+    Partition(Arc<Partition>),
+    /// Segments below the log start.
+    Segments(Arc<Partition>, Vec<Offset>),
+}
+
+pub(crate) struct SharedParts {
+    pub(crate) env: Env,
+    pub(crate) options: StorageOptions,
+    pub(crate) layout: Layout,
+    pub(crate) cluster_id: String,
+    pub(crate) image: MetadataImage,
+    /// Number of the last command applied to the image.
+    pub(crate) commands: u64,
+    pub(crate) partitions: BTreeMap<PartitionId, Arc<Partition>>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: SharedParts) -> Shared {
+        let files = FileCache::new(parts.env.clone(), parts.options.open_files_max);
+        Shared {
+            env: parts.env,
+            options: parts.options,
+            layout: parts.layout,
+            cluster_id: parts.cluster_id,
+            files,
+            indexes: IndexCache::default(),
+            stats: Stats::default(),
+            queue: Mutex::new(Vec::new()),
+            queue_filled: Notify::new(),
+            urgent: Notify::new(),
+            partitions: RwLock::new(parts.partitions),
+            image: RwLock::new((Arc::new(parts.image), parts.commands)),
+            write_queue: Mutex::new(VecDeque::new()),
+            write_wanted: Notify::new(),
+            write_all: AtomicBool::new(false),
+            written: Notify::new(),
+            written_for_checkpoint: Notify::new(),
+            checkpoint_wanted: Notify::new(),
+            dirty: Mutex::new(BTreeMap::new()),
+            condemned: Mutex::new(Vec::new()),
+            touched: Mutex::new(BTreeMap::new()),
+            new_names: Mutex::default(),
+            folders: tokio::sync::Mutex::new(()),
+            failure: OnceLock::new(),
+            failed: Notify::new(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Queues a request for the committer.
+    pub(crate) fn submit(&self, request: Request) {
+        let urgent = request.is_urgent();
+        let first = {
+            let mut queue = lock(&self.queue);
+            queue.push(request);
+            queue.len() == 1
+        };
+        if urgent {
+            self.urgent.notify_one();
+        }
+        if first {
+            self.queue_filled.notify_one();
+        }
+    }
+
+    /// Everything queued, in order; `into` must be empty.
+    pub(crate) fn take_queue(&self, into: &mut Vec<Request>) {
+        assert!(into.is_empty(), "requests are handled before more are taken");
+        std::mem::swap(&mut *lock(&self.queue), into);
+    }
+
+    /// Takes the queued changes that make room; the rest keeps its order.
+    pub(crate) fn take_urgent(&self) -> Vec<Request> {
+        let mut queue = lock(&self.queue);
+        let (urgent, rest) = queue.drain(..).partition(Request::is_urgent);
+        *queue = rest;
+        urgent
+    }
+
+    /// Sends a change through the WAL and waits until it is durable and applied.
+    pub(crate) async fn change(&self, change: Change) -> Result<WalPosition, StorageFailed> {
+        let (done, answer) = oneshot::channel();
+        self.submit(Request::Change { change, done });
+        match answer.await {
+            Ok(result) => result,
+            Err(_) => Err(self.failure_or("the committer has ended")),
+        }
+    }
+
+    pub(crate) fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(crate) fn all_partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn with_partitions<T>(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<PartitionId, Arc<Partition>>) -> T,
+    ) -> T {
+        change(&mut self.partitions.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Topics as of now, and the number of the last command applied to them.
+    pub(crate) fn image(&self) -> (Arc<MetadataImage>, u64) {
+        self.image.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_image(&self, image: MetadataImage, commands: u64) {
+        *self.image.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(image), commands);
+    }
+
+    /// Puts a partition with a tail into the writer's queue; the caller set `queued`.
+    pub(crate) fn queue_write(&self, partition: Arc<Partition>) {
+        lock(&self.write_queue).push_back(partition);
+    }
+
+    /// The partition whose tail waits longest.
+    pub(crate) fn next_write(&self) -> Option<Arc<Partition>> {
+        lock(&self.write_queue).pop_front()
+    }
+
+    pub(crate) fn writes_waiting(&self) -> usize {
+        lock(&self.write_queue).len()
+    }
+
+    /// Notes that a partition has changed since the last checkpoint; the caller set `dirty`.
+    pub(crate) fn note_dirty(&self, partition: Arc<Partition>) {
+        lock(&self.dirty).insert(partition.id(), partition);
+    }
+
+    /// All partitions changed since the last call.
+    pub(crate) fn take_dirty(&self) -> BTreeMap<PartitionId, Arc<Partition>> {
+        std::mem::take(&mut lock(&self.dirty))
+    }
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !lock(&self.dirty).is_empty()
+    }
+
+    /// Notes that a segment's file must be synced by the next checkpoint.
+    pub(crate) fn touch(&self, partition: Arc<Partition>, base: Offset) {
+        lock(&self.touched).insert((partition.id(), base), partition);
+    }
+
+    /// Notes that a folder's entries must be synced by the next checkpoint.
+    pub(crate) fn note_folder(&self, path: PathBuf) {
+        lock(&self.new_names).1.insert(path);
+    }
+
+    /// Notes that a small file must be synced by the next checkpoint.
+    pub(crate) fn note_file(&self, path: PathBuf) {
+        lock(&self.new_names).0.insert(path);
+    }
+
+    /// Small files and folders noted since the last call.
+    pub(crate) fn take_new_names(&self) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
+        std::mem::take(&mut lock(&self.new_names))
+    }
+
+    /// Segment files written since the last call.
+    pub(crate) fn take_touched(&self) -> BTreeMap<(PartitionId, Offset), Arc<Partition>> {
+        std::mem::take(&mut lock(&self.touched))
+    }
+
+    pub(crate) fn condemn(&self, files: Condemned) {
+        lock(&self.condemned).push(files);
+    }
+
+    pub(crate) fn take_condemned(&self) -> Vec<Condemned> {
+        std::mem::take(&mut lock(&self.condemned))
+    }
+
+    /// Marks storage as failed for good; the first reason stays.
+    pub(crate) fn fail(&self, reason: &str) -> StorageFailed {
+        let failure = self.failure.get_or_init(|| {
+            tracing::error!(reason, "storage failed, nothing more is acknowledged");
+            StorageFailed { reason: reason.to_owned() }
+        });
+        self.failed.notify_waiters();
+        for wake in [&self.queue_filled, &self.urgent, &self.write_wanted, &self.checkpoint_wanted]
+        {
+            wake.notify_one();
+        }
+        self.written.notify_one();
+        self.written_for_checkpoint.notify_one();
+        failure.clone()
+    }
+
+    pub(crate) fn failure(&self) -> Option<&StorageFailed> {
+        self.failure.get()
+    }
+
+    fn failure_or(&self, reason: &str) -> StorageFailed {
+        self.failure().cloned().unwrap_or_else(|| StorageFailed { reason: reason.to_owned() })
+    }
+
+    /// Resolves once storage has failed.
+    pub(crate) async fn until_failed(&self) -> StorageFailed {
+        loop {
+            let notified = self.failed.notified();
+            if let Some(failure) = self.failure() {
+                return failure.clone();
+            }
+            notified.await;
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,256 @@
+//! A commit in the making: what was placed, what was refused, what changes.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use rivven_io::disk::Create;
+
+use crate::ids::{LeaderEpoch, Offset};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::log::machine::{AppendPlan, Placement, RollRules};
+use crate::metadata::topic_config::TopicConfig;
+use crate::record::header::patch;
+use crate::storage::committer::{Committer, Done, room_after};
+use crate::storage::error::{AppendError, StorageFailed};
+use crate::storage::partition::{Partition, TailEntry};
+use crate::storage::shared::{AppendRequest, Appended, Change};
+use crate::storage::wal::commit::COMMIT_HEADER_BYTES;
+use crate::storage::wal::record::{APPEND_OVERHEAD_BYTES, PAGE_OVERHEAD_BYTES, WalRecord};
+
+/// A commit in the making.
+#[derive(Default)]
+pub(crate) struct Staged {
+    /// Header room and payload so far.
+    pub(crate) memory: BytesMut,
+    pub(crate) records: u32,
+    pub(crate) placed: Vec<PlacedAppend>,
+    /// Answered at the end of the commit without being in it: duplicates and refusals.
+    pub(crate) answered: Vec<(AppendRequest, Result<Appended, AppendError>)>,
+    pub(crate) changes: Vec<StagedChange>,
+    /// Bytes of the sealed commit, once it is written.
+    pub(crate) commit_bytes: usize,
+    /// Whether others wait for room that only these changes can make.
+    pub(crate) urgent: bool,
+}
+
+pub(crate) struct PlacedAppend {
+    pub(crate) request: AppendRequest,
+    pub(crate) placement: Placement,
+    /// Where in the commit its batch stands.
+    range: Range<usize>,
+    pub(crate) entry: Option<TailEntry>,
+}
+
+pub(crate) struct StagedChange {
+    pub(crate) change: Change,
+    pub(crate) done: Done,
+}
+
+impl Staged {
+    pub(crate) fn new(mut memory: BytesMut) -> Staged {
+        memory.resize(COMMIT_HEADER_BYTES, 0);
+        Staged { memory, ..Staged::default() }
+    }
+
+    /// Gives each placed batch its slice of the written commit.
+    pub(crate) fn cut_batches(&mut self, commit: &Bytes) {
+        for append in &mut self.placed {
+            let placement = append.placement;
+            append.entry = Some(TailEntry {
+                base_offset: placement.base_offset,
+                end: placement.base_offset.plus(i64::from(append.request.header.count)),
+                segment_base: placement.segment_base,
+                position: placement.position,
+                batch: commit.slice(append.range.clone()),
+            });
+        }
+    }
+
+    /// Number of batches in the commit.
+    pub(crate) fn appends(&self) -> u32 {
+        u32::try_from(self.placed.len()).expect("a commit holds at most 1000 requests")
+    }
+
+    /// Whether anything in it must be durable under every sync policy.
+    pub(crate) fn changes_state(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Answers everyone with the failure.
+    pub(crate) fn refuse(&mut self, failure: &StorageFailed) {
+        for append in self.placed.drain(..) {
+            super::committer::refuse(append.request, AppendError::Failed(failure.clone()));
+        }
+        for (request, _) in self.answered.drain(..) {
+            super::committer::refuse(request, AppendError::Failed(failure.clone()));
+        }
+        for change in self.changes.drain(..) {
+            let _ = change.done.send(Err(failure.clone()));
+        }
+    }
+}
+
+impl Committer {
+    /// Plans an append, reserves its room on disk, applies it and encodes it.
+    pub(crate) async fn stage_append(&self, request: AppendRequest, staged: &mut Staged) {
+        match self.plan(&request) {
+            Ok(AppendPlan::Duplicate { base_offset }) => {
+                rivven_io::probe!("duplicate_batch");
+                let log_start = request.partition.positions().log_start;
+                let appended = Appended { base_offset, log_start, duplicate: true };
+                staged.answered.push((request, Ok(appended)));
+            }
+            Ok(AppendPlan::Append(placement)) => {
+                #[cfg(feature = "sim")]
+                if rivven_io::planted!("B26") {
+                    request.partition.lock().log.plant_producer_state(&request.header, self.now());
+                }
+                match self.reserve(&request, placement).await {
+                    Ok(()) => self.place(request, placement, staged),
+                    Err(error) => staged.answered.push((request, Err(error))),
+                }
+            }
+            Err(error) => staged.answered.push((request, Err(error))),
+        }
+    }
+
+    fn plan(&self, request: &AppendRequest) -> Result<AppendPlan, AppendError> {
+        let limit = self.shared.options.batch_bytes_max();
+        assert!(limit <= BATCH_BYTES_MAX, "options keep the limit of the core");
+        if request.batch.len() > limit {
+            return Err(AppendError::TooLarge { bytes: request.batch.len(), limit });
+        }
+        let state = request.partition.lock();
+        if state.deleted {
+            return Err(AppendError::Gone(request.partition.id()));
+        }
+        if state.quarantine.is_some() {
+            return Err(AppendError::Quarantined(request.partition.id()));
+        }
+        let rules = roll_rules(&state.config);
+        Ok(state.log.plan_append(&request.header, &rules, self.now())?)
+    }
+
+    /// Makes sure that the batch's bytes will find room in their segment.
+    async fn reserve(
+        &self,
+        request: &AppendRequest,
+        placement: Placement,
+    ) -> Result<(), AppendError> {
+        let end = placement.position + request.batch.len() as u64;
+        let (base, room, segment_bytes) = {
+            let state = request.partition.lock();
+            (state.room.0, state.room.1, roll_rules(&state.config).segment_bytes)
+        };
+        if base == placement.segment_base && end <= room {
+            return Ok(());
+        }
+        let room = room_after(end, segment_bytes);
+        match self.allocate(&request.partition, placement.segment_base, (room, end)).await {
+            Ok(reserved) => {
+                request.partition.lock().room = (placement.segment_base, reserved);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(partition = %request.partition.id(), %error, "no room for a batch");
+                self.shared.stats.no_room.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let bytes = request.batch.len();
+                Err(AppendError::NoRoom { partition: request.partition.id(), bytes })
+            }
+        }
+    }
+
+    /// Reserves `wanted` bytes of a segment's file, or at least `needed` when the disk is nearly
+    /// full.
+    async fn allocate(
+        &self,
+        partition: &Partition,
+        segment_base: Offset,
+        (wanted, needed): (u64, u64),
+    ) -> std::io::Result<u64> {
+        super::folder::ensure_folder(&self.shared, partition).await?;
+        let file = self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
+        if file.allocate(wanted).await.is_ok() {
+            return Ok(wanted);
+        }
+        file.allocate(needed).await?;
+        Ok(needed)
+    }
+
+    fn place(&self, request: AppendRequest, placement: Placement, staged: &mut Staged) {
+        let appended = self.now();
+        let record = WalRecord::Append {
+            partition: request.partition.id(),
+            placement,
+            appended,
+            batch: request.batch.clone(),
+        };
+        let range = record.encode(&mut staged.memory);
+        patch(&mut staged.memory[range.clone()], placement.base_offset, LeaderEpoch(0));
+        {
+            let mut state = request.partition.lock();
+            let rules = roll_rules(&state.config);
+            let closed = state.log.apply_append(placement, &request.header, (appended, &rules));
+            state.closed.extend(closed);
+        }
+        staged.records += 1;
+        staged.placed.push(PlacedAppend { request, placement, range, entry: None });
+    }
+
+    /// Encodes a change; it is applied when the commit is durable.
+    pub(crate) fn stage_change(&mut self, change: Change, done: Done, staged: &mut Staged) {
+        self.next_command = self.next_command.max(self.shared.image().1 + 1);
+        let records = match &change {
+            Change::Metadata(commands) => commands
+                .iter()
+                .map(|command| {
+                    let number = self.next_command;
+                    self.next_command += 1;
+                    let command = Bytes::from(command.encode());
+                    WalRecord::Metadata { number, command }
+                })
+                .collect(),
+            Change::LogStart { partition, to } => {
+                vec![WalRecord::LogStart { partition: partition.id(), log_start: *to }]
+            }
+            Change::Pages(pages) => pages
+                .iter()
+                .map(|page| WalRecord::Page {
+                    partition: page.partition,
+                    segment_base: page.segment_base,
+                    position: page.position,
+                    bytes: page.bytes.clone(),
+                })
+                .collect(),
+            Change::Barrier | Change::Checkpointed(_) => Vec::new(),
+        };
+        for record in records {
+            record.encode(&mut staged.memory);
+            staged.records += 1;
+        }
+        staged.changes.push(StagedChange { change, done });
+    }
+}
+
+/// Upper bound of what a change adds to a commit.
+pub(crate) fn change_bytes(change: &Change) -> usize {
+    match change {
+        Change::Metadata(commands) => {
+            commands.iter().map(|command| 16 + command.encode().len()).sum()
+        }
+        Change::LogStart { .. } => APPEND_OVERHEAD_BYTES,
+        Change::Pages(pages) => {
+            pages.iter().map(|page| PAGE_OVERHEAD_BYTES + page.bytes.len()).sum()
+        }
+        Change::Barrier | Change::Checkpointed(_) => 0,
+    }
+}
+
+/// When this topic's segments are closed.
+pub(crate) fn roll_rules(config: &TopicConfig) -> RollRules {
+    RollRules {
+        segment_bytes: config.segment_bytes,
+        segment_ms: config.segment_ms,
+        index_interval_bytes: config.index_interval_bytes,
+    }
+}

@@ -1,0 +1,144 @@
+//! Looks for records by their timestamps.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{Offset, TimestampMs};
+use crate::log::segment::Segment;
+use crate::record::timestamp::{find_timestamp, max_timestamp_offset};
+use crate::storage::error::ReadError;
+use crate::storage::indexes;
+use crate::storage::partition::Partition;
+use crate::storage::read::{ReadRequest, batches, read};
+use crate::storage::segment_read::SegmentSpan;
+use crate::storage::shared::Shared;
+
+const STEP_BYTES: usize = 1 << 20;
+
+/// The first record, in the order of offsets, whose timestamp is `at_least` or more.
+pub(crate) async fn find(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    at_least: TimestampMs,
+) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
+    let Some(segment) = segments(partition).into_iter().find(|s| s.max_timestamp >= at_least)
+    else {
+        return Ok(None);
+    };
+    let mut from = start_in(shared, partition, (segment, at_least)).await?;
+    loop {
+        let data = step(shared, partition, from).await?;
+        if data.is_empty() {
+            return Ok(None);
+        }
+        for (header, batch) in batches(&data) {
+            from = header.last_offset().plus(1);
+            if header.max_timestamp < at_least {
+                continue;
+            }
+            if let Some(found) = find_timestamp(&batch, at_least)
+                .map_err(|error| unreadable(partition, header.base_offset, &error))?
+            {
+                return Ok(Some(found));
+            }
+        }
+    }
+}
+
+/// The first record with the largest timestamp.
+pub(crate) async fn max(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
+    let all = segments(partition);
+    let Some(largest) = all.iter().map(|segment| segment.max_timestamp).max() else {
+        return Ok(None);
+    };
+    if largest.0 < 0 {
+        return Ok(None);
+    }
+    let segment = all.into_iter().find(|segment| segment.max_timestamp == largest);
+    let Some(segment) = segment else { return Ok(None) };
+    let mut from = start_in(shared, partition, (segment, largest)).await?;
+    loop {
+        let data = step(shared, partition, from).await?;
+        if data.is_empty() {
+            return Ok(None);
+        }
+        for (header, batch) in batches(&data) {
+            from = header.last_offset().plus(1);
+            if header.max_timestamp >= largest {
+                return max_timestamp_offset(&batch)
+                    .map_err(|error| unreadable(partition, header.base_offset, &error));
+            }
+        }
+    }
+}
+
+/// All segments with data that consumers may see, oldest first.
+fn segments(partition: &Partition) -> Vec<Segment> {
+    let state = partition.lock();
+    let start = state.log.positions().log_start;
+    let all = state.log.sealed().iter().chain([state.log.active()]);
+    all.filter(|segment| !segment.is_empty() && segment.end > start).copied().collect()
+}
+
+/// Offset of a batch before which no batch of the segment has a timestamp of `at_least` or more.
+async fn start_in(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (segment, at_least): (Segment, TimestampMs),
+) -> Result<Offset, ReadError> {
+    let (active, delta) = {
+        let state = partition.lock();
+        let active = state.log.active().base == segment.base;
+        let (index, indexed_from) = state.log.index();
+        let known = active && indexed_from == 0;
+        (active, known.then(|| index.floor_of_timestamp(at_least).0))
+    };
+    let delta = match delta {
+        Some(delta) => delta,
+        // The front of the active segment is not indexed yet: begin at its first batch.
+        None if active => 0,
+        None => {
+            let span =
+                SegmentSpan { base: segment.base, start: None, end: segment.bytes, active: false };
+            let index = load(shared, partition, span).await?;
+            index.map_or(0, |index| index.floor_of_timestamp(at_least).0)
+        }
+    };
+    let offset = segment.base.plus(i64::from(delta));
+    Ok(offset.max(partition.positions().log_start))
+}
+
+/// The index of a closed segment; `None` while part of the segment waits in the tail.
+async fn load(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    span: SegmentSpan,
+) -> Result<Option<Arc<crate::log::index::SparseIndex>>, ReadError> {
+    if partition.lock().flushed().0 <= span.base {
+        return Ok(None);
+    }
+    let (shared, partition) = (shared.clone(), partition.clone());
+    let tasks = shared.env.tasks.clone();
+    tasks.offload(async move { indexes::index_of(&shared, &partition, (span, true)).await }).await
+}
+
+async fn step(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    from: Offset,
+) -> Result<Vec<Bytes>, ReadError> {
+    let request = ReadRequest { from, bytes_max: STEP_BYTES, at_least_one: true, cold: true };
+    Ok(read(shared, partition, request).await?.data)
+}
+
+fn unreadable(
+    partition: &Partition,
+    offset: Offset,
+    error: &crate::record::timestamp::SearchError,
+) -> ReadError {
+    ReadError::Corrupt { partition: partition.id(), offset, reason: error.to_string() }
+}

@@ -1,0 +1,227 @@
+//! What stands in a commit: batches with their places, and every change of state that a replay
+//! must not forget.
+//!
+//! ```text
+//! record     u8 kind · u8[3] zero · u32 body bytes · body            (little endian)
+//! 1 append   u8[16] topic id · u32 partition · u32 zero · i64 segment base · u64 position
+//!            · i64 time of append, ms · record batch v2 with its final offsets
+//! 2 page     u8[16] topic id · u32 partition · u32 zero · i64 segment base · u64 position · bytes
+//! 3 start    u8[16] topic id · u32 partition · u32 zero · i64 log start
+//! 4 metadata u64 number of the command · command (postcard)
+//! ```
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::ids::{Offset, PartitionId, TimestampMs, TopicId};
+use crate::log::machine::Placement;
+use crate::record::header::BatchHeader;
+
+/// Bytes of an append record before its batch.
+pub const APPEND_OVERHEAD_BYTES: usize = 8 + 24 + 24;
+/// Bytes of a page record before its bytes.
+pub const PAGE_OVERHEAD_BYTES: usize = 8 + 24 + 16;
+
+const APPEND: u8 = 1;
+const PAGE: u8 = 2;
+const LOG_START: u8 = 3;
+const METADATA: u8 = 4;
+
+/// One record of the WAL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WalRecord {
+    Append {
+        partition: PartitionId,
+        placement: Placement,
+        appended: TimestampMs,
+        batch: Bytes,
+    },
+    /// The front part of a segment's page that was durable before and is about to be written
+    /// again: a power cut may spoil the whole page.
+    Page {
+        partition: PartitionId,
+        segment_base: Offset,
+        position: u64,
+        bytes: Bytes,
+    },
+    LogStart {
+        partition: PartitionId,
+        log_start: Offset,
+    },
+    Metadata {
+        number: u64,
+        command: Bytes,
+    },
+}
+
+impl WalRecord {
+    /// Bytes in a commit.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        match self {
+            WalRecord::Append { batch, .. } => APPEND_OVERHEAD_BYTES + batch.len(),
+            WalRecord::Page { bytes, .. } => PAGE_OVERHEAD_BYTES + bytes.len(),
+            WalRecord::LogStart { .. } => 8 + 24 + 8,
+            WalRecord::Metadata { command, .. } => 8 + 8 + command.len(),
+        }
+    }
+
+    /// Appends the record to a commit. Where in `out` a batch landed.
+    pub fn encode(&self, out: &mut BytesMut) -> std::ops::Range<usize> {
+        let before = out.len();
+        let body = self.encoded_bytes() - 8;
+        let kind = match self {
+            WalRecord::Append { .. } => APPEND,
+            WalRecord::Page { .. } => PAGE,
+            WalRecord::LogStart { .. } => LOG_START,
+            WalRecord::Metadata { .. } => METADATA,
+        };
+        out.put_u32_le(u32::from(kind));
+        out.put_u32_le(u32::try_from(body).expect("limits keep a record below 4 GiB"));
+        match self {
+            WalRecord::Append { partition, placement, appended, batch } => {
+                put_partition(out, *partition);
+                out.put_i64_le(placement.segment_base.0);
+                out.put_u64_le(placement.position);
+                out.put_i64_le(appended.0);
+                out.put_slice(batch);
+            }
+            WalRecord::Page { partition, segment_base, position, bytes } => {
+                put_partition(out, *partition);
+                out.put_i64_le(segment_base.0);
+                out.put_u64_le(*position);
+                out.put_slice(bytes);
+            }
+            WalRecord::LogStart { partition, log_start } => {
+                put_partition(out, *partition);
+                out.put_i64_le(log_start.0);
+            }
+            WalRecord::Metadata { number, command } => {
+                out.put_u64_le(*number);
+                out.put_slice(command);
+            }
+        }
+        assert_eq!(out.len() - before, self.encoded_bytes(), "a record has its announced size");
+        let payload = match self {
+            WalRecord::Append { .. } => APPEND_OVERHEAD_BYTES,
+            _ => out.len() - before,
+        };
+        before + payload..out.len()
+    }
+
+    /// Takes the first record off `payload`, of which batches stay slices. `None` if it is none;
+    /// then the commit was not written by this format.
+    #[must_use]
+    pub fn decode(payload: &mut Bytes) -> Option<WalRecord> {
+        if payload.len() < 8 {
+            return None;
+        }
+        let kind = payload.get_u32_le();
+        let body_bytes = payload.get_u32_le() as usize;
+        if body_bytes > payload.len() {
+            return None;
+        }
+        let mut body = payload.split_to(body_bytes);
+        match u8::try_from(kind).ok()? {
+            APPEND => {
+                let partition = get_partition(&mut body, 24)?;
+                let segment_base = Offset(body.get_i64_le());
+                let position = body.get_u64_le();
+                let appended = TimestampMs(body.get_i64_le());
+                let base_offset = BatchHeader::parse(&body).ok()?.base_offset;
+                let placement = Placement { base_offset, segment_base, position };
+                Some(WalRecord::Append { partition, placement, appended, batch: body })
+            }
+            PAGE => {
+                let partition = get_partition(&mut body, 16)?;
+                let segment_base = Offset(body.get_i64_le());
+                let position = body.get_u64_le();
+                Some(WalRecord::Page { partition, segment_base, position, bytes: body })
+            }
+            LOG_START => {
+                let partition = get_partition(&mut body, 8)?;
+                Some(WalRecord::LogStart { partition, log_start: Offset(body.get_i64_le()) })
+            }
+            METADATA if body.len() >= 8 => {
+                let number = body.get_u64_le();
+                Some(WalRecord::Metadata { number, command: body })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn put_partition(out: &mut BytesMut, partition: PartitionId) {
+    out.put_slice(&partition.topic.0);
+    out.put_u32_le(partition.index);
+    out.put_u32_le(0);
+}
+
+fn get_partition(body: &mut Bytes, more: usize) -> Option<PartitionId> {
+    if body.len() < 24 + more {
+        return None;
+    }
+    let mut topic = [0; 16];
+    body.copy_to_slice(&mut topic);
+    let index = body.get_u32_le();
+    body.get_u32_le();
+    Some(PartitionId { topic: TopicId(topic), index })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::builder::{BatchBuilder, NewRecord};
+
+    fn one_record_batch() -> Vec<u8> {
+        BatchBuilder::new(TimestampMs(5)).push(NewRecord::keyed(b"k", b"v")).build()
+    }
+
+    fn samples() -> Vec<WalRecord> {
+        let partition = PartitionId { topic: TopicId([7; 16]), index: 3 };
+        let placement =
+            Placement { base_offset: Offset(40), segment_base: Offset(8), position: 999 };
+        let mut batch = one_record_batch();
+        crate::record::header::patch(&mut batch, Offset(40), crate::ids::LeaderEpoch(0));
+        vec![
+            WalRecord::Append {
+                partition,
+                placement,
+                appended: TimestampMs(77),
+                batch: Bytes::from(batch),
+            },
+            WalRecord::Page {
+                partition,
+                segment_base: Offset(8),
+                position: 4096,
+                bytes: Bytes::from_static(b"front of a page"),
+            },
+            WalRecord::LogStart { partition, log_start: Offset(12) },
+            WalRecord::Metadata { number: 9, command: Bytes::from_static(b"command") },
+        ]
+    }
+
+    #[test]
+    fn records_round_trip_one_after_the_other() {
+        let mut out = BytesMut::new();
+        for record in samples() {
+            record.encode(&mut out);
+        }
+        let mut payload = out.freeze();
+        for record in samples() {
+            assert_eq!(WalRecord::decode(&mut payload), Some(record));
+        }
+        assert!(payload.is_empty());
+    }
+
+    #[test]
+    fn every_truncated_record_is_refused() {
+        for record in samples() {
+            let mut out = BytesMut::new();
+            record.encode(&mut out);
+            for len in 0..out.len() {
+                let mut cut = Bytes::copy_from_slice(&out[..len]);
+                assert_eq!(WalRecord::decode(&mut cut), None, "{record:?} cut to {len}");
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The files of the WAL: written round and round, each used again once a checkpoint has made its
+//! commits superfluous.
+//!
+//! ```text
+//!   slot   0        1        2        3            sequence 6 is in slot 6 mod 4 = 2
+//!        ┌────────┬────────┬────────┬────────┐
+//!   seq  │ 4 free │ 5 live │ 6 now  │ 3 free │     live: holds commits after the checkpoint
+//!        └────────┴────────┴────────┴────────┘
+//! ```
+//!
+//! Batches leave one free file alone: a checkpoint may have to log page images before it can make
+//! room, and must always find some.
+
+use std::io;
+
+use bytes::Bytes;
+use rivven_io::Env;
+use rivven_io::disk::{Create, File, OpenOptions};
+use rivven_io::task::Task;
+
+use crate::storage::wal::commit::Lsn;
+use crate::storage::wal::replay::{RingShape, WalPosition};
+
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// The ring, owned by the committer.
+pub struct Ring {
+    env: Env,
+    shape: RingShape,
+    slots: Vec<Slot>,
+    at: WalPosition,
+    /// Everything through this commit is in a checkpoint.
+    checkpointed: Lsn,
+    direct: bool,
+    /// Slots that were written since their last sync.
+    unsynced: Vec<usize>,
+}
+
+struct Slot {
+    file: File,
+    /// Last commit in it, 0 if it was never used.
+    last: Lsn,
+    /// Zero-filling under way.
+    preparing: Option<Task<io::Result<()>>>,
+}
+
+/// Where the next commit goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitPlace {
+    pub file_sequence: u64,
+    pub position: u64,
+}
+
+impl Ring {
+    /// Opens all files, creating and reserving what is missing; commits continue at `at`.
+    /// `live_from` is the sequence of the oldest file that the checkpoint still needs.
+    pub async fn open(
+        env: &Env,
+        shape: RingShape,
+        at: WalPosition,
+        checkpoint: WalPosition,
+    ) -> io::Result<Ring> {
+        assert!(shape.files >= 3, "a ring has at least three files");
+        env.disk.create_dir_all(&shape.dir).await?;
+        let direct = env.disk.supports_direct(&shape.dir).await?;
+        let mut slots = Vec::with_capacity(shape.files as usize);
+        for slot in 0..u64::from(shape.files) {
+            let options = OpenOptions { direct, ..OpenOptions::write(Create::IfMissing) };
+            let file = env.disk.open(&shape.path_of(slot), options).await?;
+            file.allocate(shape.file_bytes).await?;
+            if file.len().await? < shape.file_bytes {
+                file.set_len(shape.file_bytes).await?;
+            }
+            slots.push(Slot { file, last: Lsn(0), preparing: None });
+        }
+        env.disk.sync_dir(&shape.dir).await?;
+        let mut ring = Ring {
+            env: env.clone(),
+            shape,
+            slots,
+            at,
+            checkpointed: checkpoint.lsn,
+            direct,
+            unsynced: Vec::new(),
+        };
+        for sequence in checkpoint.file_sequence..=at.file_sequence {
+            let slot = ring.slot_of(sequence);
+            ring.slots[slot].last = at.lsn;
+        }
+        Ok(ring)
+    }
+
+    /// Whether files bypass the page cache.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// Where the last commit ended.
+    #[must_use]
+    pub fn position(&self) -> WalPosition {
+        self.at
+    }
+
+    /// Bytes in files that a checkpoint has not freed, and bytes of the whole ring.
+    #[must_use]
+    pub fn used_bytes(&self) -> (u64, u64) {
+        let live = self.slots.iter().filter(|slot| slot.last > self.checkpointed).count() as u64;
+        let full = live.saturating_sub(1) * self.shape.file_bytes;
+        let current = if live == 0 { 0 } else { self.at.position };
+        (full + current, self.slots.len() as u64 * self.shape.file_bytes)
+    }
+
+    /// A checkpoint made everything through `lsn` superfluous.
+    pub fn free_through(&mut self, lsn: Lsn) {
+        assert!(lsn <= self.at.lsn, "a checkpoint covers what was written");
+        self.checkpointed = self.checkpointed.max(lsn);
+    }
+
+    fn slot_of(&self, file_sequence: u64) -> usize {
+        usize::try_from(file_sequence % u64::from(self.shape.files)).expect("slots are few")
+    }
+
+    fn is_free(&self, file_sequence: u64) -> bool {
+        self.slots[self.slot_of(file_sequence)].last <= self.checkpointed
+    }
+
+    /// Where a commit of `bytes` goes now; `None` while its file waits for a checkpoint.
+    /// `for_batches` leaves the last free file to changes of state.
+    #[must_use]
+    pub fn place(&self, bytes: usize, for_batches: bool) -> Option<CommitPlace> {
+        assert!(bytes as u64 <= self.shape.file_bytes, "a commit fits a file");
+        if self.at.position + bytes as u64 <= self.shape.file_bytes {
+            return Some(CommitPlace {
+                file_sequence: self.at.file_sequence,
+                position: self.at.position,
+            });
+        }
+        let next = self.at.file_sequence + 1;
+        let free = self.is_free(next) && (!for_batches || self.is_free(next + 1));
+        free.then_some(CommitPlace { file_sequence: next, position: 0 })
+    }
+
+    /// Writes a sealed commit where `place` said. It is durable only after `sync`.
+    pub async fn write(
+        &mut self,
+        place: CommitPlace,
+        commit: Bytes,
+        header: (Lsn, u64),
+    ) -> io::Result<()> {
+        let (lsn, start) = header;
+        assert_eq!(lsn, self.at.lsn.next(), "commits are written in order");
+        let slot = self.slot_of(place.file_sequence);
+        if place.file_sequence != self.at.file_sequence {
+            self.enter(slot).await?;
+        }
+        let bytes = commit.len() as u64;
+        self.slots[slot].file.write_all_at(place.position, vec![commit]).await?;
+        self.slots[slot].last = lsn;
+        if !self.unsynced.contains(&slot) {
+            self.unsynced.push(slot);
+        }
+        self.at = WalPosition {
+            lsn,
+            file_sequence: place.file_sequence,
+            position: place.position + bytes,
+            start,
+        };
+        self.prepare_next();
+        Ok(())
+    }
+
+    /// Waits for the zero-filling of a slot that is about to be written.
+    async fn enter(&mut self, slot: usize) -> io::Result<()> {
+        assert!(self.slots[slot].last <= self.checkpointed, "a live file is never written over");
+        match self.slots[slot].preparing.take() {
+            Some(task) => {
+                task.await.unwrap_or_else(|end| Err(io::Error::other(format!("{end:?}"))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Begins to zero-fill the next file if it was never used: writing over recycled blocks is
+    /// twice as fast as writing new ones.
+    fn prepare_next(&mut self) {
+        let next = self.at.file_sequence + 1;
+        let slot = self.slot_of(next);
+        let fresh = self.slots[slot].last == Lsn(0) && next < u64::from(self.shape.files);
+        if !fresh || self.slots[slot].preparing.is_some() {
+            return;
+        }
+        let env = self.env.clone();
+        let path = self.shape.path_of(next);
+        let bytes = self.shape.file_bytes;
+        self.slots[slot].preparing =
+            Some(self.env.tasks.spawn_dedicated("wal-prepare", async move {
+                let file = env.disk.open(&path, OpenOptions::write(Create::Never)).await?;
+                let zeros = Bytes::from(vec![0; ZEROS_BYTES.min(bytes as usize)]);
+                let mut position = 0;
+                while position < bytes {
+                    let piece = zeros.slice(..zeros.len().min((bytes - position) as usize));
+                    let piece_bytes = piece.len() as u64;
+                    file.write_all_at(position, vec![piece]).await?;
+                    position += piece_bytes;
+                }
+                file.sync_data().await
+            }));
+    }
+
+    /// Makes everything written durable. After an error the ring must not be used any more.
+    pub async fn sync(&mut self) -> io::Result<()> {
+        for slot in std::mem::take(&mut self.unsynced) {
+            self.slots[slot].file.sync_data().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for background work on the files.
+    pub async fn close(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(task) = slot.preparing.take() {
+                let _ = task.await;
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The writer: copies acknowledged batches from the tail to their segments, in large pieces, the
+//! partition that waits longest first.
+//!
+//! Before it writes into a page that holds bytes a checkpoint trusts, it has the front of that page
+//! logged: a power cut may spoil every page that was being written, also the part of it that was
+//! durable before, and by then the WAL no longer holds those batches.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rivven_io::disk::Create;
+
+use crate::ids::Offset;
+use crate::log::index_file;
+use crate::log::machine::ClosedSegment;
+use crate::storage::partition::{Partition, PartitionState};
+use crate::storage::shared::{Change, PageImage, Shared};
+use crate::storage::{folder, layout};
+
+/// Unit of what a disk may spoil, in bytes.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+/// Bytes copied in one write.
+const PIECE_BYTES_MAX: usize = 4 << 20;
+/// Partitions whose pages are logged together.
+const ROUND_PIECES_MAX: usize = 256;
+
+/// What one write copies.
+struct Piece {
+    partition: Arc<Partition>,
+    segment_base: Offset,
+    position: u64,
+    batches: Vec<Bytes>,
+    bytes: u64,
+    /// Whether the page at `position` must be logged first.
+    log_page: bool,
+}
+
+/// Runs until storage closes or fails.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        if shared.failure().is_some() {
+            return;
+        }
+        let hurry = shared.write_all.load(Ordering::Acquire);
+        let low = shared.options.tail_bytes_max as u64 / 8;
+        let waiting = shared.stats.tail_bytes.load(Ordering::Relaxed);
+        if shared.writes_waiting() == 0 || !hurry && waiting <= low {
+            if hurry {
+                shared.write_all.store(false, Ordering::Release);
+                shared.written_for_checkpoint.notify_one();
+            }
+            if shared.is_closing() && shared.writes_waiting() == 0 {
+                return;
+            }
+            shared.write_wanted.notified().await;
+            continue;
+        }
+        if let Err(reason) = write_round(&shared).await {
+            shared.fail(&reason);
+        }
+        shared.written.notify_one();
+        shared.written_for_checkpoint.notify_one();
+    }
+}
+
+/// Copies one piece of each of the partitions that wait longest.
+async fn write_round(shared: &Arc<Shared>) -> Result<(), String> {
+    let mut pieces = Vec::new();
+    let mut bytes = 0;
+    while pieces.len() < ROUND_PIECES_MAX && bytes < PIECE_BYTES_MAX as u64 {
+        let Some(partition) = shared.next_write() else { break };
+        if let Some(piece) = take_piece(&partition) {
+            bytes += piece.bytes;
+            pieces.push(piece);
+        }
+    }
+    log_pages(shared, &pieces).await?;
+    for piece in pieces {
+        write_piece(shared, piece).await?;
+    }
+    Ok(())
+}
+
+/// The front of a partition's tail, as far as it goes to one segment.
+fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
+    let mut state = partition.lock();
+    let Some(front) = state.tail.front() else {
+        state.queued = false;
+        return None;
+    };
+    let (segment_base, position) = (front.segment_base, front.position);
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    for entry in &state.tail {
+        if entry.segment_base != segment_base || bytes >= PIECE_BYTES_MAX as u64 {
+            break;
+        }
+        assert_eq!(entry.position, position + bytes, "the tail has no gap inside a segment");
+        bytes += entry.batch.len() as u64;
+        batches.push(entry.batch.clone());
+    }
+    let log_page = must_log_page(&state, segment_base, position);
+    let partition = partition.clone();
+    Some(Piece { partition, segment_base, position, batches, bytes, log_page })
+}
+
+/// Whether a write at `position` touches a page with trusted bytes that was not logged since the
+/// last checkpoint began.
+fn must_log_page(state: &PartitionState, segment_base: Offset, position: u64) -> bool {
+    let page = position / PAGE_BYTES * PAGE_BYTES;
+    let (trusted_base, trusted_end) = state.trusted;
+    page < position
+        && !state.page_logged
+        && (segment_base < trusted_base || segment_base == trusted_base && page < trusted_end)
+}
+
+/// Logs the fronts of all pages that need it, with one commit.
+async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String> {
+    let mut pages = Vec::new();
+    for piece in pieces.iter().filter(|piece| piece.log_page) {
+        let page = piece.position / PAGE_BYTES * PAGE_BYTES;
+        let bytes = usize::try_from(piece.position - page).expect("less than a page");
+        let read = async {
+            let partition = &piece.partition;
+            let file = shared.files.segment(partition, piece.segment_base, Create::Never).await?;
+            file.read_full_at(page, bytes).await
+        };
+        match read.await {
+            Ok(bytes) => pages.push(PageImage {
+                partition: piece.partition.id(),
+                segment_base: piece.segment_base,
+                position: page,
+                bytes: bytes.freeze(),
+            }),
+            Err(_) if piece.partition.lock().deleted => {}
+            Err(error) => return Err(describe("reading a page of", piece, &error)),
+        }
+    }
+    if pages.is_empty() || rivven_io::planted!("B40") {
+        return Ok(());
+    }
+    rivven_io::probe!("page_logged");
+    shared.change(Change::Pages(pages)).await.map_err(|failure| failure.reason)?;
+    for piece in pieces.iter().filter(|piece| piece.log_page) {
+        let mut state = piece.partition.lock();
+        if (piece.segment_base, piece.position) >= state.trusted {
+            state.page_logged = true;
+        }
+    }
+    Ok(())
+}
+
+async fn write_piece(shared: &Arc<Shared>, piece: Piece) -> Result<(), String> {
+    if piece.partition.lock().deleted {
+        return Ok(());
+    }
+    let count = piece.batches.len();
+    if let Err(error) = copy(shared, &piece).await {
+        if piece.partition.lock().deleted {
+            return Ok(());
+        }
+        return Err(describe("writing", &piece, &error));
+    }
+    let closed = {
+        let mut state = piece.partition.lock();
+        if state.deleted {
+            return Ok(());
+        }
+        for _ in 0..count {
+            let entry = state.tail.pop_front().expect("only the writer takes from the tail");
+            assert_eq!(entry.segment_base, piece.segment_base, "the tail's front was copied");
+        }
+        shared.stats.tail_bytes.fetch_sub(piece.bytes, Ordering::Relaxed);
+        if state.tail.is_empty() {
+            state.queued = false;
+        } else {
+            shared.queue_write(piece.partition.clone());
+        }
+        let (flushed_base, _) = state.flushed();
+        let done = state.closed.partition_point(|closed| closed.segment.base < flushed_base);
+        state.closed.drain(..done).collect::<Vec<_>>()
+    };
+    for closed in closed {
+        seal_segment(shared, &piece.partition, &closed)
+            .await
+            .map_err(|error| describe("closing", &piece, &error))?;
+    }
+    Ok(())
+}
+
+async fn copy(shared: &Arc<Shared>, piece: &Piece) -> io::Result<()> {
+    folder::ensure_folder(shared, &piece.partition).await?;
+    let file =
+        shared.files.segment(&piece.partition, piece.segment_base, Create::IfMissing).await?;
+    shared.touch(piece.partition.clone(), piece.segment_base);
+    if piece.position == 0 {
+        shared.note_folder(piece.partition.folder().clone());
+    }
+    file.write_all_at(piece.position, piece.batches.clone()).await?;
+    file.start_writeback(piece.position, piece.bytes).await
+}
+
+/// Gives a closed segment its final length and indexes. They are synced by the next checkpoint.
+async fn seal_segment(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    closed: &ClosedSegment,
+) -> io::Result<()> {
+    let base = closed.segment.base;
+    let file = shared.files.segment(partition, base, Create::Never).await?;
+    file.set_len(closed.segment.bytes).await?;
+    shared.touch(partition.clone(), base);
+    if closed.indexed_from > 0 {
+        return Ok(());
+    }
+    let covered = u32::try_from(closed.segment.bytes).expect("segments are below 2 GiB");
+    let files = index_file::encode(base, covered, &closed.index);
+    write_index(shared, partition, base, files).await
+}
+
+/// Writes both index files of a segment; they are hints, and rebuilt when they are missing.
+pub(crate) async fn write_index(
+    shared: &Arc<Shared>,
+    partition: &Partition,
+    base: Offset,
+    files: index_file::IndexFiles,
+) -> io::Result<()> {
+    for (path, bytes) in [
+        (layout::index_path(partition.folder(), base), files.offsets),
+        (layout::time_index_path(partition.folder(), base), files.times),
+    ] {
+        let options = rivven_io::disk::OpenOptions::write(Create::IfMissing);
+        let file = shared.env.disk.open(&path, options).await?;
+        file.set_len(0).await?;
+        file.write_all_at(0, vec![bytes]).await?;
+        shared.note_file(path);
+    }
+    shared.note_folder(partition.folder().clone());
+    Ok(())
+}
+
+fn describe(doing: &str, piece: &Piece, error: &io::Error) -> String {
+    format!("{doing} segment {} of {}: {error}", piece.segment_base, piece.partition.id())
+}

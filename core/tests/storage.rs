@@ -1,0 +1,82 @@
+//! Storage on real files: what is appended is read back, also after a restart.
+
+#[path = "support/storage_fixture.rs"]
+mod support;
+
+use rivven_core::ids::Offset;
+use rivven_core::storage::Storage;
+use rivven_core::storage::error::ReadError;
+use rivven_core::storage::read::ReadRequest;
+use support::{Fixture, append, create_topic, options, read_all, run};
+
+#[test]
+fn appended_batches_are_read_back_before_and_after_a_restart() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "orders", 1).await;
+        for k in 0..100_i64 {
+            let appended = append(&storage, &partition, &format!("value {k}")).await;
+            assert_eq!(appended.expect("appended").base_offset, Offset(k));
+        }
+        assert_eq!(read_all(&storage, &partition).await.len(), 100);
+        storage.shutdown().await.expect("shuts down");
+
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens again");
+        assert_eq!(storage.recovered_batches(), 0, "a clean stop leaves nothing to replay");
+        let partition = storage.partition(partition.id()).expect("the topic is there");
+        let values = read_all(&storage, &partition).await;
+        assert_eq!(values.len(), 100);
+        assert_eq!(values[42], (42, "value 42".to_owned()));
+        assert_eq!(
+            append(&storage, &partition, "next").await.expect("appended").base_offset,
+            Offset(100)
+        );
+        storage.shutdown().await.expect("shuts down");
+    });
+}
+
+#[test]
+fn many_segments_and_checkpoints_keep_every_record() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "big", 1).await;
+        let filler = "x".repeat(20_000);
+        for k in 0..300 {
+            append(&storage, &partition, &format!("{k} {filler}")).await.expect("appended");
+        }
+        let values = read_all(&storage, &partition).await;
+        assert_eq!(values.len(), 300);
+        for (k, (offset, value)) in values.iter().enumerate() {
+            assert_eq!(*offset, i64::try_from(k).expect("small"));
+            assert!(value.starts_with(&format!("{k} ")));
+        }
+        let stats = storage.stats();
+        assert!(stats.checkpoints > 0, "the small WAL forced checkpoints");
+        storage.check_all();
+        storage.shutdown().await.expect("shuts down");
+    });
+}
+
+#[test]
+fn reads_outside_the_log_are_refused_with_its_bounds() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "few", 1).await;
+        append(&storage, &partition, "one").await.expect("appended");
+        let at = |from| ReadRequest {
+            from: Offset(from),
+            bytes_max: 1000,
+            at_least_one: true,
+            cold: true,
+        };
+        assert!(storage.read(&partition, at(1)).await.expect("the end").data.is_empty());
+        for from in [-1, 2, i64::MAX] {
+            let refused = storage.read(&partition, at(from)).await;
+            assert!(matches!(refused, Err(ReadError::OutOfRange { .. })), "{from}: {refused:?}");
+        }
+        storage.shutdown().await.expect("shuts down");
+    });
+}
