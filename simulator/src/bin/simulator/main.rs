@@ -1,0 +1,3 @@
+//! The `simulator` command: runs scenarios over seeds, replays one, and checks determinism.
+
+fn main() {}

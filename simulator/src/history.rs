@@ -1,0 +1,123 @@
+//! What clients asked and were told, and what happened to the broker, in the order of virtual time.
+//!
+//! A history is append-only and bounded. It never holds the bytes of records: a record is known by
+//! its value id, and its bytes by a hash that the id's sender recorded (see [`value`]).
+
+pub mod event;
+pub mod value;
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::history::event::{Event, EventKind};
+
+/// Bounds one run's memory at some 400 MB in the worst case; a usual run has some 20,000 events.
+pub const EVENTS_MAX: usize = 1_000_000;
+
+/// The client number of the fresh client that reads every partition back at the end.
+pub const READ_BACK_CLIENT: u32 = 1_000_000;
+/// The client number under which the supervisor records what it does to nodes.
+pub const SUPERVISOR: u32 = 1_000_001;
+
+/// One run's history; clients and the supervisor share it behind an `Arc`.
+#[derive(Default)]
+pub struct History {
+    events: Mutex<Vec<Event>>,
+    dropped: AtomicU64,
+    next_op: AtomicU64,
+}
+
+impl History {
+    #[must_use]
+    pub fn new() -> History {
+        History::default()
+    }
+
+    /// A fresh operation id, unique in this history.
+    #[must_use]
+    pub fn next_op(&self) -> u64 {
+        self.next_op.fetch_add(1, Relaxed)
+    }
+
+    /// Appends an event; one beyond [`EVENTS_MAX`] is counted and dropped.
+    pub fn record(&self, event: Event) {
+        let mut events = self.lock();
+        if events.len() == EVENTS_MAX {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        debug_assert!(events.last().is_none_or(|last| last.at_ns <= event.at_ns));
+        events.push(event);
+    }
+
+    /// Appends what the supervisor did or saw at `at_ns` of virtual time.
+    pub fn mark(&self, at_ns: u64, kind: EventKind) {
+        self.record(Event { at_ns, client: SUPERVISOR, op: self.next_op(), kind });
+    }
+
+    /// Events that did not fit. The oracles' verdict counts only if there are none.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Requests that were answered without an error so far.
+    #[must_use]
+    pub fn acked_operations(&self) -> u64 {
+        let acked = |event: &&Event| matches!(event.kind, EventKind::Ok(_));
+        self.lock().iter().filter(acked).count() as u64
+    }
+
+    /// The events so far, in the order in which they were recorded.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.lock().clone()
+    }
+
+    /// Writes one JSON object a line.
+    ///
+    /// # Errors
+    /// What `out` answers.
+    pub fn write_jsonl(&self, out: &mut impl Write) -> io::Result<()> {
+        for event in &*self.lock() {
+            serde_json::to_writer(&mut *out, event)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::event::Mark;
+
+    #[test]
+    fn every_event_is_one_json_line_that_reads_back() {
+        let history = History::new();
+        history.mark(5, EventKind::Mark(Mark::Started { node: 1, incarnation: 2 }));
+        history.mark(6, EventKind::Mark(Mark::Healed));
+        let mut out = Vec::new();
+        history.write_jsonl(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let read: Vec<Event> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, history.events());
+        assert_eq!((history.len(), history.dropped()), (2, 0));
+    }
+}

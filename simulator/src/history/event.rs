@@ -1,0 +1,219 @@
+//! The events of a history.
+
+use rivven_core::ids::{PartitionId, TopicId};
+use serde::{Deserialize, Serialize};
+
+use crate::history::value::ValueId;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Virtual time in nanoseconds since the start of the run.
+    pub at_ns: u64,
+    pub client: u32,
+    /// Ties `Invoke` to its end; an operation that is tried again keeps its id.
+    pub op: u64,
+    pub kind: EventKind,
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A request is about to be sent, once per attempt.
+    Invoke(Call),
+    /// The request was answered without an error.
+    Ok(Reply),
+    /// The request had no effect and never will have.
+    Fail(Failure),
+    /// Nobody knows whether the request had, or will have, an effect.
+    Info(Failure),
+    Mark(Mark),
+}
+
+/// Why a request has no good answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Kafka's error code, if the broker answered.
+    pub code: Option<i16>,
+    pub why: String,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Call {
+    Produce(Produce),
+    Fetch(Fetch),
+    ListOffsets { partition: PartitionId, timestamp: i64 },
+    Metadata,
+    InitProducerId,
+    CreateTopic(NewTopic),
+    DeleteTopic { name: String, id: TopicId },
+    DeleteRecords { partition: PartitionId, to: i64 },
+    AlterTopic { name: String, key: String, value: String },
+}
+
+/// One attempt to append one batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Produce {
+    pub topic: String,
+    pub partition: PartitionId,
+    pub acks: i16,
+    pub producer: Option<Stamp>,
+    /// Number of the client's connection, counted from 1: order is promised inside one.
+    pub connection: u64,
+    /// In the order of the batch.
+    pub values: Vec<SentValue>,
+    /// Size of the batch.
+    pub bytes: u64,
+}
+
+/// The identity of an idempotent producer's batch (KIP-98).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    pub producer_id: i64,
+    pub epoch: i16,
+    pub base_sequence: i32,
+}
+
+/// One record as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentValue {
+    pub id: ValueId,
+    /// Of key and value, see [`crate::history::value::hash`].
+    pub hash: u64,
+}
+
+/// A fetch of one partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fetch {
+    pub topic: String,
+    pub partition: PartitionId,
+    /// Whether the request named the topic by its name, so that another incarnation may answer.
+    pub by_name: bool,
+    pub offset: i64,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewTopic {
+    pub name: String,
+    pub partitions: u32,
+    pub retention: Retention,
+}
+
+/// What a topic may lose to retention; `None` is without bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    pub ms: Option<u64>,
+    pub bytes: Option<u64>,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    Produced { base_offset: i64, log_start: i64 },
+    Fetched(Fetched),
+    Listed { offset: i64, leader_epoch: i32 },
+    Topics(Vec<KnownTopic>),
+    ProducerId { id: i64, epoch: i16 },
+    Created { id: TopicId },
+    Deleted,
+    RecordsDeleted { log_start: i64 },
+    Altered,
+}
+
+/// A topic as Metadata shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownTopic {
+    pub name: String,
+    pub id: TopicId,
+    /// The leader epoch of each partition, by index.
+    pub leader_epochs: Vec<i32>,
+}
+
+/// The answer to a fetch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fetched {
+    pub high_watermark: i64,
+    pub log_start: i64,
+    /// Whole batches in the order of the answer.
+    pub batches: Vec<SeenBatch>,
+    /// Bytes at the end that are no batch at all, as an error in words.
+    pub garbage: Option<String>,
+}
+
+/// A batch that a consumer was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeenBatch {
+    pub base_offset: i64,
+    pub last_offset: i64,
+    pub leader_epoch: i32,
+    pub producer: Option<Stamp>,
+    /// Whether the stored CRC is that of the bytes, and the records are what the header announces.
+    pub sound: bool,
+    pub records: Vec<SeenRecord>,
+}
+
+/// A record that a consumer was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenRecord {
+    pub offset: i64,
+    /// `None` if the bytes do not begin like one of our values.
+    pub value: Option<ValueId>,
+    pub hash: u64,
+}
+
+/// How a broker's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CrashKind {
+    /// SIGKILL: the page cache stays.
+    Kill,
+    /// What was not synced may be lost.
+    PowerCut,
+}
+
+/// What the supervisor did or saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Mark {
+    Started {
+        node: u64,
+        incarnation: u64,
+    },
+    /// The broker serves.
+    Ready {
+        node: u64,
+    },
+    Crashed {
+        node: u64,
+        kind: CrashKind,
+    },
+    Exited {
+        node: u64,
+        code: i32,
+    },
+    /// A fault of the catalogue was applied.
+    Fault {
+        node: u64,
+        what: String,
+    },
+    /// All faults are over: the liveness phase begins.
+    Healed,
+    /// The liveness phase ends; the read-back follows.
+    LivenessEnd,
+    /// The read-back client begins a partition.
+    ReadBackBegin {
+        topic: String,
+        partition: PartitionId,
+        log_start: i64,
+        high_watermark: i64,
+    },
+    /// It read every offset up to the high watermark, or says why it could not. With bit rot it
+    /// goes on behind a range that answers an error, once per such range.
+    ReadBackEnd {
+        partition: PartitionId,
+        next_offset: i64,
+        error: Option<Failure>,
+    },
+    /// The read-back of everything is complete.
+    ReadBackDone,
+}
