@@ -46,6 +46,8 @@ mod faults;
 pub(crate) mod file;
 mod handle;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::io;
@@ -88,6 +90,26 @@ impl SimDisk {
         incarnation.is_alive() && incarnation.core.buggify(incarnation.node, site)
     }
 
+    /// The file at `path`. Making one is a change of names, and may fail as such.
+    fn open_now(&self, path: &Path, create: Create) -> io::Result<InodeId> {
+        let mut inner = self.port.state.inner.lock();
+        match (inner.tree.find(path)?, create) {
+            (Found::File(id), Create::Never | Create::IfMissing) => return Ok(id),
+            (Found::File(_) | Found::Dir(_), Create::New) => {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            (Found::Dir(_), _) => return Err(io::ErrorKind::IsADirectory.into()),
+            (Found::Missing, Create::Never) => return Err(io::ErrorKind::NotFound.into()),
+            (Found::Missing, _) => {}
+        }
+        if inner.fails(Target::Write, &path.to_string_lossy()) {
+            drop(inner);
+            self.port.fault("D12", 0);
+            return Err(io_failed());
+        }
+        inner.tree.create_file(path)
+    }
+
     /// Pays for a change of names and makes it.
     async fn change<T>(
         &self,
@@ -106,32 +128,18 @@ impl SimDisk {
     }
 }
 
-fn open_inode(tree: &mut Tree, path: &Path, create: Create) -> io::Result<InodeId> {
-    match (tree.find(path)?, create) {
-        (Found::File(id), Create::Never | Create::IfMissing) => Ok(id),
-        (Found::File(_) | Found::Dir(_), Create::New) => Err(io::ErrorKind::AlreadyExists.into()),
-        (Found::Dir(_), _) => Err(io::ErrorKind::IsADirectory.into()),
-        (Found::Missing, Create::Never) => Err(io::ErrorKind::NotFound.into()),
-        (Found::Missing, _) => tree.create_file(path),
-    }
-}
-
 impl DiskOps for SimDisk {
     type File = SimFile;
     type Lock = SimLock;
 
     async fn open(&self, path: &Path, options: OpenOptions) -> io::Result<SimFile> {
-        let inode = self
-            .change(path, |tree| {
-                let inode = open_inode(tree, path, options.create)?;
-                tree.opened(inode);
-                Ok(inode)
-            })
-            .await?;
+        let text = path.to_string_lossy();
+        self.port.pay(Op::Names, &text, 0).await?;
+        let inode = self.open_now(path, options.create)?;
+        self.port.state.inner.lock().tree.opened(inode);
         self.port.incarnation.held.files.fetch_add(1, Relaxed);
         self.port.event("disk.open", inode, u64::from(options.write));
-        let path = Arc::from(path.to_string_lossy());
-        Ok(SimFile { port: self.port.clone(), inode, path, options })
+        Ok(SimFile { port: self.port.clone(), inode, path: Arc::from(text), options })
     }
 
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -197,7 +205,8 @@ impl DiskOps for SimDisk {
     }
 
     async fn lock(&self, path: &Path) -> io::Result<SimLock> {
-        let inode = self.change(path, |tree| open_inode(tree, path, Create::IfMissing)).await?;
+        self.port.pay(Op::Names, &path.to_string_lossy(), 0).await?;
+        let inode = self.open_now(path, Create::IfMissing)?;
         if !self.port.state.inner.lock().locked.insert(inode) {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -15,10 +15,13 @@ pub(crate) mod fabric;
 mod link;
 mod listener;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::Waker;
 
 pub use control::NetControl;
 pub use datagram::SimDatagram;
@@ -34,6 +37,22 @@ use crate::sim::node::node_ip;
 #[derive(Clone)]
 pub struct SimNet {
     pub(crate) incarnation: Arc<Incarnation>,
+}
+
+/// Tasks that wait for the same thing, each once however often it was polled.
+#[derive(Default)]
+struct Waiting(Vec<Waker>);
+
+impl Waiting {
+    fn add(&mut self, waker: &Waker) {
+        if !self.0.iter().any(|known| known.will_wake(waker)) {
+            self.0.push(waker.clone());
+        }
+    }
+
+    fn take(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.0)
+    }
 }
 
 /// Whether `ip` means the node itself, whoever asks.

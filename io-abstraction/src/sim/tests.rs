@@ -1,56 +1,378 @@
-//! Tests of the simulated world as a whole.
+//! Tests of the simulated world as a whole: repeatability, lives of nodes, time, tasks.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::Env;
 use crate::disk::{Create, OpenOptions};
-use crate::sim::World;
+use crate::sim::disk::DiskFaults;
+use crate::sim::net::LinkConfig;
+use crate::sim::node::EXIT_PANICKED;
+use crate::sim::{Resources, World, trace};
+use crate::task::TaskEnd;
+
+/// Appends what it reads from its connections to a file, syncs it, and answers a byte.
+async fn serve(env: Env, addr: SocketAddr) -> std::io::Result<()> {
+    let disk = env.disk.clone();
+    disk.create_dir_all(Path::new("/data")).await?;
+    disk.sync_dir(Path::new("/")).await?;
+    let listener = env.net.listen(addr).await?;
+    loop {
+        let mut stream = listener.accept().await?;
+        let file = disk.open(Path::new("/data/log"), OpenOptions::write(Create::IfMissing)).await?;
+        disk.sync_dir(Path::new("/data")).await?;
+        env.tasks.spawn("connection", async move {
+            let mut buf = BytesMut::with_capacity(256);
+            while stream.reader.read(&mut buf).await? > 0 {
+                let data = buf.split().freeze();
+                file.write_all_at(file.len().await?, vec![data]).await?;
+                file.sync_data().await?;
+                stream.writer.write_all(b".").await?;
+                buf.reserve(256);
+            }
+            std::io::Result::Ok(())
+        });
+    }
+}
+
+async fn request(env: &Env, addr: SocketAddr, number: u64) -> std::io::Result<()> {
+    let mut stream = env.net.connect(addr).await?;
+    stream.writer.write_all(&number.to_le_bytes()).await?;
+    stream.reader.read(&mut BytesMut::with_capacity(8)).await?;
+    env.clock.sleep(Duration::from_millis(env.rng.u64() % 20)).await;
+    Ok(())
+}
+
+/// A run with a client, a server that crashes, a slow network and disk faults; its world.
+fn busy_run(seed: u64, faults: &DiskFaults) -> World {
+    let world = World::new(seed);
+    world.net().set_all(&LinkConfig { tail: 0.1, ..LinkConfig::default() });
+    world.run(async {
+        let (client, server) = (world.node(1), world.node(2));
+        server.disk().set_faults(faults.clone());
+        let addr = SocketAddr::new(server.ip(), 9092);
+        for round in 0..5 {
+            let env = server.env();
+            drop(server.spawn(async move { serve(env, addr).await }));
+            let env = client.env();
+            let requests = client.spawn(async move {
+                for number in 0..20 {
+                    let request = request(&env, addr, number);
+                    let _ = env.clock.timeout(Duration::from_millis(50), request).await;
+                    env.clock.sleep(Duration::from_millis(1)).await;
+                }
+            });
+            world.sleep(Duration::from_millis(100)).await;
+            if round % 2 == 0 {
+                server.power_cut()
+            } else {
+                server.kill()
+            }
+            server.restart();
+            requests.await.unwrap();
+        }
+    });
+    world
+}
+
+fn faulty() -> DiskFaults {
+    DiskFaults { sync_error: 0.02, short_write: 0.1, short_read: 0.1, ..DiskFaults::default() }
+}
 
 #[test]
-fn a_file_that_was_synced_with_its_name_survives_a_power_cut() {
+fn a_seed_gives_the_same_run_again_and_another_seed_a_different_one() {
+    // One thread per run: what libraries keep per thread starts anew, as in a fresh process.
+    let run = |seed| {
+        std::thread::spawn(move || {
+            let world = busy_run(seed, &faulty());
+            (world.trace_hash(), world.trace_records(), world.now())
+        })
+        .join()
+        .unwrap()
+    };
+    let (first, second, other) = (run(1), run(1), run(2));
+    let differing = first.1.iter().zip(&second.1).find(|(left, right)| left != right);
+    assert_eq!(differing, None);
+    assert_eq!((first.0, first.2), (second.0, second.2));
+    assert!(first.1.len() > 100, "{} events", first.1.len());
+    assert_ne!(first.0, other.0);
+}
+
+#[test]
+fn removing_one_fault_leaves_the_draws_of_the_others_as_they_were() {
+    // The lengths of single reads of a file by a lone task: they depend on `short_read` only.
+    let lengths = |faults: DiskFaults| {
+        let world = World::new(9);
+        world.run(async {
+            let node = world.node(1);
+            let disk = node.env().disk;
+            let file = disk.open(Path::new("/f"), OpenOptions::write(Create::New)).await.unwrap();
+            file.write_all_at(0, vec![Bytes::from(vec![1; 1000])]).await.unwrap();
+            node.disk().set_faults(faults);
+            let mut lengths = Vec::new();
+            for _ in 0..100 {
+                let _ = file.sync_data().await;
+                let _ = file.write_all_at(0, vec![Bytes::from(vec![2; 10])]).await;
+                lengths.push(file.read_at(0, 1000, BytesMut::new()).await.unwrap().len());
+            }
+            lengths
+        })
+    };
+    let alone = DiskFaults { short_read: 0.5, ..DiskFaults::default() };
+    let stall_max = Duration::from_millis(20);
+    let others =
+        DiskFaults { sync_error: 0.3, write_error: 0.3, stall: 0.1, stall_max, ..alone.clone() };
+    assert_eq!(lengths(alone), lengths(others));
+}
+
+#[test]
+fn events_are_traced_in_order_and_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace");
     let world = World::new(1);
-    let node = world.node(1);
+    world.trace_to(&path).unwrap();
     world.run(async {
-        let disk = node.env().disk;
-        disk.create_dir_all(Path::new("/data")).await.unwrap();
-        disk.sync_dir(Path::new("/")).await.unwrap();
-        let path = Path::new("/data/file");
-        let file = disk.open(path, OpenOptions::write(Create::New)).await.unwrap();
-        file.write_all_at(0, vec![Bytes::from_static(b"kept")]).await.unwrap();
-        file.sync_data().await.unwrap();
-        disk.sync_dir(Path::new("/data")).await.unwrap();
-        node.power_cut();
-        assert!(file.len().await.is_err(), "the old incarnation is refused");
-        node.restart();
-        let read = node.env().read_file(path, 100).await.unwrap().unwrap();
-        assert_eq!(&read[..], b"kept");
+        trace::event(3, "test.first", 1, 2);
+        world.sleep(Duration::from_millis(5)).await;
+        trace::event(3, "test.second", 3, 4);
+    });
+    world.flush_trace().unwrap();
+    let records = world.trace_records();
+    assert_eq!(records.iter().map(|r| r.kind).collect::<Vec<_>>(), ["test.first", "test.second"]);
+    assert!(records[1].at_ns - records[0].at_ns >= 5_000_000);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(lines, format!("{}\n{}\n", records[0], records[1]));
+    drop(world);
+    trace::event(3, "test.outside", 0, 0);
+}
+
+#[test]
+fn a_task_ends_by_value_abort_kill_or_panic_and_its_owner_learns_which() {
+    let world = World::new(1);
+    world.run(async {
+        let node = world.node(1);
+        let forever = std::future::pending::<u64>;
+        assert_eq!(node.spawn(async { 7 }).await, Ok(7));
+        let aborted = node.spawn(forever());
+        aborted.abort();
+        assert_eq!(aborted.await, Err(TaskEnd::Cancelled));
+        let clock = node.env().clock;
+        let dedicated = node.env().tasks.spawn_dedicated("committer", async move {
+            clock.sleep(Duration::from_secs(1)).await;
+            8
+        });
+        dedicated.abort();
+        assert_eq!(dedicated.await, Ok(8), "a dedicated task is not aborted");
+        let panicked = node.spawn(async { panic!("at {}", 9) });
+        assert_eq!(panicked.await, Err::<u64, _>(TaskEnd::Panicked("at 9".into())));
+        let panics = world.take_panics();
+        assert_eq!((panics.len(), panics[0].node, panics[0].message.as_str()), (1, 1, "at 9"));
+        assert_eq!(node.resources(), Resources::default());
+        let killed = node.spawn(forever());
+        node.kill();
+        assert_eq!(killed.await, Err(TaskEnd::Cancelled));
+        assert_eq!(node.spawn(async { 1 }).await, Err(TaskEnd::Cancelled));
     });
 }
 
 #[test]
-fn a_stream_carries_bytes_and_their_end() {
+fn destructors_that_run_in_a_kill_are_refused_and_their_panics_are_reports() {
+    struct Late(Arc<AtomicU64>, Env);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let late = self.0.clone();
+            drop(self.1.tasks.spawn("late", async move { late.fetch_add(1, Relaxed) }));
+            panic!("in a destructor");
+        }
+    }
     let world = World::new(1);
-    let (client, server) = (world.node(1), world.node(2));
-    let addr = std::net::SocketAddr::new(server.ip(), 9092);
     world.run(async {
-        let listener = server.env().net.listen(addr).await.unwrap();
-        let echo = server.spawn(async move {
-            let mut stream = listener.accept().await.unwrap();
-            let mut buf = BytesMut::with_capacity(64);
-            while stream.reader.read(&mut buf).await.unwrap() > 0 {}
-            stream.writer.write_all(&buf).await.unwrap();
+        let node = world.node(1);
+        let ran = Arc::new(AtomicU64::new(0));
+        let late = Late(ran.clone(), node.env());
+        let task = node.spawn(async move {
+            let _late = late;
+            std::future::pending::<()>().await;
         });
-        let mut stream = client.env().net.connect(addr).await.unwrap();
-        stream.writer.write_all(b"hello").await.unwrap();
-        stream.writer.shutdown().unwrap();
-        let mut buf = BytesMut::with_capacity(64);
-        while stream.reader.read(&mut buf).await.unwrap() > 0 {}
-        assert_eq!(&buf[..], b"hello");
-        echo.await.unwrap();
-        drop(stream);
-        assert_eq!(server.resources().streams, 0);
+        world.sleep(Duration::from_millis(1)).await;
+        node.kill();
+        node.restart();
+        assert_eq!(task.await, Err(TaskEnd::Cancelled));
+        world.sleep(Duration::from_secs(1)).await;
+        assert_eq!(ran.load(Relaxed), 0);
+        assert_eq!(world.take_panics()[0].message, "in a destructor");
+        assert_eq!((node.incarnation(), node.is_up()), (2, true));
     });
-    assert!(world.now() < Duration::from_secs(1));
+}
+
+#[test]
+fn offloaded_work_is_done_whole_even_if_nobody_waits_for_it() {
+    let world = World::new(1);
+    world.run(async {
+        let env = world.node(1).env();
+        let done = Arc::new(AtomicU64::new(0));
+        let (clock, count) = (env.clock.clone(), done.clone());
+        let work = env.tasks.offload(async move {
+            clock.sleep(Duration::from_secs(5)).await;
+            count.fetch_add(1, Relaxed)
+        });
+        assert!(env.clock.timeout(Duration::from_secs(1), work).await.is_err());
+        world.sleep(Duration::from_secs(10)).await;
+        assert_eq!(done.load(Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_process_exits_with_the_code_of_its_main_future() {
+    type Main = fn(Env) -> futures_of::Main;
+    let cases: [(&str, Main, Option<i32>); 3] = [
+        ("returns", |_| Box::pin(async { 4 }), Some(4)),
+        ("panics", |_| Box::pin(async { panic!("gone") }), Some(EXIT_PANICKED)),
+        ("is killed", |_| Box::pin(std::future::pending()), None),
+    ];
+    for (name, main, expected) in cases {
+        let world = World::new(1);
+        world.run(async {
+            let node = world.node(1);
+            let other = node.spawn(std::future::pending::<()>());
+            node.spawn_main(main(node.env()));
+            if expected.is_none() {
+                world.sleep(Duration::from_secs(1)).await;
+                node.kill();
+            }
+            assert_eq!(node.ended().await, expected, "{name}");
+            assert_eq!(other.await, Err(TaskEnd::Cancelled), "{name}");
+            node.restart();
+            assert_eq!((node.exit_code(), node.is_up()), (None, true), "{name}");
+        });
+    }
+}
+
+mod futures_of {
+    pub(super) type Main = std::pin::Pin<Box<dyn Future<Output = i32> + Send>>;
+}
+
+#[test]
+fn sleeps_are_exact_and_end_in_the_order_of_their_deadlines() {
+    let world = World::new(1);
+    world.run(async {
+        let clock = world.node(1).env().clock;
+        for nanos in [1_000, 250_000, 3_000_000, 60_000_000_000] {
+            let before = clock.now();
+            clock.sleep(Duration::from_nanos(nanos)).await;
+            let slept = clock.now().since(before).as_nanos() as u64;
+            assert!((nanos..nanos + 2_000).contains(&slept), "{nanos}: {slept}");
+        }
+        let short = clock.timeout(Duration::from_millis(1), clock.sleep(Duration::from_millis(2)));
+        assert!(short.await.is_err());
+    });
+}
+
+#[test]
+fn wall_clocks_drift_and_step_while_monotonic_time_goes_on() {
+    // Drift in ppm, step in ms, and the milliseconds that the wall clock gains in 1000 s.
+    let cases = [(0, 0, 0), (50_000, 0, 50_000), (-50_000, 0, -50_000), (0, -7_000, -7_000)];
+    for (drift_ppm, step_ms, gained_ms) in cases {
+        let world = World::new(1);
+        world.run(async {
+            let node = world.node(1);
+            let clock = node.env().clock;
+            let (wall_ms, monotonic) = (clock.wall_ms(), clock.now());
+            node.clock().set_drift(drift_ppm);
+            world.sleep(Duration::from_secs(1000)).await;
+            node.clock().step(step_ms);
+            let passed_ms = clock.now().since(monotonic).as_millis() as i64;
+            let gained = clock.wall_ms() - wall_ms - passed_ms;
+            assert!((gained - gained_ms).abs() <= 1, "{gained} of {gained_ms}");
+            assert_eq!(world.fault_counts().len(), usize::from(gained_ms != 0));
+        });
+    }
+}
+
+#[test]
+fn a_paused_node_stands_still_while_the_world_goes_on() {
+    let world = World::new(1);
+    world.run(async {
+        let node = world.node(1);
+        let clock = node.env().clock;
+        let ticks = Arc::new(AtomicU64::new(0));
+        let counted = ticks.clone();
+        drop(node.spawn(async move {
+            loop {
+                clock.sleep(Duration::from_secs(1)).await;
+                counted.fetch_add(1, Relaxed);
+            }
+        }));
+        world.sleep(Duration::from_millis(2_500)).await;
+        node.pause();
+        world.sleep(Duration::from_secs(60)).await;
+        assert_eq!(ticks.load(Relaxed), 2);
+        node.resume();
+        world.sleep(Duration::from_millis(1_500)).await;
+        assert_eq!(ticks.load(Relaxed), 4);
+    });
+}
+
+#[test]
+fn a_spin_shows_as_polls_without_progress_and_work_does_not() {
+    let polls_of = |spins: u64| {
+        let world = World::new(1);
+        world.run(async {
+            let node = world.node(1);
+            let disk = node.env().disk;
+            node.spawn(async move {
+                for _ in 0..spins {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await
+            .unwrap();
+            node.spawn(async move {
+                for _ in 0..1000 {
+                    disk.create_dir_all(Path::new("/d")).await.unwrap();
+                }
+            })
+            .await
+            .unwrap();
+        });
+        world.max_polls_without_progress()
+    };
+    assert!(polls_of(0) < 10);
+    assert!(polls_of(5_000) >= 5_000);
+}
+
+#[test]
+fn a_quarter_of_the_sites_fires_a_quarter_of_the_times_unless_switched_off() {
+    let sites = ["a", "b", "c", "d", "e"];
+    let mut active = 0;
+    for seed in 0..200 {
+        let world = World::new(seed);
+        let env = world.node(1).env();
+        for site in sites {
+            let fired = (0..100).filter(|_| env.buggify(site)).count();
+            assert!(fired < 50, "{fired}");
+            active += usize::from(fired > 0);
+        }
+        world.set_buggify(false);
+        assert!(sites.iter().all(|site| (0..50).all(|_| !env.buggify(site))));
+    }
+    assert!((200..300).contains(&active), "{active} of 1000");
+}
+
+#[test]
+fn randomness_differs_by_node_and_by_incarnation() {
+    let world = World::new(1);
+    let (first, other) = (world.node(1), world.node(2));
+    let drawn = first.env().rng.u64();
+    assert_ne!(drawn, other.env().rng.u64());
+    let base = first.env().clock.now();
+    first.restart();
+    assert_ne!(drawn, first.env().rng.u64());
+    assert_ne!(base, first.env().clock.now(), "monotonic clocks of two lives are strangers");
+    assert_eq!(drawn, World::new(1).node(1).env().rng.u64());
 }

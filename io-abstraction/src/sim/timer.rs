@@ -102,10 +102,10 @@ impl Timers {
     fn arm(&self) {
         let mut heap = self.heap.lock();
         let Some(deadline_ns) = heap.due.first_key_value().map(|(key, _)| key.0) else { return };
-        let Some(driver) = heap.driver.clone() else { return };
         if deadline_ns >= heap.armed_ns {
             return;
         }
+        let Some(driver) = heap.driver.clone() else { return };
         heap.armed_ns = deadline_ns;
         drop(heap);
         let delay = Duration::from_nanos(deadline_ns.saturating_sub(self.now_ns()));

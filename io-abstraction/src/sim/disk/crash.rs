@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::sim::disk::faults::CrashModel;
 use crate::sim::disk::file::{
-    Dirty, Durable, FileData, PAGE_BYTES, Page, SECTOR_BYTES, copy_out, cut, page_count,
+    Durable, FileData, PAGE_BYTES, Page, SECTOR_BYTES, copy_out, cut, page_count,
 };
 use crate::sim::rng::Stream;
 
@@ -48,7 +48,7 @@ pub(crate) fn crash_file(
         let old = synced.pages.get(&number).cloned();
         let new = file.pages.get(&number).cloned();
         let outcome = draw_outcome(model, draw);
-        let result = page_after(outcome, (&old, &new), &dirty, model, draw);
+        let result = page_after(outcome, (&old, &new), (&dirty.versions, model.shorn_pages), draw);
         if content(&result) == content(&new) {
             survivors.push(dirty.write_number);
         } else {
@@ -88,20 +88,17 @@ fn content(page: &Option<Page>) -> &[u8; PAGE_BYTES] {
 fn page_after(
     outcome: Outcome,
     (old, new): (&Option<Page>, &Option<Page>),
-    dirty: &Dirty,
-    model: &CrashModel,
+    (versions, shorn): (&[Option<Page>], bool),
     draw: &mut Stream,
 ) -> Option<Page> {
     match outcome {
         Outcome::Kept => new.clone(),
         Outcome::Dropped => old.clone(),
-        Outcome::Replaced => match dirty.versions.len() as u64 {
-            versions if versions > 0 && draw.chance(0.5) => {
-                let index = usize::try_from(draw.below(versions)).unwrap_or(0);
-                dirty.versions[index].clone()
-            }
-            _ => Some(garbage(content(old), content(new), model.shorn_pages, draw)),
-        },
+        Outcome::Replaced if !versions.is_empty() && draw.chance(0.5) => {
+            let index = usize::try_from(draw.below(versions.len() as u64)).unwrap_or(0);
+            versions[index].clone()
+        }
+        Outcome::Replaced => Some(garbage(content(old), content(new), shorn, draw)),
         Outcome::Torn => Some(torn(content(old), content(new), draw)),
     }
 }

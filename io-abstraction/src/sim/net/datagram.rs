@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::sim::core::Core;
 use crate::sim::incarnation::Incarnation;
 use crate::sim::net::fabric::Port;
-use crate::sim::net::{check_bindable, node_at};
+use crate::sim::net::{Waiting, check_bindable, node_at};
 use crate::sim::node::node_ip;
 
 /// Datagrams that wait for `recv_from`; what comes on top is lost.
@@ -26,7 +26,7 @@ const DATAGRAM_BYTES_MAX: usize = 65_507;
 pub(crate) struct Socket {
     incarnation: Arc<Incarnation>,
     queue: VecDeque<(Bytes, SocketAddr)>,
-    waiting: Vec<Waker>,
+    waiting: Waiting,
 }
 
 /// A simulated datagram socket.
@@ -48,7 +48,7 @@ impl SimDatagram {
         if fabric.sockets.contains_key(&(node, port)) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        let (queue, waiting) = (VecDeque::new(), Vec::new());
+        let (queue, waiting) = (VecDeque::new(), Waiting::default());
         let socket = Socket { incarnation: incarnation.clone(), queue, waiting };
         fabric.sockets.insert((node, port), socket);
         drop(fabric);
@@ -89,7 +89,7 @@ impl SimDatagram {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
             let Some((data, sender)) = socket.queue.pop_front() else {
-                socket.waiting.push(cx.waker().clone());
+                socket.waiting.add(cx.waker());
                 return Poll::Pending;
             };
             let count = data.len().min(buf.len());
@@ -161,7 +161,7 @@ fn land(core: &Arc<Core>, flight: Flight, to: Port) {
     let bytes = flight.data.len() as u64;
     socket.queue.push_back((flight.data, flight.sender));
     socket.incarnation.progress();
-    let waiting = std::mem::take(&mut socket.waiting);
+    let waiting = socket.waiting.take();
     drop(fabric);
     core.event(to.0, "net.datagram", flight.from, bytes);
     waiting.into_iter().for_each(Waker::wake);

@@ -14,7 +14,7 @@ use crate::sim::core::Core;
 use crate::sim::incarnation::Incarnation;
 use crate::sim::net::fabric::Port;
 use crate::sim::net::stream::{Conn, Pipe, Side, open_end, reset_later};
-use crate::sim::net::{check_bindable, is_own, node_at};
+use crate::sim::net::{Waiting, check_bindable, is_own, node_at};
 use crate::sim::node::node_ip;
 use crate::sim::timer::Sleep;
 
@@ -28,7 +28,7 @@ pub(crate) struct Listening {
     incarnation: Arc<Incarnation>,
     loopback_only: bool,
     queue: VecDeque<u64>,
-    waiting: Vec<Waker>,
+    waiting: Waiting,
 }
 
 /// A simulated listening socket.
@@ -54,7 +54,7 @@ impl SimListener {
             incarnation: incarnation.clone(),
             loopback_only: addr.ip().is_loopback(),
             queue: VecDeque::new(),
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
         };
         fabric.listeners.insert((node, port), listening);
         drop(fabric);
@@ -89,7 +89,7 @@ impl SimListener {
                 return Poll::Ready(Ok(open_end(&self.incarnation, (id, 1), local, peer)));
             }
         }
-        listening.waiting.push(waker.clone());
+        listening.waiting.add(waker);
         Poll::Pending
     }
 }
@@ -191,7 +191,7 @@ fn knock(
         return Answer::Silence;
     }
     listening.queue.push_back(id);
-    let waiting = std::mem::take(&mut listening.waiting);
+    let waiting = listening.waiting.take();
     listening.incarnation.progress();
     let server_ip = if addr.ip().is_unspecified() { IpAddr::V4(node_ip(to)) } else { addr.ip() };
     let server_addr = SocketAddr::new(server_ip, addr.port());

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::net::{ReadOps, Stream, StreamReader, StreamWriter, WriteOps};
 use crate::sim::core::Core;
 use crate::sim::incarnation::Incarnation;
+use crate::sim::net::Waiting;
 
 /// A connection between two ends; `pipes[n]` carries what side `n` sends.
 pub(crate) struct Conn {
@@ -29,7 +30,7 @@ pub(crate) struct Side {
     pub(crate) gone: bool,
     failed: Option<io::ErrorKind>,
     reader: Option<Waker>,
-    writers: Vec<Waker>,
+    writers: Waiting,
 }
 
 /// One direction of a connection.
@@ -55,11 +56,18 @@ struct Segment {
 
 impl Side {
     pub(crate) fn new(incarnation: Arc<Incarnation>, local: SocketAddr) -> Side {
-        Side { incarnation, local, gone: false, failed: None, reader: None, writers: Vec::new() }
+        Side {
+            incarnation,
+            local,
+            gone: false,
+            failed: None,
+            reader: None,
+            writers: Waiting::default(),
+        }
     }
 
     fn wakers(&mut self) -> Vec<Waker> {
-        let mut wakers = std::mem::take(&mut self.writers);
+        let mut wakers = self.writers.take();
         wakers.extend(self.reader.take());
         self.incarnation.progress();
         wakers
@@ -421,10 +429,7 @@ impl WriteOps for SimWriter {
                 if conn.pipes[self.end.side].room() > 0 {
                     return Ok(Poll::Ready(()));
                 }
-                let writers = &mut conn.sides[self.end.side].writers;
-                if !writers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    writers.push(cx.waker().clone());
-                }
+                conn.sides[self.end.side].writers.add(cx.waker());
                 Ok(Poll::Pending)
             });
             match result {
