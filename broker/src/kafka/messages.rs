@@ -15,10 +15,12 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod fetch;
+pub mod find_coordinator;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_fetch;
 pub mod produce;
 
 macro_rules! requests {
@@ -54,6 +56,8 @@ requests! {
     Fetch(fetch::FetchRequest),
     ListOffsets(list_offsets::ListOffsetsRequest),
     Metadata(metadata::MetadataRequest),
+    OffsetFetch(offset_fetch::OffsetFetchRequest),
+    FindCoordinator(find_coordinator::FindCoordinatorRequest),
     ApiVersions(api_versions::ApiVersionsRequest),
     CreateTopics(create_topics::CreateTopicsRequest),
     DeleteTopics(delete_topics::DeleteTopicsRequest),

@@ -8,6 +8,8 @@ pub enum ApiKey {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    OffsetFetch = 9,
+    FindCoordinator = 10,
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
@@ -48,12 +50,15 @@ impl Served {
 }
 
 /// The ranges of Apache Kafka 4.3.1, in key order. Produce 0 to 2 are listed and not served:
-/// librdkafka before 2.11.1 stops compressing if they are not listed (KAFKA-18659).
-pub const SERVED: [Served; 14] = [
+/// librdkafka before 2.11.1 stops compressing if they are not listed (KAFKA-18659). It sends lz4
+/// batches uncompressed if FindCoordinator is not listed.
+pub const SERVED: [Served; 16] = [
     Served::new(ApiKey::Produce, (0, 13), 9),
     Served::new(ApiKey::Fetch, (4, 18), 12),
     Served::new(ApiKey::ListOffsets, (1, 11), 6),
     Served::new(ApiKey::Metadata, (0, 13), 9),
+    Served::new(ApiKey::OffsetFetch, (1, 10), 6),
+    Served::new(ApiKey::FindCoordinator, (0, 6), 3),
     Served::new(ApiKey::ApiVersions, (0, 4), 3),
     Served::new(ApiKey::CreateTopics, (2, 7), 5),
     Served::new(ApiKey::DeleteTopics, (1, 6), 4),

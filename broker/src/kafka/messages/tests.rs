@@ -11,8 +11,8 @@ use std::fmt::Debug;
 
 use super::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, fetch, incremental_alter_configs, init_producer_id,
-    list_offsets, metadata, produce,
+    describe_cluster, describe_configs, fetch, find_coordinator, incremental_alter_configs,
+    init_producer_id, list_offsets, metadata, offset_fetch, produce,
 };
 
 /// A check that runs for every message; `Theirs` is the same message of another implementation.
@@ -39,6 +39,8 @@ every_message! {
     fetch: FetchRequest FetchResponse,
     list_offsets: ListOffsetsRequest ListOffsetsResponse,
     metadata: MetadataRequest MetadataResponse,
+    offset_fetch: OffsetFetchRequest OffsetFetchResponse,
+    find_coordinator: FindCoordinatorRequest FindCoordinatorResponse,
     api_versions: ApiVersionsRequest ApiVersionsResponse,
     create_topics: CreateTopicsRequest CreateTopicsResponse,
     delete_topics: DeleteTopicsRequest DeleteTopicsResponse,

@@ -1,5 +1,7 @@
 //! Golden bytes of each API, written down by hand from Kafka's message definitions.
 
+mod coordination;
+
 use bytes::{Bytes, BytesMut};
 use rivven_core::ids::TopicId;
 
