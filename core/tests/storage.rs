@@ -3,11 +3,53 @@
 #[path = "support/storage_fixture.rs"]
 mod support;
 
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use rivven_core::ids::Offset;
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::ReadError;
+use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::read::ReadRequest;
-use support::{Fixture, append, create_topic, options, read_all, run};
+use rivven_io::Env;
+use support::{append, create_topic, read_all};
+
+/// A data directory that goes away with the test.
+struct Fixture {
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture { dir: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+/// Runs a test on the real world.
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { test(Env::real()).await });
+}
+
+/// Small files, so that every path is taken.
+fn options(fixture: &Fixture) -> StorageOptions {
+    StorageOptions {
+        wal_file_bytes: 512 << 10,
+        wal_files: 4,
+        tail_bytes_max: 1 << 20,
+        checkpoint_interval: Duration::from_secs(1),
+        ..StorageOptions::new(fixture.path(), 1)
+    }
+}
 
 #[test]
 fn appended_batches_are_read_back_before_and_after_a_restart() {

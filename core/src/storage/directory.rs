@@ -61,6 +61,9 @@ pub(crate) async fn open(
     }
     meta.starts += 1;
     write_meta(env, layout, &meta).await.map_err(unwritable)?;
+    if let Some(parent) = layout.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        env.disk.sync_dir(parent).await.map_err(unwritable)?;
+    }
     Ok(Directory { meta, lock })
 }
 

@@ -26,14 +26,23 @@ pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io:
         set_aside(shared, partition.folder()).await?;
         shared.env.disk.create_dir_all(partition.folder()).await?;
         write_id(shared, partition).await?;
-        let topic = partition.folder().parent().expect("a partition's folder lies in its topic's");
-        shared.note_folder(shared.layout.root.clone());
-        shared.note_folder(shared.layout.topics());
-        shared.note_folder(topic.to_owned());
-        shared.note_folder(partition.folder().clone());
+    }
+    if partition.lock().trusts_nothing() {
+        // A folder that was found may have been made by a process that was killed before any
+        // checkpoint: its names are as unsynced as those of one that was made just now.
+        note_names(shared, partition);
     }
     partition.lock().folder_ready = true;
     Ok(())
+}
+
+fn note_names(shared: &Shared, partition: &Partition) {
+    let topic = partition.folder().parent().expect("a partition's folder lies in its topic's");
+    shared.note_file(layout::partition_id(partition.folder()));
+    shared.note_folder(shared.layout.root.clone());
+    shared.note_folder(shared.layout.topics());
+    shared.note_folder(topic.to_owned());
+    shared.note_folder(partition.folder().clone());
 }
 
 /// Whether the folder exists and holds the partition's own id.
@@ -47,9 +56,7 @@ async fn write_id(shared: &Shared, partition: &Partition) -> io::Result<()> {
     let path = layout::partition_id(partition.folder());
     let file = shared.env.disk.open(&path, OpenOptions::write(Create::IfMissing)).await?;
     file.set_len(0).await?;
-    file.write_all_at(0, vec![Bytes::from(id_text(partition.id()))]).await?;
-    shared.note_file(path);
-    Ok(())
+    file.write_all_at(0, vec![Bytes::from(id_text(partition.id()))]).await
 }
 
 /// Moves a folder, if it is there, to where it will be removed.

@@ -174,6 +174,11 @@ impl PartitionState {
         })
     }
 
+    /// Whether no checkpoint counts any byte of it.
+    pub(crate) fn trusts_nothing(&self) -> bool {
+        self.trusted.1 == 0 && self.log.sealed().iter().all(|s| s.base >= self.trusted.0)
+    }
+
     /// Whether every closed segment before `base` has its final length and indexes.
     pub(crate) fn closed_through(&self, base: Offset) -> bool {
         self.closed.first().is_none_or(|closed| closed.segment.base >= base)

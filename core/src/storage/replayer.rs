@@ -179,15 +179,17 @@ impl Replayer {
             }
         }
         rivven_io::probe!("page_restored");
-        let restored = async {
+        let restored: io::Result<()> = async {
             folder::ensure_folder(&self.shared, partition).await?;
             let file =
                 self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
+            file.write_all_at(position, vec![bytes]).await?;
             self.shared.touch(partition.clone(), segment_base);
             self.shared.note_folder(partition.folder().clone());
-            file.write_all_at(position, vec![bytes]).await
-        };
-        restored.await.map_err(|error| self.io("restoring a page of", partition.id(), error))
+            Ok(())
+        }
+        .await;
+        restored.map_err(|error| self.io("restoring a page of", partition.id(), error))
     }
 
     /// Looks whether every segment is there with at least the bytes that a checkpoint trusts.

@@ -194,11 +194,12 @@ async fn copy(shared: &Arc<Shared>, piece: &Piece) -> io::Result<()> {
     folder::ensure_folder(shared, &piece.partition).await?;
     let file =
         shared.files.segment(&piece.partition, piece.segment_base, Create::IfMissing).await?;
-    shared.touch(piece.partition.clone(), piece.segment_base);
     if piece.position == 0 {
         shared.note_folder(piece.partition.folder().clone());
     }
     file.write_all_at(piece.position, piece.batches.clone()).await?;
+    // Noted after the write: a checkpoint that took the note before it would sync too early.
+    shared.touch(piece.partition.clone(), piece.segment_base);
     file.start_writeback(piece.position, piece.bytes).await
 }
 

@@ -1,9 +1,6 @@
-//! What the storage tests share: a directory, a topic, an append that is awaited.
+//! What the storage tests share: a topic, an append that is awaited, a read of everything.
 
-use std::future::Future;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_core::ids::{Offset, PartitionId, TimestampMs, TopicId};
@@ -14,48 +11,10 @@ use rivven_core::record::records::Records;
 use rivven_core::record::validate::{ProduceRules, validate_produced};
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::AppendError;
-use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::partition::Partition;
 use rivven_core::storage::read::{ReadRequest, batches};
 use rivven_core::storage::shared::{AppendRequest, AppendSink, Appended};
-use rivven_io::Env;
 use tokio::sync::oneshot;
-
-/// A data directory that goes away with the test.
-pub(crate) struct Fixture {
-    dir: tempfile::TempDir,
-}
-
-impl Fixture {
-    pub(crate) fn new() -> Fixture {
-        Fixture { dir: tempfile::tempdir().expect("a temporary directory") }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-}
-
-/// Runs a test on the real world.
-pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async { test(Env::real()).await });
-}
-
-/// Small files, so that every path is taken.
-pub(crate) fn options(fixture: &Fixture) -> StorageOptions {
-    StorageOptions {
-        wal_file_bytes: 512 << 10,
-        wal_files: 4,
-        tail_bytes_max: 1 << 20,
-        checkpoint_interval: Duration::from_secs(1),
-        ..StorageOptions::new(fixture.path(), 1)
-    }
-}
 
 pub(crate) async fn create_topic(storage: &Storage, name: &str, partitions: u32) -> Arc<Partition> {
     let mut change = storage.change_metadata().await;

@@ -74,6 +74,9 @@ impl Ring {
             slots.push(Slot { file, last: Lsn(0), preparing: None });
         }
         env.disk.sync_dir(&shape.dir).await?;
+        if let Some(parent) = shape.dir.parent() {
+            env.disk.sync_dir(parent).await?;
+        }
         let mut ring = Ring {
             env: env.clone(),
             shape,
