@@ -215,7 +215,7 @@ impl DiskOps for SimDisk {
 
     async fn available_bytes(&self, path: &Path) -> io::Result<u64> {
         self.port.pay(Op::Names, &path.to_string_lossy(), 0).await?;
-        let inner = self.port.state.inner.lock();
+        let mut inner = self.port.state.inner.lock();
         if matches!(inner.tree.find(path)?, Found::Missing) {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::disk::{DIRECT_ALIGN, FileOps, OpenOptions};
 use crate::sim::disk::faults::{AfterSyncError, Target};
-use crate::sim::disk::file::{PAGE_BYTES, Snapshot, copy_out};
+use crate::sim::disk::file::{FileData, PAGE_BYTES, Snapshot, copy_out};
 use crate::sim::disk::state::{Inner, Op, Port, io_failed};
 use crate::sim::disk::tree::InodeId;
 use crate::sim::incarnation::Incarnation;
@@ -90,21 +90,20 @@ impl SimFile {
         self.port.incarnation.check()?;
         let mut inner = self.port.state.inner.lock();
         let fails = inner.fails(Target::Sync, &self.path);
-        Ok((fails, inner.tree.file_mut(self.inode)?.snapshot()))
+        Ok((fails, inner.tree.change_file(self.inode, FileData::snapshot)?))
     }
 
     fn end_sync(&self, fails: bool, snapshot: Snapshot) -> io::Result<()> {
         let pages = snapshot.page_count() as u64;
         let mut inner = self.port.state.inner.lock();
         let reverts = inner.faults.after_sync_error == AfterSyncError::Reverts;
-        let file = inner.tree.file_mut(self.inode)?;
         if !fails {
-            file.commit(snapshot);
+            inner.tree.change_file(self.inode, |file| file.commit(snapshot))?;
             drop(inner);
             self.port.event("disk.sync", self.inode, pages);
             return Ok(());
         }
-        let lost = file.lose(snapshot, reverts);
+        let lost = inner.tree.change_file(self.inode, |file| file.lose(snapshot, reverts))?;
         drop(inner);
         self.port.fault("D10", lost);
         Err(io_failed())
@@ -120,13 +119,14 @@ impl SimFile {
         let shortened = inner.shorten(Target::Write, self, len);
         let fitting = inner.fitting(self.inode, position, shortened)?;
         let number = inner.next_write_number();
-        let file = inner.tree.file_mut(self.inode)?;
-        let mut taken = 0;
-        for piece in data {
-            let count = piece.len().min(fitting - taken);
-            file.write(position + taken as u64, &piece[..count], number);
-            taken += count;
-        }
+        inner.tree.change_file(self.inode, |file| {
+            let mut taken = 0;
+            for piece in data {
+                let count = piece.len().min(fitting - taken);
+                file.write(position + taken as u64, &piece[..count], number);
+                taken += count;
+            }
+        })?;
         drop(inner);
         self.port.event("disk.write", self.inode, position ^ (fitting as u64) << 40);
         if shortened < len {
@@ -157,11 +157,12 @@ impl Inner {
         usize::try_from(kept).map_or(len, |kept| kept * file.unit())
     }
 
-    fn fitting(&self, inode: InodeId, position: u64, len: usize) -> io::Result<usize> {
+    fn fitting(&mut self, inode: InodeId, position: u64, len: usize) -> io::Result<usize> {
         if self.faults.capacity_bytes.is_none() {
             return Ok(len);
         }
-        Ok(self.tree.file(inode)?.fitting(position, len, self.available_bytes()))
+        let room_bytes = self.available_bytes();
+        Ok(self.tree.file(inode)?.fitting(position, len, room_bytes))
     }
 }
 
@@ -233,7 +234,7 @@ impl FileOps for SimFile {
         self.port.pay(Op::Names, &self.path, 0).await?;
         let mut inner = self.port.state.inner.lock();
         let number = inner.next_write_number();
-        inner.tree.file_mut(self.inode)?.set_len(len, number);
+        inner.tree.change_file(self.inode, |file| file.set_len(len, number))?;
         drop(inner);
         self.port.event("disk.set_len", self.inode, len);
         Ok(())
@@ -249,7 +250,7 @@ impl FileOps for SimFile {
             self.port.fault("D11", wanted);
             return Err(io::ErrorKind::StorageFull.into());
         }
-        inner.tree.file_mut(self.inode)?.allocate(len);
+        inner.tree.change_file(self.inode, |file| file.allocate(len))?;
         drop(inner);
         self.port.event("disk.allocate", self.inode, len);
         Ok(())

@@ -142,7 +142,7 @@ impl Inner {
     }
 
     /// Bytes that may still be written.
-    pub(crate) fn available_bytes(&self) -> u64 {
+    pub(crate) fn available_bytes(&mut self) -> u64 {
         /// What a disk without a limit says that it has.
         const UNLIMITED_BYTES: u64 = 1 << 42;
         match self.faults.capacity_bytes {

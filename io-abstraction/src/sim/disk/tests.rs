@@ -431,3 +431,19 @@ fn files_maps_and_their_bytes_are_counted_while_they_live() {
         assert_eq!(node.resources(), crate::sim::Resources::default());
     });
 }
+
+#[test]
+fn room_of_a_removed_file_is_free_once_its_last_handle_is_closed() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = node_with_file(&world).await;
+        write(&file, 0, vec![1; 8192]).await;
+        assert_eq!(node.disk().used_bytes(), 8192);
+        node.env().disk.remove_file(Path::new(PATH)).await.unwrap();
+        assert_eq!(node.disk().used_bytes(), 8192);
+        write(&file, 8192, vec![1; 1]).await;
+        assert_eq!(node.disk().used_bytes(), 12_288);
+        drop(file);
+        assert_eq!(node.disk().used_bytes(), 0);
+    });
+}

@@ -53,6 +53,8 @@ pub(crate) struct Tree {
     open: BTreeMap<InodeId, u64>,
     /// Names taken away since the last sweep.
     unswept_count: usize,
+    /// What `used_bytes` answers, as long as it is known.
+    used_bytes: Option<u64>,
 }
 
 /// The names of a path from the root; relative paths start there, too.
@@ -79,7 +81,14 @@ fn is_a_directory() -> io::Error {
 impl Tree {
     pub(crate) fn new() -> Tree {
         let inodes = BTreeMap::from([(ROOT, Inode::Dir(Directory::default()))]);
-        Tree { inodes, made_count: 0, journal: Vec::new(), open: BTreeMap::new(), unswept_count: 0 }
+        Tree {
+            inodes,
+            made_count: 0,
+            journal: Vec::new(),
+            open: BTreeMap::new(),
+            unswept_count: 0,
+            used_bytes: None,
+        }
     }
 
     fn dir(&self, id: InodeId) -> io::Result<&Directory> {
@@ -104,7 +113,25 @@ impl Tree {
         }
     }
 
+    /// Changes a file that has a name or a handle.
+    pub(crate) fn change_file<T>(
+        &mut self,
+        id: InodeId,
+        change: impl FnOnce(&mut FileData) -> T,
+    ) -> io::Result<T> {
+        let Some(Inode::File(file)) = self.inodes.get_mut(&id) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let before = file.used_bytes();
+        let result = change(file);
+        let after = file.used_bytes();
+        self.used_bytes = self.used_bytes.map(|used| used + after - before);
+        Ok(result)
+    }
+
+    /// A file to change that may have neither a name nor a handle in the running system.
     pub(crate) fn file_mut(&mut self, id: InodeId) -> io::Result<&mut FileData> {
+        self.used_bytes = None;
         match self.inodes.get_mut(&id) {
             Some(Inode::File(file)) => Ok(file),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -205,7 +232,7 @@ impl Tree {
         self.dir_mut(from.0).live.remove(&from.1);
         self.dir_mut(to.0).live.insert(to.1.clone(), id);
         self.journal.push(Change::Rename(from, to, id));
-        self.unswept_count += 1;
+        self.name_went();
         Ok(())
     }
 
@@ -224,7 +251,12 @@ impl Tree {
     fn unlink(&mut self, place: Place) {
         self.dir_mut(place.0).live.remove(&place.1);
         self.journal.push(Change::Unlink(place));
+        self.name_went();
+    }
+
+    fn name_went(&mut self) {
         self.unswept_count += 1;
+        self.used_bytes = None;
     }
 
     pub(crate) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
@@ -374,6 +406,8 @@ impl Tree {
             *count -= 1;
             if *count == 0 {
                 self.open.remove(&id);
+                // The room of a file without a name is free once its last handle is closed.
+                self.used_bytes = None;
                 self.sweep_if_due();
             }
         }
@@ -382,23 +416,29 @@ impl Tree {
     /// The process is gone, and its handles with it.
     pub(crate) fn close_all(&mut self) {
         self.open.clear();
+        self.used_bytes = None;
         self.sweep();
     }
 
     /// Disk space of the files that the running system still sees or has open.
-    pub(crate) fn used_bytes(&self) -> u64 {
+    pub(crate) fn used_bytes(&mut self) -> u64 {
+        if let Some(used) = self.used_bytes {
+            return used;
+        }
         let mut live: BTreeSet<InodeId> = self.open.keys().copied().collect();
         for inode in self.inodes.values() {
             if let Inode::Dir(dir) = inode {
                 live.extend(dir.live.values());
             }
         }
-        live.iter().filter_map(|id| self.file(*id).ok()).map(FileData::used_bytes).sum()
+        let used = live.iter().filter_map(|id| self.file(*id).ok()).map(FileData::used_bytes).sum();
+        self.used_bytes = Some(used);
+        used
     }
 
     /// Sweeps once so many names went that the cost is shared among them.
     fn sweep_if_due(&mut self) {
-        if self.unswept_count * 4 >= self.inodes.len() {
+        if self.unswept_count > 0 && self.unswept_count * 4 >= self.inodes.len() {
             self.sweep();
         }
     }
