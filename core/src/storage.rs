@@ -91,7 +91,6 @@ impl Storage {
             layout,
             options,
             cluster_id: directory.meta.cluster_id,
-            start,
         })
         .await?;
         let shared = recovered.shared;

@@ -2,7 +2,7 @@
 //!
 //! The WAL is walked twice. The first time finds its end and puts back the pages that a power cut
 //! may have spoiled. The newest commit may be one whose sync never returned; before anyone can see
-//! it, it is committed once more. The second time (`replayer`) applies everything, while committer
+//! it, it is written and synced once more. The second time (`replayer`) applies everything, while committer
 //! and writer run already, so that a long WAL needs no more memory than a short one.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::storage::partition::{Partition, PartitionPlace};
 use crate::storage::replayer;
 use crate::storage::shared::{Shared, SharedParts};
 use crate::storage::wal::arena::unpooled;
-use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, padded, seal};
+use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, padded, seal};
 use crate::storage::wal::record::WalRecord;
 use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
 use crate::storage::wal::ring::Ring;
@@ -42,11 +42,10 @@ pub(crate) struct RecoveryParts {
     pub(crate) layout: Layout,
     pub(crate) options: StorageOptions,
     pub(crate) cluster_id: String,
-    pub(crate) start: u64,
 }
 
 pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError> {
-    let RecoveryParts { env, layout, options, cluster_id, start } = parts;
+    let RecoveryParts { env, layout, options, cluster_id } = parts;
     let checkpoint = read_checkpoints(&env, &layout).await?;
     let image = decode_image(&layout, &checkpoint)?;
     let now = TimestampMs(env.clock.wall_ms());
@@ -81,7 +80,7 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
     if let Some(commit) = unsynced {
         rivven_io::probe!("unsynced_commit_written_again");
         if !rivven_io::planted!("B41") {
-            commit_again(&mut ring, &commit, start).await.map_err(failed)?;
+            commit_again(&mut ring, &commit).await.map_err(failed)?;
         }
     }
     Ok(Recovered { shared, ring, checkpoint, shape, end })
@@ -98,24 +97,15 @@ fn page_records(commit: &ReplayedCommit) -> Vec<WalRecord> {
     pages
 }
 
-/// Writes a commit's payload as the next commit and syncs it. Replaying it twice changes nothing.
-async fn commit_again(ring: &mut Ring, commit: &ReplayedCommit, start: u64) -> std::io::Result<()> {
+/// Writes the newest commit once more, in its own place, and syncs it. Nobody has seen it yet, so
+/// a power cut in the middle may take it; and a file whose sync failed is not merely synced again.
+async fn commit_again(ring: &mut Ring, commit: &ReplayedCommit) -> std::io::Result<()> {
     let bytes = COMMIT_HEADER_BYTES + commit.payload.len();
     let mut memory: BytesMut = unpooled(padded(bytes));
     memory.resize(COMMIT_HEADER_BYTES, 0);
     memory.extend_from_slice(&commit.payload);
-    let place = ring
-        .place(padded(bytes), false)
-        .ok_or_else(|| std::io::Error::other("the WAL has no room to begin with"))?;
-    let header = CommitHeader {
-        lsn: commit.header.lsn.next(),
-        file_sequence: place.file_sequence,
-        start,
-        synced: crate::storage::wal::commit::Lsn(commit.header.lsn.0 - 1),
-        ..commit.header
-    };
-    seal(&mut memory, &header);
-    ring.write(place, memory.freeze(), (header.lsn, start)).await?;
+    seal(&mut memory, &commit.header);
+    ring.write_last_again(memory.freeze()).await?;
     ring.sync().await
 }
 

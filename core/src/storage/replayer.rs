@@ -168,11 +168,15 @@ impl Replayer {
             if !state.log.holds_segment(segment_base) {
                 return Ok(());
             }
+            // Only the page at the trusted end was written again after the checkpoint. An image
+            // that ends before it is older than the checkpoint's sync: to write it would put
+            // trusted bytes at risk that nothing in the WAL covers.
             let end = position + bytes.len() as u64;
-            let covers = (segment_base, end) >= state.trusted && position <= state.trusted.1;
-            if covers && segment_base == state.trusted.0 {
-                state.page_logged = true;
+            let (trusted_base, trusted_end) = state.trusted;
+            if segment_base != trusted_base || position > trusted_end || end < trusted_end {
+                return Ok(());
             }
+            state.page_logged = true;
             if !state.dirty {
                 state.dirty = true;
                 self.shared.note_dirty(partition.clone());

@@ -173,6 +173,16 @@ impl Ring {
         Ok(())
     }
 
+    /// Writes the newest commit over itself: the same bytes at the same place.
+    pub async fn write_last_again(&mut self, commit: Bytes) -> io::Result<()> {
+        let position = self.at.position.checked_sub(commit.len() as u64);
+        let position = position.expect("the newest commit ends where the WAL ends");
+        let slot = self.slot_of(self.at.file_sequence);
+        self.slots[slot].file.write_all_at(position, vec![commit]).await?;
+        self.unsynced.push(slot);
+        Ok(())
+    }
+
     /// Waits for the zero-filling of a slot that is about to be written.
     async fn enter(&mut self, slot: usize) -> io::Result<()> {
         assert!(self.slots[slot].last <= self.checkpointed, "a live file is never written over");
