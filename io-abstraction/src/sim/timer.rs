@@ -1,5 +1,5 @@
-//! Timers of nanosecond grain over madsim's clock. madsim's own sleep waits at least 1 ms and leaves
-//! a timer behind each time it is polled; these are exact, and gone when they are dropped.
+//! Timers of nanosecond grain over madsim's clock. madsim's own sleep waits at least 1 ms and
+//! leaves a timer behind each time it is polled; these are exact, and gone when they are dropped.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
