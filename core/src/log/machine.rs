@@ -321,6 +321,7 @@ impl PartitionLog {
 
     /// Everything appended so far is on disk: it becomes acknowledgeable and visible.
     pub fn synced(&mut self) {
+        assert!(self.positions.ackable <= self.positions.log_end, "the chain holds");
         self.positions.ackable = self.positions.log_end;
         self.positions.high_watermark = self.positions.ackable;
         self.positions.last_stable = self.positions.high_watermark;
@@ -342,9 +343,11 @@ impl PartitionLog {
     /// Moves the log start up to `to` (never down, never past the high watermark); the segments
     /// that no reader can reach any more.
     pub fn move_log_start(&mut self, to: Offset) -> Vec<Segment> {
+        let before = self.positions.log_start;
         let to = to.min(self.positions.high_watermark);
         self.positions.log_start = self.positions.log_start.max(to);
         let start = self.positions.log_start;
+        assert!(start >= before, "the log start never falls");
         let dead = self.sealed.partition_point(|segment| segment.end <= start);
         let dropped = self.sealed.drain(..dead).collect();
         self.check();
@@ -399,3 +402,6 @@ pub struct ClosedSegment {
     /// Position from which on `index` is known.
     pub indexed_from: u32,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_config::TopicConfig;
 use crate::storage::layout::Layout;
 use crate::storage::partition::{Partition, PartitionPlace};
-use crate::storage::shared::{Change, Condemned, Shared};
+use crate::storage::shared::{Change, CondemnedFiles, Shared};
 
 pub(crate) fn apply_change(shared: &Shared, change: Change) {
     match change {
@@ -30,7 +30,8 @@ pub(crate) fn apply_change(shared: &Shared, change: Change) {
             };
             if !dropped.is_empty() {
                 let bases = dropped.iter().map(|segment| segment.base).collect();
-                shared.condemn(Condemned::Segments(partition, bases));
+                let delay_ms = partition.config().file_delete_delay_ms;
+                shared.condemn(CondemnedFiles::Segments(partition, bases), delay_ms);
                 shared.checkpoint_wanted.notify_one();
             }
         }
@@ -102,7 +103,8 @@ fn bury(shared: &Shared, partition: Arc<Partition>) {
         shared.stats.tail_bytes.fetch_sub(bytes as u64, std::sync::atomic::Ordering::Relaxed);
         state.wake();
     }
-    shared.condemn(Condemned::Partition(partition));
+    let delay_ms = partition.config().file_delete_delay_ms;
+    shared.condemn(CondemnedFiles::Partition(partition), delay_ms);
 }
 
 /// A partition with an empty log.

@@ -11,7 +11,7 @@ use rivven_io::clock::Monotonic;
 use rivven_io::disk::{Create, OpenOptions};
 
 use crate::ids::{Offset, PartitionId};
-use crate::storage::checkpoint_file::{Checkpoint, encode_log};
+use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, encode_log};
 use crate::storage::housekeeping;
 use crate::storage::partition::Partition;
 use crate::storage::shared::{Change, Shared};
@@ -118,6 +118,7 @@ impl Checkpointer {
             image: image.snapshot().into(),
             partitions: self.partitions.clone(),
         };
+        assert!(wal.lsn.0 > 0 || commands > 0, "a checkpoint counts something");
         self.write(&checkpoint).await?;
         self.sequence += 1;
         self.commands = commands;
@@ -136,6 +137,7 @@ impl Checkpointer {
                 continue;
             }
             let end = (state.log.active().base, state.log.active().bytes);
+            assert!(end >= state.trusted, "what is trusted never shrinks");
             state.trusted = end;
             state.page_logged = false;
             let encoded = encode_log(&state.log);
@@ -213,6 +215,7 @@ impl Checkpointer {
     async fn write(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         let path: PathBuf = self.shared.layout.checkpoint(checkpoint.sequence % 2 == 1);
         let bytes = checkpoint.encode();
+        assert!(bytes.len() as u64 <= CHECKPOINT_BYTES_MAX, "what is written can be read back");
         let written = async {
             let options = OpenOptions::write(Create::IfMissing);
             let file = self.shared.env.disk.open(&path, options).await?;

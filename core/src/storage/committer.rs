@@ -187,6 +187,8 @@ impl Committer {
 
     /// Seals and writes the commit, of whose bytes the tail keeps slices.
     async fn write(&mut self, staged: &mut Staged) -> Result<(), String> {
+        assert!(staged.memory.len() >= COMMIT_HEADER_BYTES, "room for the header is kept");
+        assert_eq!(staged.commit_bytes, 0, "a commit is written once");
         let place = self.wait_for_place(staged).await?;
         let lsn = self.ring.position().lsn.next();
         let payload_bytes = u32::try_from(staged.memory.len() - COMMIT_HEADER_BYTES)
@@ -259,6 +261,7 @@ impl Committer {
         let took = self.shared.env.clock.now().since(begun);
         self.shared.stats.note_sync(took);
         self.writes_since_sync = 0;
+        assert!(self.synced <= self.ring.position().lsn, "what is synced was written");
         self.synced = self.ring.position().lsn;
         Ok(())
     }
@@ -267,6 +270,7 @@ impl Committer {
     fn publish(&self, staged: &Staged) {
         let mut tail_bytes = 0;
         for append in &staged.placed {
+            assert!(self.ring.position().lsn > Lsn(0), "a batch is published after its commit");
             let mut state = append.request.partition.lock();
             let entry = append.entry.clone().expect("cut before it is published");
             if state.tail.back().is_some_and(|last| last.end > entry.base_offset) {
@@ -306,6 +310,11 @@ impl Committer {
         for append in staged.placed.drain(..) {
             let request = append.request;
             let base_offset = append.placement.base_offset;
+            debug_assert!(
+                request.partition.positions().high_watermark > base_offset
+                    || request.partition.lock().deleted,
+                "nothing is acknowledged that nobody may read"
+            );
             let log_start = request.partition.positions().log_start;
             stats.batches.fetch_add(1, Ordering::Relaxed);
             stats.bytes.fetch_add(request.header.size as u64, Ordering::Relaxed);

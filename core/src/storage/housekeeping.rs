@@ -12,7 +12,7 @@ use crate::log::retention::RetentionRules;
 use crate::metadata::image::MetadataImage;
 use crate::storage::error::StorageFailed;
 use crate::storage::partition::Partition;
-use crate::storage::shared::{Change, Condemned, Shared};
+use crate::storage::shared::{Change, CondemnedFiles, Shared};
 use crate::storage::{folder, layout};
 
 /// Moves the log start of every partition whose old segments have expired, and forgets producers
@@ -47,8 +47,8 @@ pub(crate) async fn apply_retention(shared: &Arc<Shared>) -> Result<(), StorageF
 pub(crate) async fn remove_condemned(shared: &Arc<Shared>) -> Result<(), String> {
     for condemned in shared.take_condemned() {
         let removed = match condemned {
-            Condemned::Partition(partition) => remove_partition(shared, &partition).await,
-            Condemned::Segments(partition, bases) => {
+            CondemnedFiles::Partition(partition) => remove_partition(shared, &partition).await,
+            CondemnedFiles::Segments(partition, bases) => {
                 remove_segments(shared, &partition, &bases).await
             }
         };
@@ -132,7 +132,26 @@ pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
             folder::set_aside(shared, &topics.join(&entry.name)).await?;
         }
     }
+    for partition in shared.all_partitions() {
+        remove_below_log(shared, &partition).await?;
+    }
     remove_set_aside(shared).await
+}
+
+/// Removes segments that lie before the partition's log, which a crash or a stop left behind.
+async fn remove_below_log(shared: &Shared, partition: &Partition) -> io::Result<()> {
+    let first = {
+        let state = partition.lock();
+        state.log.sealed().first().unwrap_or(state.log.active()).base
+    };
+    if first == Offset::ZERO || !folder::is_own(shared, partition).await? {
+        return Ok(());
+    }
+    let entries = shared.env.disk.read_dir(partition.folder()).await?;
+    let bases: Vec<Offset> =
+        entries.iter().filter_map(|entry| layout::segment_base(&entry.name)).collect();
+    let dead: Vec<Offset> = bases.into_iter().filter(|base| *base < first).collect();
+    remove_segments(shared, partition, &dead).await
 }
 
 /// Writes the list of topics for people to read, as the reference's `topic_metadata.json`.

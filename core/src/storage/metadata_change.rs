@@ -52,6 +52,7 @@ impl MetadataLock {
             *block = begin..end;
         }
         let id = block.start;
+        assert!(id < self.shared.image().0.producer_id_end().0, "only durable ids are given out");
         block.start += 1;
         Ok(ProducerId(id))
     }

@@ -189,6 +189,8 @@ impl PartitionState {
         if let (Some(front), Some(back)) = (self.tail.front(), self.tail.back()) {
             assert!(front.base_offset < front.end, "a tail entry holds records");
             assert!(back.end <= self.log.positions().log_end, "the tail ends with the log");
+            assert!(front.base_offset <= back.base_offset, "the tail rises");
+            assert!(front.segment_base <= back.segment_base, "through the segments, too");
         }
     }
 }

@@ -128,6 +128,7 @@ fn locate(partition: &Partition, request: ReadRequest) -> Result<(Positions, Sou
 /// Copies batches out of the tail, whose memory must become free whatever a consumer does.
 fn from_tail(state: &PartitionState, request: ReadRequest) -> Vec<Bytes> {
     let end = state.log.positions().high_watermark;
+    assert!(request.from < end, "only what consumers may see is looked for");
     let first = state.tail.partition_point(|entry| entry.end <= request.from);
     let mut taken = 0;
     let mut bytes = 0;
@@ -152,6 +153,8 @@ fn span_of(state: &PartitionState, from: Offset) -> SegmentSpan {
     let end = if segment.base == flushed_base { flushed } else { segment.bytes };
     assert!(segment.base <= flushed_base, "what is not in the tail is in its segment");
     let active = segment.base == state.log.active().base;
+    assert!(from >= segment.base && from < segment.end, "the segment holds the offset");
+    assert!(end <= segment.bytes, "no byte past the segment is read");
     let delta = u32::try_from(from.0 - segment.base.0).expect("a segment spans 2^31 offsets");
     let (index, indexed_from) = state.log.index();
     let (floor_delta, position) = index.floor(delta);

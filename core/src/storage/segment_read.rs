@@ -83,6 +83,7 @@ async fn take_batches(
     (first, request): (u64, ReadRequest),
 ) -> Result<Span, ReadError> {
     let io = |error: io::Error| failed(partition, request.from, error);
+    assert!(first < reader.end, "a batch begins inside the segment");
     let wanted = request.bytes_max.max(HEADER_BYTES);
     let Some(mut data) = reader.window(first, wanted).await.map_err(io)? else {
         return Ok(Span::WouldWait);
@@ -159,6 +160,7 @@ impl SegmentReader<'_> {
             self.position = position;
             self.bytes = bytes;
         }
+        assert!(position >= self.position, "the window begins at or before what is asked");
         let from = usize::try_from(position - self.position).expect("inside the window");
         Ok(Some(self.bytes.slice(from..from + len)))
     }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_io::Env;
+use rivven_io::clock::Monotonic;
 use tokio::sync::{Notify, oneshot};
 
 use crate::ids::{Offset, PartitionId};
@@ -130,8 +132,13 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
 }
 
-/// Files that nobody may read any more.
-pub(crate) enum Condemned {
+/// Files that nobody may read any more, to be removed when they are due.
+pub(crate) struct Condemned {
+    pub(crate) files: CondemnedFiles,
+    pub(crate) due: Monotonic,
+}
+
+pub(crate) enum CondemnedFiles {
     /// All of a deleted partition.
     Partition(Arc<Partition>),
     /// Segments below the log start.
@@ -299,12 +306,20 @@ impl Shared {
         std::mem::take(&mut lock(&self.touched))
     }
 
-    pub(crate) fn condemn(&self, files: Condemned) {
-        lock(&self.condemned).push(files);
+    /// Has files removed after `delay_ms` (`file.delete.delay.ms`).
+    pub(crate) fn condemn(&self, files: CondemnedFiles, delay_ms: u64) {
+        let due = self.env.clock.now().after(Duration::from_millis(delay_ms));
+        lock(&self.condemned).push(Condemned { files, due });
     }
 
-    pub(crate) fn take_condemned(&self) -> Vec<Condemned> {
-        std::mem::take(&mut lock(&self.condemned))
+    /// Condemned files that are due now.
+    pub(crate) fn take_condemned(&self) -> Vec<CondemnedFiles> {
+        let now = self.env.clock.now();
+        let mut condemned = lock(&self.condemned);
+        let (due, later) = condemned.drain(..).partition(|entry| entry.due <= now);
+        *condemned = later;
+        let due: Vec<Condemned> = due;
+        due.into_iter().map(|entry| entry.files).collect()
     }
 
     /// Marks storage as failed for good; the first reason stays.

@@ -54,6 +54,7 @@ impl Staged {
 
     /// Gives each placed batch its slice of the written commit.
     pub(crate) fn cut_batches(&mut self, commit: &Bytes) {
+        assert!(self.memory.is_empty(), "the commit was split off");
         for append in &mut self.placed {
             let placement = append.placement;
             append.entry = Some(TailEntry {
@@ -185,7 +186,9 @@ impl Committer {
             appended,
             batch: request.batch.clone(),
         };
+        assert_eq!(request.batch.len(), request.header.size, "header and batch belong together");
         let range = record.encode(&mut staged.memory);
+        assert_eq!(range.len(), request.batch.len(), "the batch went into the commit whole");
         patch(&mut staged.memory[range.clone()], placement.base_offset, LeaderEpoch(0));
         {
             let mut state = request.partition.lock();

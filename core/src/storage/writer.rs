@@ -91,6 +91,7 @@ fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
         return None;
     };
     let (segment_base, position) = (front.segment_base, front.position);
+    assert!(state.queued, "a tail that is copied stands in the queue");
     let mut batches = Vec::new();
     let mut bytes = 0;
     for entry in &state.tail {
@@ -163,11 +164,13 @@ async fn write_piece(shared: &Arc<Shared>, piece: Piece) -> Result<(), String> {
         }
         return Err(describe("writing", &piece, &error));
     }
+    assert!(piece.bytes > 0, "a piece holds something");
     let closed = {
         let mut state = piece.partition.lock();
         if state.deleted {
             return Ok(());
         }
+        assert!(state.tail.len() >= count, "what was copied is still in the tail");
         for _ in 0..count {
             let entry = state.tail.pop_front().expect("only the writer takes from the tail");
             assert_eq!(entry.segment_base, piece.segment_base, "the tail's front was copied");
@@ -210,6 +213,7 @@ async fn seal_segment(
     closed: &ClosedSegment,
 ) -> io::Result<()> {
     let base = closed.segment.base;
+    assert!(!closed.segment.is_empty(), "an empty segment is never closed");
     let file = shared.files.segment(partition, base, Create::Never).await?;
     file.set_len(closed.segment.bytes).await?;
     shared.touch(partition.clone(), base);

@@ -127,6 +127,8 @@ impl<'a> Replay<'a> {
 
     fn step_over(&mut self, at: WalPosition, commit: ReplayedCommit) -> ReplayedCommit {
         assert!(commit.header.synced < commit.header.lsn, "a commit cannot call itself synced");
+        assert_eq!(commit.header.lsn, self.at.lsn.next(), "commits follow one another");
+        assert!(commit.header.start >= self.at.start, "starts never fall");
         self.synced = self.synced.max(commit.header.synced);
         self.at = WalPosition {
             lsn: commit.header.lsn,

@@ -18,7 +18,7 @@ use rivven_io::Env;
 use rivven_io::disk::{Create, File, OpenOptions};
 use rivven_io::task::Task;
 
-use crate::storage::wal::commit::Lsn;
+use crate::storage::wal::commit::{COMMIT_ALIGN, Lsn};
 use crate::storage::wal::replay::{RingShape, WalPosition};
 
 const ZEROS_BYTES: usize = 1 << 20;
@@ -61,6 +61,9 @@ impl Ring {
         checkpoint: WalPosition,
     ) -> io::Result<Ring> {
         assert!(shape.files >= 3, "a ring has at least three files");
+        assert!(shape.file_bytes.is_multiple_of(COMMIT_ALIGN as u64), "files hold whole units");
+        assert!(at.position <= shape.file_bytes, "the WAL ends inside a file");
+        assert!(checkpoint.lsn <= at.lsn, "replay never ends before its checkpoint");
         env.disk.create_dir_all(&shape.dir).await?;
         let direct = env.disk.supports_direct(&shape.dir).await?;
         let mut slots = Vec::with_capacity(shape.files as usize);
@@ -158,6 +161,9 @@ impl Ring {
             self.enter(slot).await?;
         }
         let bytes = commit.len() as u64;
+        assert!(bytes > 0 && bytes.is_multiple_of(COMMIT_ALIGN as u64), "commits are padded");
+        assert!(place.position + bytes <= self.shape.file_bytes, "a commit stays in its file");
+        assert!(self.slots[slot].preparing.is_none(), "nobody else writes to this file");
         self.slots[slot].file.write_all_at(place.position, vec![commit]).await?;
         self.slots[slot].last = lsn;
         if !self.unsynced.contains(&slot) {
