@@ -1,3 +1,14 @@
 //! rivvend, the broker.
 
+mod api;
+pub mod config;
+mod connection;
+mod http;
 pub mod kafka;
+pub mod lifecycle;
+mod limits;
+mod memory;
+mod metrics;
+mod node;
+mod server;
+mod task_set;

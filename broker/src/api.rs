@@ -1,0 +1,155 @@
+//! What each Kafka API does. A handler turns a request into its response; it knows no socket.
+
+pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_records;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod errors;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_fetch;
+pub(crate) mod produce;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::kafka::codec::frame::encode_response;
+use crate::kafka::codec::header::RequestHeader;
+use crate::kafka::codec::message::Message;
+use crate::kafka::codec::text::WireStr;
+use crate::kafka::messages::Request;
+use crate::node::Node;
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    /// The address that the client reached.
+    pub(crate) local: SocketAddr,
+}
+
+impl Caller {
+    /// Host and port at which this client finds the broker again.
+    pub(crate) fn advertised(&self, node: &Node) -> (WireStr, i32) {
+        match &node.config.advertise_addr {
+            Some(address) => (address.host.as_str().into(), i32::from(address.port)),
+            None => (self.local.ip().to_string().into(), i32::from(self.local.port())),
+        }
+    }
+}
+
+/// Whether the answer may depend on batches that the same client has just sent.
+pub(crate) fn sees_appends(request: &Request) -> bool {
+    !matches!(request, Request::ApiVersions(_) | Request::Metadata(_))
+}
+
+/// A frame to send, and the errors in it.
+struct Encoder<'a> {
+    node: &'a Node,
+    header: &'a RequestHeader,
+}
+
+impl Encoder<'_> {
+    fn frame<M: Message>(
+        &self,
+        response: &M,
+        errors: impl IntoIterator<Item = ErrorCode>,
+    ) -> Vec<Bytes> {
+        for code in errors.into_iter().filter(|code| code.is_error()) {
+            self.node.metrics.note_error(M::API, code);
+        }
+        encode_response(self.header.correlation_id, self.header.api_version, response)
+    }
+}
+
+/// Answers any request but Produce and Fetch, whose answers come from elsewhere.
+pub(crate) async fn answer(
+    node: &Node,
+    caller: Caller,
+    header: &RequestHeader,
+    request: Request,
+) -> Vec<Bytes> {
+    let out = Encoder { node, header };
+    match request {
+        Request::Produce(_) | Request::Fetch(_) => unreachable!("the connection handles these"),
+        Request::ApiVersions(request) => {
+            let response = api_versions::handle(header.api_version, &request);
+            out.frame(&response, [response.error_code])
+        }
+        Request::Metadata(request) => {
+            let response = metadata::handle(node, caller, header.api_version, request).await;
+            out.frame(&response, response.topics.iter().map(|topic| topic.error_code))
+        }
+        Request::ListOffsets(request) => {
+            let response = list_offsets::handle(node, header.api_version, request).await;
+            let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
+        Request::CreateTopics(request) => {
+            let response = create_topics::handle(node, request).await;
+            out.frame(&response, response.topics.iter().map(|topic| topic.error_code))
+        }
+        Request::DeleteTopics(request) => {
+            let response = delete_topics::handle(node, header.api_version, request).await;
+            out.frame(&response, response.responses.iter().map(|topic| topic.error_code))
+        }
+        Request::CreatePartitions(request) => {
+            let response = create_partitions::handle(node, request).await;
+            out.frame(&response, response.results.iter().map(|topic| topic.error_code))
+        }
+        Request::DeleteRecords(request) => {
+            let response = delete_records::handle(node, request).await;
+            let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
+        Request::OffsetFetch(request) => {
+            let response = offset_fetch::handle(node, header.api_version, request);
+            let topics = response.groups.iter().flat_map(|group| &group.topics);
+            let rows = topics.flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
+        Request::FindCoordinator(request) => {
+            let version = header.api_version;
+            let response = find_coordinator::handle(node, caller, version, request);
+            let rows = response.coordinators.iter().map(|row| row.error_code);
+            out.frame(&response, rows.chain([response.error_code]))
+        }
+        other => configure(&out, caller, other).await,
+    }
+}
+
+/// The APIs that are about the broker and its settings.
+async fn configure(out: &Encoder<'_>, caller: Caller, request: Request) -> Vec<Bytes> {
+    let node = out.node;
+    match request {
+        Request::InitProducerId(request) => {
+            let response = init_producer_id::handle(node, &request).await;
+            out.frame(&response, [response.error_code])
+        }
+        Request::DescribeConfigs(request) => {
+            let response = describe_configs::handle(node, request);
+            out.frame(&response, response.results.iter().map(|result| result.error_code))
+        }
+        Request::AlterConfigs(request) => {
+            let response = alter_configs::replace(node, request).await;
+            out.frame(&response, response.responses.iter().map(|result| result.error_code))
+        }
+        Request::IncrementalAlterConfigs(request) => {
+            let response = alter_configs::change(node, request).await;
+            out.frame(&response, response.responses.iter().map(|result| result.error_code))
+        }
+        Request::DescribeCluster(request) => {
+            let response = describe_cluster::handle(node, caller, &request);
+            out.frame(&response, [response.error_code])
+        }
+        other => unreachable!("{other:?} is answered above"),
+    }
+}

@@ -1,0 +1,65 @@
+//! DeleteRecords: moves the log start of partitions up; durable when it is answered.
+
+use rivven_core::ids::{Offset, PartitionId};
+
+use super::errors::append_error;
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::kafka::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+use crate::node::Node;
+
+/// The offset that stands for the high watermark.
+const TO_HIGH_WATERMARK: i64 = -1;
+const NO_OFFSET: i64 = -1;
+
+pub(crate) async fn handle(node: &Node, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let (low_watermark, error_code) = match delete(node, &topic.name, asked).await {
+                Ok(log_start) => (log_start.0, ErrorCode::NONE),
+                Err(error_code) => (NO_OFFSET, error_code),
+            };
+            let partition_index = asked.partition_index;
+            partitions.push(DeleteRecordsPartitionResult {
+                partition_index,
+                low_watermark,
+                error_code,
+            });
+        }
+        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+    }
+    DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() }
+}
+
+async fn delete(
+    node: &Node,
+    topic: &str,
+    asked: &DeleteRecordsPartition,
+) -> Result<Offset, ErrorCode> {
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let index = u32::try_from(asked.partition_index).map_err(|_| unknown)?;
+    let image = node.storage.image();
+    let topic = image.topic(topic).filter(|topic| index < topic.partitions).ok_or(unknown)?;
+    let id = PartitionId { topic: topic.id, index };
+    let partition = node.storage.partition(id).ok_or(unknown)?;
+    if !topic.config.is_deleted {
+        // Without retention nothing of a topic is given up but what compaction supersedes.
+        return Err(ErrorCode::POLICY_VIOLATION);
+    }
+    let positions = partition.positions();
+    let to = match asked.offset {
+        TO_HIGH_WATERMARK => positions.high_watermark,
+        offset => Offset(offset),
+    };
+    if to < Offset::ZERO || to > positions.high_watermark {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    if to <= positions.log_start {
+        return Ok(positions.log_start);
+    }
+    node.storage.move_log_start(&partition, to).await.map_err(|error| append_error(&error))
+}

@@ -1,0 +1,60 @@
+//! Kafka's error codes for what the core refuses.
+
+use rivven_core::metadata::plan::{PlanRefusal, PlanRefusalKind};
+use rivven_core::producer::ProducerError;
+use rivven_core::record::refusal::ProduceRefusalKind;
+use rivven_core::storage::error::{AppendError, ReadError};
+
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::kafka::codec::text::WireStr;
+
+pub(crate) fn plan_error(refusal: PlanRefusal) -> (ErrorCode, Option<WireStr>) {
+    let code = match refusal.kind {
+        PlanRefusalKind::InvalidTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        PlanRefusalKind::TopicAlreadyExists => ErrorCode::TOPIC_ALREADY_EXISTS,
+        PlanRefusalKind::InvalidPartitions => ErrorCode::INVALID_PARTITIONS,
+        PlanRefusalKind::InvalidReplicationFactor => ErrorCode::INVALID_REPLICATION_FACTOR,
+        PlanRefusalKind::InvalidReplicaAssignment => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+        PlanRefusalKind::InvalidConfig => ErrorCode::INVALID_CONFIG,
+        PlanRefusalKind::InvalidRequest => ErrorCode::INVALID_REQUEST,
+        PlanRefusalKind::UnknownTopic => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        PlanRefusalKind::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+    };
+    (code, refusal.message.map(WireStr::from))
+}
+
+pub(crate) fn produce_error(kind: ProduceRefusalKind) -> ErrorCode {
+    match kind {
+        ProduceRefusalKind::InvalidRecord => ErrorCode::INVALID_RECORD,
+        ProduceRefusalKind::CorruptMessage => ErrorCode::CORRUPT_MESSAGE,
+        ProduceRefusalKind::MessageTooLarge => ErrorCode::MESSAGE_TOO_LARGE,
+        ProduceRefusalKind::UnsupportedCompressionType => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+        ProduceRefusalKind::InvalidTimestamp => ErrorCode::INVALID_TIMESTAMP,
+    }
+}
+
+/// KAFKA_STORAGE_ERROR makes clients try again, which a full disk may answer better later.
+pub(crate) fn append_error(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Gone(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        AppendError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        AppendError::Producer(ProducerError::InvalidEpoch { .. }) => {
+            ErrorCode::INVALID_PRODUCER_EPOCH
+        }
+        AppendError::Producer(ProducerError::OutOfOrder { .. }) => {
+            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+        }
+        AppendError::NoRoom { .. } | AppendError::Quarantined(_) | AppendError::Failed(_) => {
+            ErrorCode::KAFKA_STORAGE_ERROR
+        }
+    }
+}
+
+pub(crate) fn read_error(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        ReadError::Corrupt { .. } => ErrorCode::CORRUPT_MESSAGE,
+        ReadError::Io { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
+        ReadError::Gone(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+    }
+}

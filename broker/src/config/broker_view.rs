@@ -1,0 +1,98 @@
+//! The broker's settings under Kafka's names, as DescribeConfigs shows them. Only what is true of
+//! this broker is listed.
+
+use rivven_core::metadata::topic_config::key::{ConfigKind, TOPIC_CONFIG_KEYS};
+
+use super::Config;
+use crate::limits::{FETCH_BYTES_MAX, FRAME_BYTES_MAX, IDLE_MAX};
+
+/// Types on the wire.
+const BOOLEAN: i8 = 1;
+const STRING: i8 = 2;
+const INT: i8 = 3;
+const LONG: i8 = 5;
+const LIST: i8 = 7;
+
+/// One setting of the broker.
+pub(crate) struct BrokerEntry {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    pub(crate) config_type: i8,
+    /// Nobody set it.
+    pub(crate) is_default: bool,
+    pub(crate) doc: &'static str,
+}
+
+/// Every setting, ascending by name.
+pub(crate) fn broker_entries(config: &Config) -> Vec<BrokerEntry> {
+    let mut entries: Vec<BrokerEntry> = TOPIC_CONFIG_KEYS
+        .iter()
+        .map(|key| BrokerEntry {
+            name: key.broker_synonym,
+            value: key.default.to_owned(),
+            config_type: match key.kind {
+                ConfigKind::Bool => BOOLEAN,
+                ConfigKind::Word(_) | ConfigKind::OnlyWord { .. } => STRING,
+                ConfigKind::Int { .. } => INT,
+                ConfigKind::Long { .. } => LONG,
+                ConfigKind::Words(_) => LIST,
+            },
+            is_default: true,
+            doc: key.doc,
+        })
+        .collect();
+    entries.extend(own(config));
+    entries.extend(fixed());
+    entries.sort_by_key(|entry| entry.name);
+    entries
+}
+
+/// What this broker's own settings are called in Kafka.
+fn own(config: &Config) -> Vec<BrokerEntry> {
+    let default = Config::default();
+    let listeners = |config: &Config| {
+        let all: Vec<String> =
+            config.bind.iter().map(|addr| format!("PLAINTEXT://{addr}")).collect();
+        all.join(",")
+    };
+    let entry = |name, config_type, doc, get: &dyn Fn(&Config) -> String| BrokerEntry {
+        name,
+        value: get(config),
+        config_type,
+        is_default: get(config) == get(&default),
+        doc,
+    };
+    vec![
+        entry("auto.create.topics.enable", BOOLEAN, "auto-create-topics", &|config| {
+            config.auto_create_topics.to_string()
+        }),
+        entry("broker.id", INT, "node-id", &|config| config.node_id.to_string()),
+        entry("listeners", LIST, "bind", &listeners),
+        entry("log.dirs", STRING, "data-dir", &|config| config.data_dir.display().to_string()),
+        entry("max.connections", INT, "max-connections", &|config| {
+            config.max_connections.to_string()
+        }),
+        entry("node.id", INT, "node-id", &|config| config.node_id.to_string()),
+        entry("num.partitions", INT, "default-partitions", &|config| {
+            config.default_partitions.to_string()
+        }),
+    ]
+}
+
+fn fixed() -> Vec<BrokerEntry> {
+    let entry = |name, value: String, config_type| BrokerEntry {
+        name,
+        value,
+        config_type,
+        is_default: true,
+        doc: "Fixed.",
+    };
+    vec![
+        entry("connections.max.idle.ms", IDLE_MAX.as_millis().to_string(), LONG),
+        entry("default.replication.factor", "1".to_owned(), INT),
+        entry("fetch.max.bytes", FETCH_BYTES_MAX.to_string(), INT),
+        entry("log.retention.check.interval.ms", "30000".to_owned(), LONG),
+        entry("producer.id.expiration.ms", "86400000".to_owned(), INT),
+        entry("socket.request.max.bytes", FRAME_BYTES_MAX.to_string(), INT),
+    ]
+}

@@ -1,0 +1,179 @@
+//! The one table of settings: name, unit, default, bounds, and what each is for.
+
+use clap::{Arg, ArgAction, Command};
+
+use super::Config;
+use super::parse::{address, addresses, boolean, level, number, socket, sync_policy, sync_text};
+
+/// One setting. In YAML its name may have `_` for `-`; the variable is `RIVVEN_` and the name in
+/// capitals with `_`.
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    /// What stands for the value in help.
+    pub(super) value: &'static str,
+    pub(super) default: &'static str,
+    pub(super) doc: &'static str,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    pub(super) get: fn(&Config) -> String,
+}
+
+/// Every setting.
+pub(super) static SETTINGS: [Setting; 11] = [
+    Setting {
+        name: "data-dir",
+        value: "DIR",
+        default: "rivven-data",
+        doc: "Directory of the log; made if it is not there, locked while the broker runs",
+        set: |config, value| {
+            if value.is_empty() {
+                return Err("a directory is needed".to_owned());
+            }
+            config.data_dir = value.into();
+            Ok(())
+        },
+        get: |config| config.data_dir.display().to_string(),
+    },
+    Setting {
+        name: "bind",
+        value: "HOST:PORT[,HOST:PORT]",
+        default: "127.0.0.1:9092,[::1]:9092",
+        doc: "Addresses for clients; port 0 takes a free one; of the default, [::1] may be missing",
+        set: |config, value| {
+            config.bind = addresses(value)?;
+            config.bind_is_default = false;
+            Ok(())
+        },
+        get: |config| {
+            let all: Vec<String> = config.bind.iter().map(ToString::to_string).collect();
+            all.join(",")
+        },
+    },
+    Setting {
+        name: "api-bind",
+        value: "HOST:PORT",
+        default: "127.0.0.1:9094",
+        doc: "Address of /health and /metrics",
+        set: |config, value| socket(value).map(|addr| config.api_bind = addr),
+        get: |config| config.api_bind.to_string(),
+    },
+    Setting {
+        name: "advertise-addr",
+        value: "HOST:PORT",
+        default: "",
+        doc: "Where clients are told to connect; empty: the address that they reached",
+        set: |config, value| {
+            config.advertise_addr = if value.is_empty() { None } else { Some(address(value)?) };
+            Ok(())
+        },
+        get: |config| match &config.advertise_addr {
+            None => String::new(),
+            Some(address) if address.host.contains(':') => {
+                format!("[{}]:{}", address.host, address.port)
+            }
+            Some(address) => format!("{}:{}", address.host, address.port),
+        },
+    },
+    Setting {
+        name: "node-id",
+        value: "N",
+        default: "1",
+        doc: "Id of this broker, 0 to 2147483647; a data directory keeps the one it was made with",
+        set: |config, value| number(value, 0, i64::from(i32::MAX)).map(|id| config.node_id = id),
+        get: |config| config.node_id.to_string(),
+    },
+    Setting {
+        name: "default-partitions",
+        value: "N",
+        default: "3",
+        doc: "Partitions of a topic that is created without a number, 1 to 100000",
+        set: |config, value| number(value, 1, 100_000).map(|n| config.default_partitions = n),
+        get: |config| config.default_partitions.to_string(),
+    },
+    Setting {
+        name: "auto-create-topics",
+        value: "true|false",
+        default: "true",
+        doc: "Whether a client that asks for an unknown topic gets it created",
+        set: |config, value| boolean(value).map(|on| config.auto_create_topics = on),
+        get: |config| config.auto_create_topics.to_string(),
+    },
+    Setting {
+        name: "sync-policy",
+        value: "POLICY",
+        default: "every_write",
+        doc: "When a write is acknowledged: every_write (synced), every_n_writes(N), none",
+        set: |config, value| sync_policy(value).map(|policy| config.sync_policy = policy),
+        get: |config| sync_text(config.sync_policy),
+    },
+    Setting {
+        name: "memory-bytes",
+        value: "BYTES",
+        default: "268435456",
+        doc: "Memory of requests, answers and the log's tail together; a quarter is the tail's",
+        set: |config, value| number(value, 0, i64::MAX).map(|bytes| config.memory_bytes = bytes),
+        get: |config| config.memory_bytes.to_string(),
+    },
+    Setting {
+        name: "max-connections",
+        value: "N",
+        default: "4096",
+        doc: "Connections of clients at once, 1 to 1000000; each takes 4 KiB of the memory",
+        set: |config, value| number(value, 1, 1_000_000).map(|n| config.max_connections = n),
+        get: |config| config.max_connections.to_string(),
+    },
+    Setting {
+        name: "log-level",
+        value: "LEVEL",
+        default: "info",
+        doc: "error, warn, info, debug, trace; or a filter as in rivven_core=debug,info",
+        set: |config, value| level(value).map(|level| config.log_level = level),
+        get: |config| config.log_level.clone(),
+    },
+];
+
+/// A key as the table spells it.
+pub(super) fn normal(key: &str) -> String {
+    key.trim().to_ascii_lowercase().replace('_', "-")
+}
+
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    let key = normal(key);
+    SETTINGS.iter().find(|setting| setting.name == key)
+}
+
+/// The command line that the table makes.
+pub(super) fn command() -> Command {
+    let mut command = Command::new("rivvend")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Rivven, an event-streaming broker that speaks the Kafka protocol")
+        .after_help(
+            "Every setting can also stand in the variable RIVVEN_NAME, or in rivven.yaml. Flags \
+             win over variables, variables over the file.",
+        );
+    for setting in &SETTINGS {
+        let default = match setting.default {
+            "" => "none",
+            default => default,
+        };
+        command = command.arg(
+            Arg::new(setting.name)
+                .long(setting.name)
+                .value_name(setting.value)
+                .allow_hyphen_values(true)
+                .help(format!("{} [default: {default}]", setting.doc)),
+        );
+    }
+    command
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .help("Settings in YAML [default: rivven.yaml, if it is there]"),
+        )
+        .arg(
+            Arg::new("print-config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help("Print every setting with its value and source, and end"),
+        )
+}

@@ -1,0 +1,213 @@
+//! One Kafka connection: requests are read while earlier ones are worked on, and answered in order.
+
+pub(crate) mod frames;
+pub(crate) mod outbox;
+mod producing;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rivven_io::clock::Monotonic;
+use rivven_io::net::Stream;
+
+use crate::api::{self, Caller};
+use crate::kafka::codec::api::{ApiKey, served};
+use crate::kafka::codec::frame::encode_response;
+use crate::kafka::codec::header::RequestHeader;
+use crate::kafka::codec::reader::DecodeError;
+use crate::kafka::messages::Request;
+use crate::kafka::messages::fetch::FetchRequest;
+use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
+use crate::memory::Account;
+use crate::node::Node;
+use crate::task_set::TaskSet;
+use frames::{FrameError, Frames};
+use outbox::{Answer, Outbox, Turn};
+use producing::Producing;
+
+/// One connection; the fetches that wait share it.
+struct Connection {
+    node: Arc<Node>,
+    account: Arc<Account>,
+    outbox: Arc<Outbox>,
+    producing: Arc<Producing>,
+    caller: Caller,
+    /// Those that wait for data or for the disk.
+    fetches: TaskSet,
+}
+
+/// A request that was read.
+struct Received {
+    header: RequestHeader,
+    body: Bytes,
+    at: Monotonic,
+}
+
+/// Why a request leads to the end of its connection.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("api {api_key} version {api_version}: {error}")]
+    Request { api_key: i16, api_version: i16, error: DecodeError },
+    #[error("header: {0}")]
+    Header(DecodeError),
+}
+
+/// Serves a connection until its client or the broker ends it.
+pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
+    let Stream { reader, writer, peer, local } = stream;
+    let account = node.budget.open_account();
+    let outbox = Arc::new(Outbox::new(node.env.clone(), writer, account.clone()));
+    let connection = Connection {
+        producing: Arc::new(Producing::new(node.clone(), account.clone(), outbox.clone())),
+        caller: Caller { local },
+        fetches: TaskSet::default(),
+        node,
+        account,
+        outbox,
+    };
+    let frames = Frames::new(connection.node.env.clone(), reader, connection.account.clone());
+    tokio::select! {
+        biased;
+        () = connection.outbox.drive() => {}
+        () = connection.account.evicted() => {}
+        () = connection.work(frames, peer) => {}
+    }
+    connection.outbox.abandon();
+    connection.fetches.abort();
+    connection.account.close();
+}
+
+impl Connection {
+    /// Reads requests until there are no more, and waits for their answers.
+    async fn work(&self, mut frames: Frames, peer: SocketAddr) {
+        let read = tokio::select! {
+            biased;
+            read = self.read(&mut frames) => read,
+            () = self.node.stop.wait() => Ok(()),
+        };
+        match read {
+            Ok(()) => {}
+            Err(FrameError::Io(error)) => {
+                tracing::debug!(%peer, %error, "connection lost");
+                return;
+            }
+            Err(error @ (FrameError::Length(_) | FrameError::Stranger(_))) => {
+                tracing::info!(%peer, %error, "closing connection");
+            }
+            Err(error) => {
+                tracing::info!(%peer, %error, "closing connection");
+                return;
+            }
+        }
+        if self.node.stop.is_set() {
+            let _ = self.node.env.clock.timeout(DRAIN_MAX, self.outbox.empty()).await;
+        } else {
+            self.outbox.empty().await;
+        }
+    }
+
+    async fn read(&self, frames: &mut Frames) -> Result<(), FrameError> {
+        let mut last_produce = None;
+        loop {
+            self.outbox.room().await;
+            if self.account.held() > CONNECTION_BYTES_MAX {
+                self.outbox.empty().await;
+            }
+            self.account.settle(&self.node.env.clock).await?;
+            let Some(frame) = frames.next().await? else {
+                return Ok(());
+            };
+            let at = self.node.env.clock.now();
+            let turn = self.outbox.take_turn();
+            if let Err(error) = self.handle((turn, frame, at), &mut last_produce).await {
+                tracing::info!(connection = self.account.id(), %error, "closing connection");
+                self.outbox.send(turn, Answer::Close);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        (turn, frame, at): (Turn, Bytes, Monotonic),
+        last_produce: &mut Option<Turn>,
+    ) -> Result<(), Refused> {
+        let (header, body) = RequestHeader::decode(frame).map_err(Refused::Header)?;
+        let received = Received { header, body, at };
+        if received.is_unknown_api_versions() {
+            self.outbox.send(turn, Answer::Frame(received.unsupported_version()));
+            return Ok(());
+        }
+        let Received { header, body, at } = received;
+        let request = Request::decode(&header, body).map_err(|error| Refused::Request {
+            api_key: header.api_key,
+            api_version: header.api_version,
+            error,
+        })?;
+        match request {
+            Request::Produce(request) => {
+                *last_produce = Some(turn);
+                self.producing.produce((turn, at), &header, request);
+            }
+            Request::Fetch(request) => {
+                self.after(last_produce).await;
+                self.fetch((turn, at), header, request).await;
+            }
+            request => {
+                if api::sees_appends(&request) {
+                    self.after(last_produce).await;
+                }
+                let pieces = api::answer(&self.node, self.caller, &header, request).await;
+                self.node.metrics.note_request(header.api_key, self.node.env.clock.now().since(at));
+                self.outbox.send(turn, Answer::Frame(pieces));
+            }
+        }
+        Ok(())
+    }
+
+    /// A client may ask for the effect of what it produced just before, without having waited for
+    /// the answer: Kafka works on one request of a connection at a time.
+    async fn after(&self, last_produce: &mut Option<Turn>) {
+        if let Some(turn) = last_produce.take() {
+            self.outbox.answered(turn).await;
+        }
+    }
+
+    /// Answers at once if there is something to answer, else from a task of its own.
+    async fn fetch(
+        &self,
+        (turn, at): (Turn, Monotonic),
+        header: RequestHeader,
+        request: FetchRequest,
+    ) {
+        let (node, account) = (self.node.clone(), self.account.clone());
+        let mut fetch = api::fetch::Fetch::new(node, account, header.api_version, request);
+        let is_complete = fetch.try_complete().await;
+        let outbox = self.outbox.clone();
+        let finish = move |fetch: api::fetch::Fetch| {
+            let answer = fetch.finish(header.correlation_id, at);
+            outbox.send(turn, Answer::Frame(answer));
+        };
+        if is_complete {
+            return finish(fetch);
+        }
+        self.fetches.spawn(&self.node.env, "fetch", async move {
+            fetch.wait().await;
+            finish(fetch);
+        });
+    }
+}
+
+impl Received {
+    fn is_unknown_api_versions(&self) -> bool {
+        let version = self.header.api_version;
+        self.header.api_key == ApiKey::ApiVersions as i16
+            && !served(self.header.api_key).is_some_and(|api| api.has(version))
+    }
+
+    /// What any client can read, whatever version it asked in (KIP-511).
+    fn unsupported_version(&self) -> Vec<Bytes> {
+        encode_response(self.header.correlation_id, 0, &api::api_versions::unsupported())
+    }
+}

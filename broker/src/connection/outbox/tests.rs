@@ -1,0 +1,1 @@
+//! Order, limits and ends of the outbox.

@@ -1,0 +1,61 @@
+//! Every bound of the broker, each with unit and reason; related bounds are checked here.
+
+use std::time::Duration;
+
+/// Largest frame in bytes, as Kafka's `socket.request.max.bytes`.
+pub(crate) const FRAME_BYTES_MAX: usize = 104_857_600;
+/// Bytes that each connection holds without asking: a small request is always read, however
+/// little memory is left.
+pub(crate) const CONNECTION_FREE_BYTES: usize = 4096;
+/// A read buffer begins with this many bytes; it grows as bytes arrive.
+pub(crate) const READ_BYTES_MIN: usize = 4096;
+/// A connection that sends frames of one size gets buffers of that size at once, up to here; one
+/// batch of Kafka's default `max.message.bytes` with its headers fits.
+pub(crate) const READ_AHEAD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Frames above this are large: together they may not use the last quarter of the memory.
+pub(crate) const LARGE_FRAME_BYTES: usize = 4 << 20;
+/// Requests of one connection that are read and not answered; producers keep at most 5, load
+/// generators 16.
+pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Bytes of answers that wait for a client to read them; beyond it no request is read.
+pub(crate) const ANSWER_BYTES_WAITING_MAX: usize = 1 << 20;
+/// Bytes of requests and answers that one connection may hold before it is not read any more;
+/// a single frame may be larger.
+pub(crate) const CONNECTION_BYTES_MAX: usize = 32 << 20;
+/// Record bytes of one Fetch response at most, as Kafka's `fetch.max.bytes` of the broker.
+pub(crate) const FETCH_BYTES_MAX: usize = 55 << 20;
+/// Longest wait of a Fetch, whatever the client asks for.
+pub(crate) const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+/// How long a connection without a request stays open, as Kafka's `connections.max.idle.ms`.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(600);
+/// How long a frame may take to arrive, beside the time that its size needs at
+/// [`FRAME_BYTES_PER_SECOND_MIN`].
+pub(crate) const FRAME_TIME: Duration = Duration::from_secs(60);
+/// Slowest client that is not cut off in the middle of a large frame.
+pub(crate) const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
+/// How long a client may leave an answer unread.
+pub(crate) const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+/// How long a connection waits for memory before it is closed.
+pub(crate) const MEMORY_WAIT_MAX: Duration = Duration::from_secs(20);
+/// A connection that waits for memory looks this often for another that must give up its own.
+pub(crate) const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+/// A frame that is incomplete, or an answer that is unread, for this long may lose its memory to
+/// others that need it.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for answers to requests that were read.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_millis(500);
+/// Pieces of one vectored write; the kernel takes at most 1024.
+pub(crate) const WRITE_PIECES_MAX: usize = 64;
+/// Connections to the HTTP port at once.
+pub(crate) const HTTP_CONNECTIONS_MAX: usize = 16;
+/// Bytes of the head of an HTTP request.
+pub(crate) const HTTP_REQUEST_BYTES_MAX: usize = 8 << 10;
+/// How long an HTTP client may take for its request, and for reading the answer.
+pub(crate) const HTTP_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes of `rivven.yaml`.
+pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+const _: () = assert!(CONNECTION_FREE_BYTES >= READ_BYTES_MIN);
+const _: () = assert!(READ_AHEAD_BYTES_MAX <= LARGE_FRAME_BYTES);
+const _: () = assert!(LARGE_FRAME_BYTES <= CONNECTION_BYTES_MAX);
+const _: () = assert!(CONNECTION_BYTES_MAX <= FRAME_BYTES_MAX);

@@ -1,0 +1,78 @@
+//! What the broker counts. Nothing here waits or allocates on the way of a request, but for the
+//! first error of a kind and the first batch of a topic.
+
+mod exposition;
+mod histogram;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use rivven_core::ids::TopicId;
+use rivven_core::metadata::image::{MetadataImage, Topic};
+
+use crate::kafka::codec::api::{ApiKey, SERVED};
+use crate::kafka::codec::error_code::ErrorCode;
+use histogram::Histogram;
+
+pub(crate) use exposition::exposition;
+
+#[derive(Default)]
+pub(crate) struct Metrics {
+    /// Time from a whole request to its answer, by the API's place in [`SERVED`].
+    requests: [Histogram; SERVED.len()],
+    errors: Mutex<BTreeMap<(ApiKey, ErrorCode), u64>>,
+    topics: RwLock<BTreeMap<TopicId, Arc<TopicCounters>>>,
+    fetched_bytes: AtomicU64,
+    pub(crate) connections_active: AtomicU64,
+    pub(crate) connections_accepted: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
+}
+
+/// What was appended to one topic since the start.
+#[derive(Default)]
+pub(crate) struct TopicCounters {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl TopicCounters {
+    pub(crate) fn add(&self, records: u64, bytes: u64) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    pub(crate) fn note_request(&self, api_key: i16, took: Duration) {
+        let index = SERVED.iter().position(|api| api.key as i16 == api_key);
+        self.requests[index.expect("only served requests are answered")].note(took);
+    }
+
+    pub(crate) fn note_error(&self, api: ApiKey, code: ErrorCode) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        *errors.entry((api, code)).or_default() += 1;
+    }
+
+    pub(crate) fn note_fetched(&self, bytes: usize) {
+        self.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The counters of a topic.
+    pub(crate) fn topic(&self, topic: &Topic) -> Arc<TopicCounters> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = topics.get(&topic.id) {
+            return counters.clone();
+        }
+        drop(topics);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.entry(topic.id).or_default().clone()
+    }
+
+    /// Forgets topics that are gone.
+    fn retain_topics(&self, image: &MetadataImage) {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.retain(|id, _| image.topic_by_id(*id).is_some());
+    }
+}
