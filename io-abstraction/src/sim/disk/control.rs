@@ -51,6 +51,11 @@ impl DiskControl {
         self.disk.inner.lock().one_shots.push(shot);
     }
 
+    /// Takes back the one-shots that have not struck.
+    pub fn forget_one_shots(&self) {
+        self.disk.inner.lock().one_shots.clear();
+    }
+
     /// D13: no operation that begins from now on ends before `duration` has passed.
     pub fn stall_for(&self, duration: Duration) {
         let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);

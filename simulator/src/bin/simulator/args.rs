@@ -1,0 +1,190 @@
+//! Arguments of the command.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Runs a whole broker in one process from one seed, and says which promise broke.
+///
+/// Exit codes: 0 all passed, 1 a property failed, 2 a seed gave two different runs, 3 a run stood
+/// still, 4 a mistake of the simulator or in its arguments.
+#[derive(Parser)]
+#[command(name = "simulator", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios over seeds
+    Run(Run),
+    /// Run one seed, or a plan, again
+    Replay(Replay),
+    /// Run each seed in two processes, which must do the same events in the same order
+    Meta(Meta),
+    /// Switch each planted bug on, and count the seeds until its oracle finds it
+    Mutants(Mutants),
+    #[command(hide = true)]
+    Child,
+}
+
+/// What is run.
+#[derive(ClapArgs)]
+pub(crate) struct Select {
+    /// A built-in scenario, or the path of a file
+    #[arg(long, value_name = "NAME|PATH", conflicts_with = "all")]
+    pub(crate) scenario: Option<String>,
+    /// All built-in scenarios; the seeds are dealt over them in turn, one run a seed
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// One seed
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Seeds from A up to B, B itself not
+    #[arg(long, value_name = "A..B", value_parser = seed_range)]
+    pub(crate) seeds: Option<SeedRange>,
+    /// Runs side by side
+    #[arg(long, default_value_t = 2)]
+    pub(crate) jobs: usize,
+    /// Real time after which a run counts as stuck
+    #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = span)]
+    pub(crate) watchdog: Duration,
+    /// Print the sums as one line of JSON at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) select: Select,
+    /// Switch a planted bug on
+    #[arg(long, value_name = "Bnn")]
+    pub(crate) planted: Option<String>,
+    /// Begin no run after this much real time (500ms, 30s, 10m, 1h); without seeds, all from 0 on
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+    /// Folder for the plan and the history of each failing run
+    #[arg(long, value_name = "DIR", default_value = "target/simulator")]
+    pub(crate) artefacts: PathBuf,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Replay {
+    /// A built-in scenario, the path of a scenario (with --seed), or the path of a plan
+    pub(crate) what: String,
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[arg(long, value_name = "Bnn")]
+    pub(crate) planted: Option<String>,
+    /// Stop at this virtual time
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) until: Option<Duration>,
+    /// Print the log (directives as in RUST_LOG) and, with node=N, the events of that node
+    #[arg(long, value_name = "[node=N,]LEVEL")]
+    pub(crate) log: Option<String>,
+    /// Print the last events before this property broke
+    #[arg(long, value_name = "Inn")]
+    pub(crate) break_on: Option<String>,
+    /// Print the plan and do not run it
+    #[arg(long)]
+    pub(crate) print_plan: bool,
+    /// File for the trace, one event a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// File for the history, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+    #[arg(long, value_name = "SPAN", default_value = "600s", value_parser = span)]
+    pub(crate) watchdog: Duration,
+    /// Print the outcome as one line of JSON at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Meta {
+    #[command(flatten)]
+    pub(crate) select: Select,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Mutants {
+    /// One planted bug
+    #[arg(long, value_name = "Bnn")]
+    pub(crate) only: Option<String>,
+    /// Seeds to try
+    #[arg(long, value_name = "A..B", value_parser = seed_range, default_value = "0..50")]
+    pub(crate) seeds: SeedRange,
+    /// Runs side by side
+    #[arg(long, default_value_t = 2)]
+    pub(crate) jobs: usize,
+}
+
+/// Half open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeedRange {
+    pub(crate) from: u64,
+    pub(crate) end: u64,
+}
+
+fn seed_range(text: &str) -> Result<SeedRange, String> {
+    let parsed = text
+        .split_once("..")
+        .and_then(|(from, end)| {
+            Some(SeedRange { from: from.parse().ok()?, end: end.parse().ok()? })
+        })
+        .filter(|range| range.from < range.end);
+    parsed.ok_or_else(|| format!("{text} is not a range of seeds, as 0..100"))
+}
+
+/// Reads `500ms`, `30s`, `10m`, `1h` or a number of seconds.
+fn span(text: &str) -> Result<Duration, String> {
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor_ms = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("{text} has no unit of ms, s, m or h")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text} is not a time, as 10m"))?;
+    Ok(Duration::from_millis(number.saturating_mul(factor_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_half_open_and_not_empty() {
+        for (text, wanted) in [
+            ("0..100", Some(SeedRange { from: 0, end: 100 })),
+            ("7..8", Some(SeedRange { from: 7, end: 8 })),
+            ("7..7", None),
+            ("8..7", None),
+            ("7", None),
+            ("a..b", None),
+        ] {
+            assert_eq!(seed_range(text).ok(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, wanted_ms) in [
+            ("500ms", Some(500)),
+            ("30s", Some(30_000)),
+            ("30", Some(30_000)),
+            ("10m", Some(600_000)),
+            ("1h", Some(3_600_000)),
+            ("1d", None),
+            ("m", None),
+        ] {
+            assert_eq!(span(text).ok(), wanted_ms.map(Duration::from_millis), "{text}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `simulator meta`: each seed in two processes, which must do the same events in the same order.
+
+use std::path::{Path, PathBuf};
+
+use rivven_io::Env;
+use rivven_simulator::ensemble::Totals;
+use rivven_simulator::launch::{Job, Launcher, Report};
+use rivven_simulator::plan::Plan;
+use rivven_simulator::run::Records;
+use rivven_simulator::run::outcome::Verdict;
+
+use crate::args::Meta;
+use crate::{EXIT_HARNESS, outlook, replay, selection};
+
+/// Exit code when a seed gave two different runs.
+const EXIT_NON_DETERMINISM: u8 = 2;
+
+pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
+    let plans: Vec<Plan> = selection::plans(&args.select, "", None)?.collect();
+    let launcher = selection::launcher(args.select.watchdog).await?;
+    let bar = outlook::bar(Some(plans.len() as u64));
+    let mut totals = Totals::default();
+    for plan in plans {
+        let first = twice(&launcher, &plan, 0);
+        let second = twice(&launcher, &plan, 1);
+        let (first, second) = both(args.select.jobs, first, second).await;
+        let [(first, first_trace), (second, second_trace)] = [first, second];
+        let difference = compare((&first, &first_trace), (&second, &second_trace))?;
+        for trace in [first_trace, second_trace] {
+            // A file in the machine's temporary folder that stays does no harm.
+            let _ = std::fs::remove_file(trace);
+        }
+        totals.add(&first.outcome);
+        if let Some(difference) = difference {
+            bar.finish_and_clear();
+            println!("NOT DETERMINISTIC {} seed {}", plan.scenario, plan.seed);
+            println!("{difference}");
+            println!("  cargo sim meta --scenario {} --seed {}", plan.scenario, plan.seed);
+            return Ok(EXIT_NON_DETERMINISM);
+        }
+        if first.outcome.verdict() == Verdict::Harness {
+            bar.finish_and_clear();
+            let replay = outlook::replay_line(&plan, &plan.scenario);
+            outlook::show_failure(&first.outcome, &outlook::build(), &replay);
+            return Ok(EXIT_HARNESS);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    println!("{} seeds gave the same run twice", totals.runs);
+    if args.select.json {
+        println!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
+    }
+    Ok(0)
+}
+
+/// Side by side, or one after the other.
+async fn both<A, B>(
+    jobs: usize,
+    first: impl Future<Output = A> + Send + 'static,
+    second: impl Future<Output = B>,
+) -> (A, B)
+where
+    A: Send + 'static,
+{
+    if jobs < 2 {
+        return (first.await, second.await);
+    }
+    let first = Env::real().tasks.spawn("first run", first);
+    let second = second.await;
+    (first.await.expect("a launcher does not panic"), second)
+}
+
+fn twice(
+    launcher: &Launcher,
+    plan: &Plan,
+    number: u32,
+) -> impl Future<Output = (Report, PathBuf)> + Send + 'static {
+    let launcher = launcher.clone();
+    let trace = replay::scratch(&format!("meta-{}-{number}", plan.seed));
+    let records = Records { trace: Some(trace.clone()), ..Records::default() };
+    let job = Job { plan: plan.clone(), records, log: String::new() };
+    async move { (launcher.run(&job).await, trace) }
+}
+
+/// The first events that differ, both of them; `None` if the runs are equal.
+fn compare(first: (&Report, &Path), second: (&Report, &Path)) -> Result<Option<String>, String> {
+    if first.0.outcome == second.0.outcome {
+        return Ok(None);
+    }
+    if [first, second].iter().any(|run| run.0.outcome.trace_hash.is_empty()) {
+        return Ok(Some(format!(
+            "  one run did not end: {:?} and {:?}",
+            first.0.outcome.violations, second.0.outcome.violations
+        )));
+    }
+    let texts = [selection::read(first.1)?, selection::read(second.1)?];
+    let [mut left, mut right] = [texts[0].lines(), texts[1].lines()];
+    for number in 1.. {
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (left, right) if left == right => {}
+            (left, right) => {
+                let show = |line: Option<&str>| line.unwrap_or("(the end)").to_owned();
+                return Ok(Some(format!("  event {number}:\n  {}\n  {}", show(left), show(right))));
+            }
+        }
+    }
+    Ok(Some("  the traces are equal, the outcomes differ".to_owned()))
+}

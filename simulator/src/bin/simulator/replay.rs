@@ -1,0 +1,140 @@
+//! `simulator replay`: the same events once more, with more to see.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use rivven_simulator::ensemble::Totals;
+use rivven_simulator::launch::Job;
+use rivven_simulator::plan::Plan;
+use rivven_simulator::run::Records;
+use rivven_simulator::run::outcome::{Outcome, Verdict};
+
+use crate::args::Replay;
+use crate::{outlook, selection};
+
+/// Events shown before a property broke.
+const EVENTS_SHOWN: usize = 200;
+
+pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
+    let mut plan = plan(&args)?;
+    let planted = selection::planted(args.planted.as_deref())?;
+    if !planted.is_empty() {
+        plan.planted = planted;
+    }
+    if args.print_plan {
+        print!("{}", plan.to_toml());
+        return Ok(0);
+    }
+    let (node, directives) = log_of(args.log.as_deref())?;
+    let wants_events = node.is_some() || args.break_on.is_some();
+    let scratch = wants_events.then(|| scratch("trace"));
+    let trace = args.trace.clone().or_else(|| scratch.clone());
+    let until_us = args.until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX));
+    let records = Records { trace: trace.clone(), history: args.history.is_some(), until_us };
+    let launcher = selection::launcher(args.watchdog).await?;
+    let report = launcher.run(&Job { plan: plan.clone(), records, log: directives }).await;
+    eprint!("{}", report.log);
+    if let Some(path) = &args.history {
+        std::fs::write(path, &report.history).map_err(|error| format!("history: {error}"))?;
+    }
+    if let Some(trace) = &trace {
+        show_events(trace, node, args.break_on.as_deref(), &report.outcome)?;
+    }
+    if let Some(scratch) = scratch.filter(|_| args.trace.is_none()) {
+        // A file in the machine's temporary folder that stays does no harm.
+        let _ = std::fs::remove_file(scratch);
+    }
+    show(&args, &plan, &report.outcome);
+    let mut totals = Totals::default();
+    totals.add(&report.outcome);
+    Ok(totals.exit_code())
+}
+
+fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
+    if outcome.verdict() == Verdict::Pass {
+        println!("passed {} seed {} trace {}", outcome.scenario, outcome.seed, outcome.trace_hash);
+    } else {
+        outlook::show_failure(outcome, &outlook::build(), &outlook::replay_line(plan, &args.what));
+    }
+    let mut totals = Totals::default();
+    totals.add(outcome);
+    outlook::show_totals(&totals, &[]);
+    if args.json {
+        println!("{}", serde_json::to_string(outcome).expect("an outcome is plain data"));
+    }
+}
+
+fn plan(args: &Replay) -> Result<Plan, String> {
+    match args.seed {
+        Some(seed) => Ok(Plan::draw(&selection::scenario(&args.what)?, seed, "")),
+        None => {
+            let text = selection::read(Path::new(&args.what))
+                .map_err(|error| format!("{error} (a scenario needs its --seed)"))?;
+            Plan::from_toml(&text).map_err(|error| format!("{}: {error}", args.what))
+        }
+    }
+}
+
+/// The node whose events are wanted, and the directives of the log.
+fn log_of(text: Option<&str>) -> Result<(Option<u64>, String), String> {
+    let mut node = None;
+    let mut directives = Vec::new();
+    for part in text.unwrap_or_default().split(',').filter(|part| !part.is_empty()) {
+        match part.strip_prefix("node=") {
+            Some(number) => {
+                node = Some(number.parse().map_err(|_| format!("{number} is not a node"))?);
+            }
+            None => directives.push(part),
+        }
+    }
+    Ok((node, directives.join(",")))
+}
+
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("rivven-simulator-{}-{name}", std::process::id()))
+}
+
+/// Prints a node's events, or the last ones before a property broke.
+fn show_events(
+    trace: &Path,
+    node: Option<u64>,
+    break_on: Option<&str>,
+    outcome: &Outcome,
+) -> Result<(), String> {
+    let until_ns = match break_on {
+        None if node.is_none() => return Ok(()),
+        None => u64::MAX,
+        Some(property) => {
+            let mut broken = outcome.violations.iter();
+            let Some(first) = broken.find(|violation| violation.property == property) else {
+                println!("{property} holds");
+                return Ok(());
+            };
+            first.at_ns
+        }
+    };
+    let text = selection::read(trace)?;
+    let mark = node.map(|node| format!(" n{node} "));
+    let wanted = |line: &&str| mark.as_ref().is_none_or(|mark| line.contains(mark));
+    let before = |line: &&str| at_ns(line) <= until_ns;
+    let mut shown: VecDeque<&str> = VecDeque::new();
+    for line in text.lines().filter(wanted).take_while(before) {
+        if break_on.is_some() && shown.len() == EVENTS_SHOWN {
+            shown.pop_front();
+        }
+        shown.push_back(line);
+    }
+    for line in shown {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// The time at the beginning of a line of a trace.
+fn at_ns(line: &str) -> u64 {
+    let time = line.split(' ').next().and_then(|time| time.split_once('.'));
+    time.and_then(|(whole, part)| {
+        Some(whole.parse::<u64>().ok()? * 1_000_000_000 + part.parse::<u64>().ok()?)
+    })
+    .unwrap_or(0)
+}

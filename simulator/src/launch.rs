@@ -1,0 +1,156 @@
+//! Runs of plans in fresh child processes: one process per run, because libraries keep counters
+//! per process and per thread. The parent passes the plan on the child's standard input and reads
+//! the outcome from its standard output.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use rivven_io::Env;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::plan::Plan;
+use crate::run::outcome::Outcome;
+use crate::run::{Records, run};
+
+/// What begins the line with the outcome; other output of the child is a log.
+const OUTCOME: &str = "outcome ";
+/// What begins a line of the history.
+const EVENT: &str = "event ";
+/// What of a child's log goes into a report, in bytes from its end.
+const LOG_BYTES_MAX: usize = 4_000;
+
+/// What a child is asked to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub plan: Plan,
+    pub records: Records,
+    /// Directives of the log on standard error; empty: no log.
+    pub log: String,
+}
+
+/// What a child gave back.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub outcome: Outcome,
+    /// JSON lines, if they were wanted.
+    pub history: String,
+    /// Standard error.
+    pub log: String,
+}
+
+/// How children are started.
+#[derive(Clone)]
+pub struct Launcher {
+    env: Env,
+    command: Vec<OsString>,
+    /// Real time after which a child is killed.
+    watchdog: Duration,
+}
+
+impl Launcher {
+    /// Children are processes of `command`, which must end up in [`serve`]. If this machine lets
+    /// it, their addresses are not randomised.
+    pub async fn new(command: Vec<OsString>, watchdog: Duration) -> Launcher {
+        let fixed = ["setarch", "--addr-no-randomize"].map(OsString::from);
+        let mut probe = Command::new(&fixed[0]);
+        probe.arg(&fixed[1]).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
+        let works = probe.status().await.is_ok_and(|status| status.success());
+        let command = if works { fixed.into_iter().chain(command).collect() } else { command };
+        Launcher { env: Env::real(), command, watchdog }
+    }
+
+    /// Runs a job in a fresh process. A child that does not end in time, or ends without an
+    /// outcome, is an outcome too.
+    pub async fn run(&self, job: &Job) -> Report {
+        let ended = self.env.clock.timeout(self.watchdog, self.output(job)).await;
+        let failed = |property: &str, text: String, log: String| Report {
+            outcome: Outcome::without_run(&job.plan, property, text),
+            history: String::new(),
+            log,
+        };
+        match ended {
+            Err(_) => {
+                let text = format!("no end after {} real seconds", self.watchdog.as_secs());
+                failed("stuck", text, String::new())
+            }
+            Ok(Err(error)) => failed("harness", format!("no child: {error}"), String::new()),
+            Ok(Ok(output)) => {
+                let log = String::from_utf8_lossy(&output.stderr).into_owned();
+                match read_report(&output, &log) {
+                    Some(report) => report,
+                    None => {
+                        let text = format!("the child ended with {}: {}", output.status, end(&log));
+                        failed("harness", text, log)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn output(&self, job: &Job) -> std::io::Result<Output> {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut input = child.stdin.take().expect("standard input is a pipe");
+        input.write_all(&serde_json::to_vec(job)?).await?;
+        drop(input);
+        child.wait_with_output().await
+    }
+}
+
+fn read_report(output: &Output, log: &str) -> Option<Report> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut history = String::new();
+    let mut outcome = None;
+    for line in text.lines() {
+        if let Some(event) = line.strip_prefix(EVENT) {
+            history.push_str(event);
+            history.push('\n');
+        } else if let Some(json) = line.strip_prefix(OUTCOME) {
+            outcome = serde_json::from_str(json).ok();
+        }
+    }
+    Some(Report { outcome: outcome?, history, log: log.to_owned() })
+}
+
+/// The last bytes of a log.
+fn end(log: &str) -> &str {
+    let mut from = log.len().saturating_sub(LOG_BYTES_MAX);
+    while !log.is_char_boundary(from) {
+        from += 1;
+    }
+    &log[from..]
+}
+
+/// The whole life of a child: runs the job on standard input, prints what came out, and ends.
+///
+/// # Panics
+/// If standard input holds no job, or the run cannot be recorded: the parent sees no outcome.
+pub fn serve() -> ! {
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input).expect("the parent wrote a job");
+    let job: Job = serde_json::from_slice(&input).expect("the parent wrote a job");
+    if !job.log.is_empty() {
+        crate::log::to_stderr(&job.log);
+    }
+    let run = run(&job.plan, &job.records).expect("the records can be written");
+    let mut text = String::new();
+    if job.records.history {
+        let mut lines = Vec::new();
+        run.history.write_jsonl(&mut lines).expect("memory takes every write");
+        for line in String::from_utf8_lossy(&lines).lines() {
+            text.push_str(EVENT);
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    let outcome = serde_json::to_string(&run.outcome).expect("an outcome is plain data");
+    // A line of its own, whatever a test harness has written before.
+    println!("\n{text}{OUTCOME}{outcome}");
+    std::process::exit(0);
+}

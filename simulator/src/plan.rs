@@ -1,0 +1,227 @@
+//! A plan: everything that a seed decided, as numbers. A run takes a plan; a scenario and a seed
+//! are short for one. It prints as TOML and reads back.
+
+pub mod fault;
+
+use std::collections::BTreeMap;
+
+use rivven_io::sim::rng::{Stream, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::oracles::Contract;
+use crate::plan::fault::{PlannedFault, pick};
+use crate::scenario::draw::Draw;
+use crate::scenario::{ClientSpec, CrashStyle, DiskSpec, Scenario, TopicSpec};
+use crate::workload::{ClientKind, ClientParams, TopicParams, WorkloadParams};
+
+/// The broker's node.
+pub const SERVER: u64 = 1;
+/// The node of client number `n` is `CLIENTS + n`.
+pub const CLIENTS: u64 = 10;
+
+/// A client stops by itself after so many operations, so that no plan runs away.
+const OPERATIONS_MAX: u64 = 1_000_000;
+/// Numbers in TOML have 63 bits.
+const SEED_MASK: u64 = u64::MAX >> 1;
+
+/// Everything that a run needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    pub scenario: String,
+    pub seed: u64,
+    /// The planted bug that is switched on; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub planted: String,
+    pub contract: Contract,
+    pub oracles: Vec<String>,
+    /// Length of the phase with faults.
+    pub seconds: u64,
+    pub liveness_seconds: u64,
+    pub broker: BrokerPlan,
+    pub disk: DiskPlan,
+    pub network: NetworkPlan,
+    pub workload: WorkloadParams,
+    pub faults: Vec<PlannedFault>,
+}
+
+/// The broker's knobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerPlan {
+    pub wal_file_bytes: u64,
+    pub wal_files: u64,
+    pub tail_bytes: u64,
+    pub memory_bytes: u64,
+    pub checkpoint_interval_ms: u64,
+    pub retention_interval_ms: u64,
+    pub open_files: u64,
+}
+
+/// The broker's disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskPlan {
+    pub crash: CrashStyle,
+    pub short_permille: u64,
+    pub latency_percent: u64,
+}
+
+/// The links between clients and broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkPlan {
+    pub tail_permille: u64,
+    /// 0: the model's default.
+    pub buffer_bytes: u64,
+}
+
+/// Why a text is not a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a plan: {reason}")]
+pub struct PlanError {
+    reason: String,
+}
+
+impl Plan {
+    /// Draws the plan of a seed. Each concern has a stream of its own, so that what one concern
+    /// draws never depends on another.
+    #[must_use]
+    pub fn draw(scenario: &Scenario, seed: u64, planted: &str) -> Plan {
+        let concern = |name: &str| stream(seed, &format!("plan.{name}"), SERVER, 0);
+        let number = |name: &str, draw: &Draw| draw.draw(&mut concern(name));
+        let knobs = &scenario.broker;
+        let broker = BrokerPlan {
+            wal_file_bytes: number("wal_file_bytes", &knobs.wal_file_bytes),
+            wal_files: number("wal_files", &knobs.wal_files),
+            tail_bytes: number("tail_bytes", &knobs.tail_bytes),
+            memory_bytes: number("memory_bytes", &knobs.memory_bytes),
+            checkpoint_interval_ms: number("checkpoint", &knobs.checkpoint_interval_ms),
+            retention_interval_ms: number("retention", &knobs.retention_interval_ms),
+            open_files: number("open_files", &knobs.open_files),
+        };
+        let network = NetworkPlan {
+            tail_permille: number("tail_permille", &scenario.network.tail_permille),
+            buffer_bytes: number("buffer_bytes", &scenario.network.buffer_bytes),
+        };
+        let topics = draw_topics(&scenario.topics, seed);
+        let clients = draw_clients(&scenario.clients, &topics, seed);
+        Plan {
+            scenario: scenario.name.clone(),
+            seed,
+            planted: planted.to_owned(),
+            contract: scenario.contract,
+            oracles: scenario.oracles.clone(),
+            seconds: scenario.time.seconds,
+            liveness_seconds: scenario.time.liveness_seconds,
+            broker,
+            disk: draw_disk(&scenario.disk, &mut concern("disk")),
+            network,
+            workload: WorkloadParams { topics, clients },
+            faults: fault::draw(scenario, seed),
+        }
+    }
+
+    /// The plan as TOML.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a plan holds only what TOML can say")
+    }
+
+    /// Reads what [`Plan::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// If `text` is something else.
+    pub fn from_toml(text: &str) -> Result<Plan, PlanError> {
+        toml::from_str(text).map_err(|error| PlanError { reason: error.to_string() })
+    }
+}
+
+fn draw_disk(spec: &DiskSpec, draws: &mut Stream) -> DiskPlan {
+    let styles = if spec.crash.is_empty() { &CrashStyle::ALL[..] } else { &spec.crash[..] };
+    DiskPlan {
+        crash: *pick(styles, draws).expect("there is at least one style"),
+        short_permille: spec.short_permille.draw(draws),
+        latency_percent: spec.latency_percent.as_ref().map_or(100, |draw| draw.draw(draws)),
+    }
+}
+
+fn draw_topics(spec: &TopicSpec, seed: u64) -> Vec<TopicParams> {
+    let mut shape = stream(seed, "plan.topics", SERVER, u64::MAX);
+    let count = spec.count.draw(&mut shape);
+    let churning = spec.churning.draw(&mut shape);
+    let topic = |k: u64| {
+        let mut draws = stream(seed, "plan.topics", SERVER, k);
+        let partitions = u32::try_from(spec.partitions.draw(&mut draws)).unwrap_or(u32::MAX);
+        let numbers = [
+            ("segment.ms", spec.segment_ms.draw(&mut draws)),
+            ("retention.ms", spec.retention_ms.draw(&mut draws)),
+            ("retention.bytes", spec.retention_bytes.draw(&mut draws)),
+        ];
+        let configs: BTreeMap<String, String> = numbers
+            .iter()
+            .filter(|(_, number)| *number > 0)
+            .map(|(key, number)| ((*key).to_owned(), number.to_string()))
+            .collect();
+        TopicParams { name: format!("topic-{k}"), partitions, configs, churn: k < churning }
+    };
+    (0..count).map(topic).collect()
+}
+
+fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<ClientParams> {
+    let kinds = [
+        (ClientKind::PlainProducer, &spec.plain_producers),
+        (ClientKind::IdempotentProducer, &spec.idempotent_producers),
+        (ClientKind::TailConsumer, &spec.tail_consumers),
+        (ClientKind::ScanConsumer, &spec.scan_consumers),
+        (ClientKind::TopicAdmin, &spec.topic_admins),
+        (ClientKind::RecordDeleter, &spec.record_deleters),
+        (ClientKind::ConfigAdmin, &spec.config_admins),
+    ];
+    let mut clients = Vec::new();
+    for (index, (kind, count)) in (1..).zip(kinds) {
+        let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
+        for k in 0..count {
+            let mut draws = stream(seed, "plan.clients", index, k);
+            let client = u32::try_from(index * 100 + k).expect("there are seven kinds");
+            clients.push(draw_client(spec, (client, kind), topics, &mut draws));
+        }
+    }
+    clients
+}
+
+fn draw_client(
+    spec: &ClientSpec,
+    (client, kind): (u32, ClientKind),
+    topics: &[TopicParams],
+    draws: &mut Stream,
+) -> ClientParams {
+    let seed = draws.u64() & SEED_MASK;
+    let pause_ms = spec.pause_ms.draw(draws);
+    let batch_records = spec.batch_records.draw(draws);
+    let filler_bytes = spec.filler_bytes.draw(draws);
+    let acks = spec.acks.draw(draws);
+    let idempotent = kind == ClientKind::IdempotentProducer;
+    ClientParams {
+        client,
+        kind,
+        seed,
+        topics: topics.iter().map(|topic| topic.name.clone()).collect(),
+        pause_ms: match kind {
+            ClientKind::PlainProducer | ClientKind::IdempotentProducer => {
+                (pause_ms / 2, pause_ms + pause_ms / 2)
+            }
+            ClientKind::TailConsumer => (0, 50),
+            ClientKind::ScanConsumer => (50, 500),
+            _ => (200, 3_000),
+        },
+        batch_records: (1, batch_records.max(1)),
+        filler_bytes: (0, filler_bytes),
+        in_flight: spec.in_flight.draw(draws),
+        acks: if acks > 1 || idempotent { -1 } else { i16::from(acks == 1) },
+        fetch_wait_ms: draws.between(10, 1_000),
+        fetch_bytes: *pick(&[1, 4_096, 1 << 20], draws).expect("there are three"),
+        request_timeout_ms: spec.request_timeout_ms.draw(draws),
+        operations_max: OPERATIONS_MAX,
+    }
+}

@@ -1,0 +1,226 @@
+//! A run: one plan in a world of its own, from an empty disk to the verdict. It must be the only
+//! run of its process.
+//!
+//! ```text
+//! start ─► topics ─► clients + faults ─► heal ─► liveness ─► clients end ─► power cut ─► read-back
+//! ```
+
+pub mod outcome;
+pub mod probes;
+mod server;
+mod supervisor;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivven_io::sim::net::LinkConfig;
+use rivven_io::sim::{Resources, World};
+use rivven_io::task::Task;
+
+use crate::history::History;
+use crate::history::event::Mark;
+use crate::oracles::{Evidence, ResourceReading, Violation, judge};
+use crate::plan::{CLIENTS, Plan, SERVER};
+use crate::run::outcome::Outcome;
+use crate::run::supervisor::Supervisor;
+use crate::workload::{self, ClientContext, ClientParams, Stop};
+
+/// The node of the client that sets topics up, probes liveness and reads back.
+const JUDGE: u64 = 50_000;
+/// How long a healthy broker may take for its first start and the topics.
+const SET_UP: Duration = Duration::from_secs(30);
+/// How long clients may take to end.
+const CLIENTS_END: Duration = Duration::from_secs(30);
+/// How long a damaged range is asked for in the read-back.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the broker may hold what ended connections used.
+const REST: Duration = Duration::from_secs(5);
+
+/// What to write down besides the outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Records {
+    /// File of the host for the trace, one event a line.
+    pub trace: Option<PathBuf>,
+    /// Whether the history is wanted.
+    pub history: bool,
+    /// Virtual time in microseconds at which the run is left as it is, and not judged.
+    pub until_us: Option<u64>,
+}
+
+/// What a run left behind.
+pub struct Run {
+    pub outcome: Outcome,
+    pub history: Arc<History>,
+}
+
+/// Runs a plan. Its planted bug stays on for the life of the process.
+///
+/// # Errors
+/// In words, if the host refuses the trace's file.
+pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
+    if !plan.planted.is_empty() {
+        rivven_io::planted::switch_on(&plan.planted);
+    }
+    let world = World::new(plan.seed);
+    if let Some(path) = &records.trace {
+        world.trace_to(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let history = Arc::new(History::new());
+    let mut supervisor = Supervisor::new(&world, plan, history.clone());
+    let clock = world.node(JUDGE).env().clock;
+    let whole = world.run(async {
+        let story = story(&world, plan, &mut supervisor, &history);
+        match records.until_us {
+            None => Ok(story.await),
+            Some(until_us) => clock.timeout(Duration::from_micros(until_us), story).await,
+        }
+    });
+    world.flush_trace().map_err(|error| format!("the trace cannot be written: {error}"))?;
+    let Supervisor { tally, violations, .. } = supervisor;
+    let evidence = Evidence {
+        events: history.events(),
+        contract: plan.contract,
+        resources: whole.ok().flatten().into_iter().collect(),
+        polls_max: world.max_polls_without_progress(),
+        end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
+    };
+    let mut found = panics(&world);
+    found.extend(violations);
+    if whole.is_ok() {
+        found.extend(judge(&evidence, &plan.oracles));
+    }
+    if history.dropped() > 0 {
+        let text = format!("{} events did not fit the history", history.dropped());
+        found.push(Violation {
+            property: "harness".to_owned(),
+            at_ns: evidence.end_ns,
+            node: 0,
+            text,
+        });
+    }
+    let outcome = Outcome::of(&world, plan, (&history, &tally), found);
+    Ok(Run { outcome, history })
+}
+
+/// A panic of the broker is a broken promise, one of a client a mistake of ours.
+fn panics(world: &World) -> Vec<Violation> {
+    let violation = |panic: rivven_io::sim::NodePanic| Violation {
+        property: if panic.node == SERVER { "panic" } else { "harness" }.to_owned(),
+        at_ns: u64::try_from(panic.at.as_nanos()).unwrap_or(u64::MAX),
+        node: panic.node,
+        text: format!("task {} panicked: {}", panic.task, panic.message),
+    };
+    world.take_panics().into_iter().map(violation).collect()
+}
+
+async fn story(
+    world: &World,
+    plan: &Plan,
+    supervisor: &mut Supervisor<'_>,
+    history: &Arc<History>,
+) -> Option<ResourceReading> {
+    world.net().set_all(&link(plan));
+    let context = |node: u64, stop: &Arc<Stop>| ClientContext {
+        env: world.node(node).env(),
+        broker: SocketAddr::new(supervisor_ip(world), server::PORT),
+        history: history.clone(),
+        topics: Arc::new(plan.workload.topics.clone()),
+        stop: stop.clone(),
+    };
+    let (stop, never) = (Arc::new(Stop::new()), Arc::new(Stop::new()));
+    let judge = context(JUDGE, &never);
+    supervisor.start();
+    if !supervisor.pass_until_ready(SET_UP).await {
+        supervisor.violate("liveness", "the broker does not serve on an empty disk".to_owned());
+        return None;
+    }
+    if let Err(reason) = supervisor.pass_while(workload::set_up(&judge, SET_UP)).await {
+        supervisor.violate("liveness", format!("the topics were not created: {reason}"));
+        return None;
+    }
+    supervisor.pass(REST).await;
+    let baseline = supervisor.node().resources();
+    let clients: Vec<Task<()>> = plan
+        .workload
+        .clients
+        .iter()
+        .map(|client| spawn_client(world, context(node_of(client), &stop), client))
+        .collect();
+    supervisor.schedule_faults();
+    supervisor.pass(Duration::from_secs(plan.seconds)).await;
+    if !live(supervisor, &judge, plan).await {
+        return None;
+    }
+    stop.stop();
+    let ended = end_all(clients);
+    let clock = world.node(JUDGE).env().clock;
+    if supervisor.pass_while(clock.timeout(CLIENTS_END, ended)).await.is_err() {
+        supervisor.violate("harness", "the clients do not end".to_owned());
+    }
+    last_words(supervisor, (plan, &judge), baseline).await
+}
+
+/// Heals everything; whether the broker then serves, as the history and the verdict tell.
+async fn live(supervisor: &mut Supervisor<'_>, judge: &ClientContext, plan: &Plan) -> bool {
+    let within = Duration::from_secs(plan.liveness_seconds);
+    supervisor.heal();
+    if !supervisor.pass_until_ready(within).await {
+        let text = format!("{} s after the healing the broker does not serve", within.as_secs());
+        supervisor.violate("liveness", text);
+        return false;
+    }
+    supervisor.mark(Mark::Healed);
+    supervisor.pass_while(workload::probe_liveness(judge, within)).await;
+    supervisor.mark(Mark::LivenessEnd);
+    true
+}
+
+/// Cuts the power once more, so that the read-back sees what the disk alone remembers.
+async fn last_words(
+    supervisor: &mut Supervisor<'_>,
+    (plan, judge): (&Plan, &ClientContext),
+    baseline: Resources,
+) -> Option<ResourceReading> {
+    supervisor.crash(true, 1);
+    let within = Duration::from_secs(plan.liveness_seconds);
+    if !supervisor.pass_until_ready(within).await {
+        let text = "the broker does not serve after the last power cut".to_owned();
+        supervisor.violate("liveness", text);
+        return None;
+    }
+    supervisor.pass_while(workload::read_back(judge, PATIENCE)).await;
+    supervisor.pass(REST).await;
+    let now = supervisor.node().resources();
+    Some(ResourceReading { node: SERVER, at_ns: supervisor.now_us() * 1_000, baseline, now })
+}
+
+fn node_of(client: &ClientParams) -> u64 {
+    CLIENTS + u64::from(client.client)
+}
+
+fn supervisor_ip(world: &World) -> std::net::IpAddr {
+    world.node(SERVER).ip()
+}
+
+fn spawn_client(world: &World, context: ClientContext, client: &ClientParams) -> Task<()> {
+    world.node(node_of(client)).spawn(workload::run_client(context, client.clone()))
+}
+
+async fn end_all(clients: Vec<Task<()>>) {
+    for client in clients {
+        // A panic of a client is in the world's list of panics.
+        let _ = client.await;
+    }
+}
+
+fn link(plan: &Plan) -> LinkConfig {
+    let mut link =
+        LinkConfig { tail: plan.network.tail_permille as f64 / 1_000.0, ..LinkConfig::default() };
+    if let Ok(bytes @ 1..) = usize::try_from(plan.network.buffer_bytes) {
+        link.send_buffer_bytes = bytes;
+        link.receive_buffer_bytes = bytes;
+    }
+    link
+}

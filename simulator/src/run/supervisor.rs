@@ -1,0 +1,309 @@
+//! The supervisor of a run: applies the plan's faults at their times, starts the broker again
+//! after each of its ends, and notices ends that nothing explains.
+
+mod inject;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivven_io::clock::Clock;
+use rivven_io::sim::disk::DiskFaults;
+use rivven_io::sim::{SimNode, World};
+
+use crate::history::History;
+use crate::history::event::{CrashKind, EventKind, Mark};
+use crate::oracles::Violation;
+use crate::plan::fault::When;
+use crate::plan::{Plan, SERVER};
+use crate::run::server::{self, Life};
+
+/// A node without a process of its own: the supervisor's fine clock.
+const CONTROL: u64 = 60_000;
+/// Time from an end that nothing explains to the next start.
+const DOWN_MS: u64 = 500;
+
+/// What the supervisor does at a moment.
+#[derive(Clone, Debug)]
+enum Step {
+    Fault(usize),
+    Start,
+    Crash { power: bool, down_ms: u64 },
+    Watch { when: When, seen: u64, until_us: u64, crash: (bool, u64, u64) },
+    DiskHasRoom,
+    DiskIsFast,
+    HoleEnds(Vec<(u64, u64)>),
+}
+
+/// What happened to the broker's node, in numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) injected: BTreeMap<&'static str, u64>,
+    /// Effective faults of the process, by their number in the catalogue.
+    pub(crate) process: BTreeMap<&'static str, u64>,
+    pub(crate) crashes: u64,
+    pub(crate) recoveries: u64,
+}
+
+/// The crashes that are still to come in a loop.
+#[derive(Clone, Copy, Debug)]
+struct Loop {
+    left: u64,
+    power: bool,
+    after_us: u64,
+    down_ms: u64,
+}
+
+pub(crate) struct Supervisor<'a> {
+    world: &'a World,
+    plan: &'a Plan,
+    node: SimNode,
+    clock: Clock,
+    history: Arc<History>,
+    agenda: BTreeMap<(u64, u64), Step>,
+    queued: u64,
+    life: Option<Life>,
+    starts: u64,
+    loops: VecDeque<Loop>,
+    /// Something was done to this life of the process that may end it with an error.
+    may_fail: bool,
+    down_ms: u64,
+    pub(crate) tally: Tally,
+    pub(crate) violations: Vec<Violation>,
+}
+
+impl<'a> Supervisor<'a> {
+    pub(crate) fn new(world: &'a World, plan: &'a Plan, history: Arc<History>) -> Supervisor<'a> {
+        let node = world.node(SERVER);
+        node.disk().set_faults(base_faults(plan));
+        Supervisor {
+            world,
+            plan,
+            node,
+            clock: world.node(CONTROL).env().clock,
+            history,
+            agenda: BTreeMap::new(),
+            queued: 0,
+            life: None,
+            starts: 0,
+            loops: VecDeque::new(),
+            may_fail: false,
+            down_ms: DOWN_MS,
+            tally: Tally::default(),
+            violations: Vec::new(),
+        }
+    }
+
+    pub(crate) fn node(&self) -> &SimNode {
+        &self.node
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        u64::try_from(self.world.now().as_micros()).expect("a run is shorter than 500,000 years")
+    }
+
+    pub(crate) fn mark(&self, mark: Mark) {
+        self.history.mark(self.now_ns(), EventKind::Mark(mark));
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.world.now().as_nanos()).expect("a run is shorter than 500 years")
+    }
+
+    /// Begins the phase with faults now.
+    pub(crate) fn schedule_faults(&mut self) {
+        let start_us = self.now_us();
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            self.queue(start_us + fault.at_us, Step::Fault(index));
+        }
+    }
+
+    /// Serves the agenda and the broker's own ends for `span`.
+    pub(crate) async fn pass(&mut self, span: Duration) {
+        let end_us = self.now_us().saturating_add(micros(span));
+        while self.now_us() < end_us {
+            self.advance(end_us).await;
+        }
+    }
+
+    /// As `pass`, until the broker serves or `span` is over; whether it serves.
+    pub(crate) async fn pass_until_ready(&mut self, span: Duration) -> bool {
+        let end_us = self.now_us().saturating_add(micros(span));
+        while self.now_us() < end_us {
+            if self.life.as_ref().is_some_and(|life| life.noticed && !life.stopped) {
+                return true;
+            }
+            self.advance(end_us).await;
+        }
+        false
+    }
+
+    /// As `pass`, until `work` is done.
+    pub(crate) async fn pass_while<F: Future>(&mut self, work: F) -> F::Output {
+        let mut work = Box::pin(work);
+        loop {
+            let end_us = self.now_us() + 1_000_000;
+            tokio::select! {
+                biased;
+                output = &mut work => return output,
+                () = self.advance(end_us) => {}
+            }
+        }
+    }
+
+    /// Waits for the next thing that happens, at most until `end_us`, and deals with it.
+    async fn advance(&mut self, end_us: u64) {
+        let next_us = self.agenda.first_key_value().map_or(end_us, |(key, _)| key.0.min(end_us));
+        let wait = Duration::from_micros(next_us.saturating_sub(self.now_us()));
+        let (clock, node) = (self.clock.clone(), self.node.clone());
+        let ready = self.life.as_ref().filter(|life| !life.noticed).map(Life::ready);
+        tokio::select! {
+            biased;
+            code = node.ended(), if self.life.is_some() => return self.ended(code),
+            () = async { ready.expect("guarded").await }, if self.life_is_starting() => {
+                return self.serves();
+            }
+            () = clock.sleep(wait) => {}
+        }
+        let now_us = self.now_us();
+        while let Some(first) = self.agenda.first_entry() {
+            if first.key().0 > now_us {
+                return;
+            }
+            let step = first.remove();
+            self.step(step);
+        }
+    }
+
+    fn life_is_starting(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| !life.noticed)
+    }
+
+    fn queue(&mut self, at_us: u64, step: Step) {
+        self.agenda.insert((at_us, self.queued), step);
+        self.queued += 1;
+    }
+
+    fn queue_in(&mut self, delay_us: u64, step: Step) {
+        self.queue(self.now_us().saturating_add(delay_us), step);
+    }
+
+    /// Starts the broker if it is down.
+    pub(crate) fn start(&mut self) {
+        if self.life.is_some() {
+            return;
+        }
+        if self.starts > 0 {
+            self.node.restart();
+        }
+        self.starts += 1;
+        self.may_fail = self.node.disk().faults().capacity_bytes.is_some();
+        self.mark(Mark::Started { node: SERVER, incarnation: self.node.incarnation() });
+        self.life = Some(server::start(&self.node, self.plan));
+        if let Some(next) = self.loops.front_mut() {
+            let Loop { power, after_us, down_ms, .. } = *next;
+            next.left -= 1;
+            if next.left == 0 {
+                self.loops.pop_front();
+            }
+            self.queue_in(after_us, Step::Crash { power, down_ms });
+        }
+    }
+
+    fn serves(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.noticed = true;
+            self.tally.recoveries += u64::from(self.starts > 1);
+            self.mark(Mark::Ready { node: SERVER });
+        }
+    }
+
+    /// The process ended by itself, with `code`.
+    fn ended(&mut self, code: Option<i32>) {
+        let stopped = self.life.take().is_some_and(|life| life.stopped);
+        let code = code.unwrap_or(-1);
+        self.mark(Mark::Exited { node: SERVER, code });
+        let explained = (stopped && code == 0) || (self.may_fail && matches!(code, 3 | 4));
+        if !explained {
+            let text = format!("the broker ended with exit code {code} for no reason");
+            self.violate("exit", text);
+        }
+        self.queue_in(self.down_ms * 1_000, Step::Start);
+        self.down_ms = DOWN_MS;
+    }
+
+    pub(crate) fn violate(&mut self, property: &str, text: String) {
+        let property = property.to_owned();
+        self.violations.push(Violation { property, at_ns: self.now_ns(), node: SERVER, text });
+    }
+
+    /// Ends the process by force; whether there was one.
+    pub(crate) fn crash(&mut self, power: bool, down_ms: u64) -> bool {
+        if self.life.take().is_none() {
+            return false;
+        }
+        let kind = if power {
+            self.node.power_cut();
+            CrashKind::PowerCut
+        } else {
+            self.node.kill();
+            *self.tally.process.entry("P1").or_default() += 1;
+            CrashKind::Kill
+        };
+        self.tally.crashes += 1;
+        self.mark(Mark::Crashed { node: SERVER, kind });
+        self.queue_in(down_ms * 1_000, Step::Start);
+        true
+    }
+
+    /// Ends all faults, and starts the broker if it is down.
+    pub(crate) fn heal(&mut self) {
+        self.agenda.clear();
+        self.loops.clear();
+        self.world.set_buggify(false);
+        self.world.net().heal_all();
+        self.node.disk().set_faults(DiskFaults::default());
+        self.node.disk().forget_one_shots();
+        self.start();
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Fault(index) => self.inject(&self.plan.faults[index].what.clone()),
+            Step::Start => self.start(),
+            Step::Crash { power, down_ms } => {
+                self.end_watch();
+                self.crash(power, down_ms);
+            }
+            Step::Watch { when, seen, until_us, crash } => {
+                self.watch((when, seen), until_us, crash);
+            }
+            Step::DiskHasRoom => self.set_disk(|faults| faults.capacity_bytes = None),
+            Step::DiskIsFast => {
+                let percent = base_faults(self.plan).latency_percent;
+                self.set_disk(|faults| faults.latency_percent = percent);
+            }
+            Step::HoleEnds(links) => {
+                for (from, to) in links {
+                    self.world.net().heal(from, to);
+                }
+            }
+        }
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The disk of the plan without any fault that comes and goes.
+fn base_faults(plan: &Plan) -> DiskFaults {
+    let short = plan.disk.short_permille as f64 / 1_000.0;
+    DiskFaults {
+        short_read: short,
+        short_write: short,
+        latency_percent: u32::try_from(plan.disk.latency_percent).unwrap_or(100),
+        crash: plan.disk.crash.model(),
+        ..DiskFaults::default()
+    }
+}

@@ -1,0 +1,189 @@
+//! Applying a fault of the plan.
+
+use std::time::Duration;
+
+use rivven_io::sim::disk::DiskFaults;
+
+use crate::history::event::Mark;
+use crate::plan::fault::{Fault, Hole, When};
+use crate::plan::{CLIENTS, SERVER};
+use crate::run::supervisor::{Loop, Step, Supervisor};
+
+/// How long a crash waits for its moment.
+const WATCH_US_MAX: u64 = 10_000_000;
+/// How often it looks.
+const WATCH_EVERY_US: u64 = 1_000;
+
+impl Supervisor<'_> {
+    pub(super) fn set_disk(&self, change: impl FnOnce(&mut DiskFaults)) {
+        let disk = self.node.disk();
+        let mut faults = disk.faults();
+        change(&mut faults);
+        disk.set_faults(faults);
+    }
+
+    pub(super) fn inject(&mut self, fault: &Fault) {
+        let done = match fault {
+            Fault::PowerCut { down_ms } => self.crash(true, *down_ms),
+            Fault::Kill { down_ms } => self.crash(false, *down_ms),
+            Fault::Stop { down_ms } => self.stop(*down_ms),
+            Fault::CrashLoop { crashes, power, after_us, down_ms } => {
+                let next =
+                    Loop { left: *crashes, power: *power, after_us: *after_us, down_ms: *down_ms };
+                let crashed = self.crash(*power, *down_ms);
+                if crashed && next.left > 0 {
+                    self.loops.push_back(next);
+                    *self.tally.process.entry("P6").or_default() += 1;
+                }
+                crashed
+            }
+            Fault::CrashAt { when, power, after_us, down_ms } => {
+                self.begin_watch(when, (*power, *after_us, *down_ms))
+            }
+            Fault::FullDisk { free_bytes, for_ms } => {
+                let capacity = self.node.disk().used_bytes() + free_bytes;
+                self.set_disk(|faults| faults.capacity_bytes = Some(capacity));
+                self.may_fail = true;
+                self.queue_in(for_ms * 1_000, Step::DiskHasRoom);
+                true
+            }
+            Fault::FailedSync { path, down_ms }
+            | Fault::FailedWrite { path, down_ms }
+            | Fault::FailedRead { path, down_ms } => self.fail_next(fault, path, *down_ms),
+            Fault::Stall { for_ms } => {
+                self.node.disk().stall_for(Duration::from_millis(*for_ms));
+                true
+            }
+            Fault::SlowDisk { percent, for_ms } => {
+                let percent = u32::try_from(*percent).unwrap_or(u32::MAX);
+                self.set_disk(|faults| faults.latency_percent = percent);
+                self.queue_in(for_ms * 1_000, Step::DiskIsFast);
+                true
+            }
+            Fault::Reset => self.has_connections() && self.world.net().reset_some(SERVER) > 0,
+            Fault::HalfOpen => {
+                self.has_connections() && self.world.net().half_open_some(SERVER) > 0
+            }
+            Fault::BlackHole { hole, for_ms } => self.black_hole(*hole, *for_ms),
+            Fault::BitRot { path, pick, bytes, down_ms } => {
+                let crashed = self.crash(true, *down_ms);
+                crashed && self.rot((path, *pick), *bytes)
+            }
+        };
+        if done {
+            *self.tally.injected.entry(fault.kind()).or_default() += 1;
+            self.mark(Mark::Fault { node: SERVER, what: format!("{fault:?}") });
+        }
+    }
+
+    fn stop(&mut self, down_ms: u64) -> bool {
+        let Some(life) = &mut self.life else { return false };
+        life.stop();
+        self.down_ms = down_ms;
+        *self.tally.process.entry("P5").or_default() += 1;
+        true
+    }
+
+    fn fail_next(&mut self, fault: &Fault, path: &str, down_ms: u64) -> bool {
+        let disk = self.node.disk();
+        match fault {
+            Fault::FailedSync { .. } => disk.fail_next_sync(path),
+            Fault::FailedWrite { .. } => disk.fail_next_write(path),
+            _ => disk.fail_next_read(path),
+        }
+        self.may_fail = true;
+        self.down_ms = down_ms;
+        true
+    }
+
+    fn has_connections(&self) -> bool {
+        self.world.net().connection_count(SERVER) > 0
+    }
+
+    fn black_hole(&mut self, hole: Hole, for_ms: u64) -> bool {
+        let net = self.world.net();
+        let mut links = Vec::new();
+        for client in &self.plan.workload.clients {
+            let client = CLIENTS + u64::from(client.client);
+            if hole != Hole::FromBroker {
+                links.push((client, SERVER));
+            }
+            if hole != Hole::ToBroker {
+                links.push((SERVER, client));
+            }
+        }
+        for (from, to) in &links {
+            net.block(*from, *to);
+        }
+        self.queue_in(for_ms * 1_000, Step::HoleEnds(links));
+        true
+    }
+
+    /// Changes `bytes` bytes in one place of one file whose path contains `path`.
+    fn rot(&self, (path, pick): (&str, u64), bytes: u64) -> bool {
+        let disk = self.node.disk();
+        let files: Vec<String> =
+            disk.durable_files().into_iter().filter(|file| file.contains(path)).collect();
+        let chosen = |count: usize| usize::try_from(pick % (count.max(1) as u64)).unwrap_or(0);
+        let Some(file) = files.get(chosen(files.len())) else { return false };
+        let file = std::path::Path::new(file);
+        let written = disk.durable(file).map_or(0, |content| {
+            content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+        });
+        let position = chosen(written) as u64;
+        written > 0 && disk.rot(file, position, usize::try_from(bytes).unwrap_or(1)) > 0
+    }
+
+    fn begin_watch(&mut self, when: &When, crash: (bool, u64, u64)) -> bool {
+        if self.life.is_none() {
+            return false;
+        }
+        if let When::Path(part) = when {
+            let part = part.clone();
+            self.set_disk(|faults| {
+                faults.only_paths_with = Some(part);
+                faults.stall = 1.0;
+                faults.stall_min = Duration::from_millis(1);
+                faults.stall_max = Duration::from_millis(20);
+            });
+        }
+        let (seen, until_us) = (self.seen(when), self.now_us() + WATCH_US_MAX);
+        self.queue_in(WATCH_EVERY_US, Step::Watch { when: when.clone(), seen, until_us, crash });
+        true
+    }
+
+    fn seen(&self, when: &When) -> u64 {
+        match when {
+            When::Path(_) => {
+                self.node.disk().fault_counts().get("D13").copied().unwrap_or_default()
+            }
+            When::Probe(name) => {
+                rivven_io::probe::hits().get(name.as_str()).copied().unwrap_or_default()
+            }
+        }
+    }
+
+    pub(super) fn watch(
+        &mut self,
+        (when, seen): (When, u64),
+        until_us: u64,
+        crash: (bool, u64, u64),
+    ) {
+        let (power, after_us, down_ms) = crash;
+        if self.life.is_some() && self.seen(&when) > seen {
+            *self.tally.process.entry("P2").or_default() += 1;
+            self.queue_in(after_us, Step::Crash { power, down_ms });
+        } else if self.life.is_some() && self.now_us() < until_us {
+            self.queue_in(WATCH_EVERY_US, Step::Watch { when, seen, until_us, crash });
+        } else {
+            self.end_watch();
+        }
+    }
+
+    pub(super) fn end_watch(&mut self) {
+        self.set_disk(|faults| {
+            faults.stall = 0.0;
+            faults.only_paths_with = None;
+        });
+    }
+}

@@ -1,0 +1,285 @@
+//! A scenario: the TOML file that says what a story is about. It holds ranges; a seed draws from
+//! them (see [`crate::plan`]).
+
+pub(crate) mod draw;
+mod explain;
+pub(crate) mod faults;
+pub mod registry;
+
+use rivven_io::sim::disk::{CrashModel, EntryModel};
+use serde::{Deserialize, Serialize};
+
+use crate::oracles::{Contract, ORACLES};
+use crate::scenario::draw::Draw;
+use crate::scenario::faults::FaultSpecs;
+
+/// Why a scenario cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    #[error("scenario {name}: {reason}")]
+    Malformed { name: String, reason: String },
+    #[error("there is no scenario {name}; did you mean {nearest}?")]
+    Unknown { name: String, nearest: String },
+}
+
+/// A story for the simulator.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Unique; also the last part of its file name.
+    pub name: String,
+    /// One sentence: which trouble, and what must survive it.
+    pub about: String,
+    /// `expect-loss` if faults may destroy bytes that only one disk has.
+    pub contract: Contract,
+    pub time: TimeSpec,
+    #[serde(default)]
+    pub broker: BrokerSpec,
+    #[serde(default)]
+    pub topics: TopicSpec,
+    #[serde(default)]
+    pub clients: ClientSpec,
+    #[serde(default)]
+    pub disk: DiskSpec,
+    #[serde(default)]
+    pub network: NetworkSpec,
+    #[serde(default)]
+    pub swarm: SwarmSpec,
+    #[serde(default)]
+    pub faults: FaultSpecs,
+    /// Oracles that must hold, by their names (`I1`).
+    pub oracles: Vec<String>,
+}
+
+/// How long a run is, in simulated time.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeSpec {
+    /// Length of the first phase, with faults; at least 60.
+    pub seconds: u64,
+    /// After the healing, everything must work again within this time.
+    #[serde(default = "liveness_seconds")]
+    pub liveness_seconds: u64,
+}
+
+fn liveness_seconds() -> u64 {
+    60
+}
+
+/// What the operator of the broker decides, drawn by a seed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BrokerSpec {
+    pub wal_file_bytes: Draw,
+    pub wal_files: Draw,
+    pub tail_bytes: Draw,
+    pub memory_bytes: Draw,
+    pub checkpoint_interval_ms: Draw,
+    pub retention_interval_ms: Draw,
+    pub open_files: Draw,
+}
+
+impl Default for BrokerSpec {
+    /// Small rings and short intervals: what happens once an hour in production happens each
+    /// simulated second here.
+    fn default() -> BrokerSpec {
+        BrokerSpec {
+            wal_file_bytes: Draw::one_of(&[64 << 10, 256 << 10, 1 << 20]),
+            wal_files: Draw::one_of(&[3, 4, 8]),
+            tail_bytes: Draw::one_of(&[64 << 10, 256 << 10, 4 << 20]),
+            memory_bytes: Draw::one_of(&[64 << 20, 256 << 20]),
+            checkpoint_interval_ms: Draw::one_of(&[200, 1_000, 5_000]),
+            retention_interval_ms: Draw::one_of(&[500, 5_000]),
+            open_files: Draw::one_of(&[1, 4, 1024]),
+        }
+    }
+}
+
+/// The topics and their configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicSpec {
+    pub count: Draw,
+    pub partitions: Draw,
+    /// `segment.ms`, so that segments roll though they are small.
+    pub segment_ms: Draw,
+    /// `retention.ms`; 0: no limit.
+    pub retention_ms: Draw,
+    /// `retention.bytes`; 0: no limit.
+    pub retention_bytes: Draw,
+    /// How many of the topics are deleted and recreated by the topic admins.
+    pub churning: Draw,
+}
+
+impl Default for TopicSpec {
+    fn default() -> TopicSpec {
+        TopicSpec {
+            count: Draw::between(1, 2),
+            partitions: Draw::one_of(&[1, 2, 5]),
+            segment_ms: Draw::one_of(&[200, 2_000, 604_800_000]),
+            retention_ms: Draw::Fixed(0),
+            retention_bytes: Draw::Fixed(0),
+            churning: Draw::Fixed(0),
+        }
+    }
+}
+
+/// Who uses the broker. Each client has a node of its own.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientSpec {
+    pub plain_producers: Draw,
+    pub idempotent_producers: Draw,
+    pub tail_consumers: Draw,
+    pub scan_consumers: Draw,
+    /// Each deletes and recreates the topics that churn.
+    pub topic_admins: Draw,
+    /// Each moves log starts up (DeleteRecords).
+    pub record_deleters: Draw,
+    pub config_admins: Draw,
+    /// Mean pause of a producer between two batches.
+    pub pause_ms: Draw,
+    pub batch_records: Draw,
+    pub filler_bytes: Draw,
+    pub in_flight: Draw,
+    /// Of plain producers: 0, 1, or 2 for all.
+    pub acks: Draw,
+    pub request_timeout_ms: Draw,
+}
+
+impl Default for ClientSpec {
+    fn default() -> ClientSpec {
+        ClientSpec {
+            plain_producers: Draw::between(1, 2),
+            idempotent_producers: Draw::between(1, 2),
+            tail_consumers: Draw::between(0, 1),
+            scan_consumers: Draw::between(0, 1),
+            topic_admins: Draw::Fixed(0),
+            record_deleters: Draw::Fixed(0),
+            config_admins: Draw::Fixed(0),
+            pause_ms: Draw::one_of(&[10, 30]),
+            batch_records: Draw::one_of(&[1, 3, 20]),
+            filler_bytes: Draw::one_of(&[0, 10, 100, 2_000]),
+            in_flight: Draw::one_of(&[1, 5]),
+            acks: Draw::one_of(&[2, 2, 1]),
+            request_timeout_ms: Draw::one_of(&[1_000, 5_000]),
+        }
+    }
+}
+
+/// What is always true of the disk in a run, besides its faults.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskSpec {
+    /// What a power cut may do, one drawn per run; empty: all of them.
+    pub crash: Vec<CrashStyle>,
+    /// Share of reads and writes that are short, in 1/1000.
+    pub short_permille: Draw,
+    pub latency_percent: Option<Draw>,
+}
+
+/// A character of power cuts: the weights of what a page may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrashStyle {
+    /// Everything a disk can do, and directory entries each by themselves.
+    Mixed,
+    /// Unsynced bytes are gone.
+    Dropped,
+    /// Unsynced pages are torn or garbage.
+    Torn,
+    /// Half of the unsynced pages survive: later ones without earlier ones.
+    Reordered,
+    /// As `mixed`, on a file system that keeps the order of its entries.
+    Journalled,
+}
+
+impl CrashStyle {
+    pub(crate) const ALL: [CrashStyle; 5] = [
+        CrashStyle::Mixed,
+        CrashStyle::Dropped,
+        CrashStyle::Torn,
+        CrashStyle::Reordered,
+        CrashStyle::Journalled,
+    ];
+}
+
+/// What is always true of the network in a run, besides its faults.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkSpec {
+    /// Share of segments with a heavy-tailed latency, in 1/1000.
+    pub tail_permille: Draw,
+    /// Bytes of a stream's buffers at both ends; 0: the model's default.
+    pub buffer_bytes: Draw,
+}
+
+/// Which faults a seed has at all.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SwarmSpec {
+    /// In how many of 100 seeds a kind of fault is off.
+    pub off_percent: u64,
+    /// Kinds that are on in every seed.
+    pub always: Vec<String>,
+}
+
+impl Default for SwarmSpec {
+    fn default() -> SwarmSpec {
+        SwarmSpec { off_percent: 30, always: Vec::new() }
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario from the text of its file; `origin` is named in errors.
+    ///
+    /// # Errors
+    /// If a key is unknown (the nearest known one is named) or a value is out of its bounds.
+    pub fn parse(origin: &str, text: &str) -> Result<Scenario, ScenarioError> {
+        let malformed =
+            |reason: String| ScenarioError::Malformed { name: origin.to_owned(), reason };
+        let scenario: Scenario =
+            toml::from_str(text).map_err(|error| malformed(explain::explain(&error)))?;
+        scenario.check().map_err(malformed)?;
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.time.seconds < 60 {
+            return Err("time.seconds must be at least 60".to_owned());
+        }
+        for name in &self.swarm.always {
+            if !self.faults.rates().iter().any(|(kind, rate)| kind == name && rate.is_some()) {
+                return Err(format!("swarm.always names {name}, which is not among the faults"));
+            }
+        }
+        for name in &self.oracles {
+            if !ORACLES.iter().any(|oracle| oracle.id == name) {
+                let nearest = explain::nearest(name, ORACLES.iter().map(|oracle| oracle.id));
+                return Err(format!("there is no oracle {name}; did you mean {nearest}?"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CrashStyle {
+    pub(crate) fn model(self) -> CrashModel {
+        let weights = |kept, dropped, replaced, torn| CrashModel {
+            kept,
+            dropped,
+            replaced,
+            torn,
+            ..CrashModel::default()
+        };
+        match self {
+            CrashStyle::Mixed => CrashModel::default(),
+            CrashStyle::Dropped => weights(5, 95, 0, 0),
+            CrashStyle::Torn => weights(20, 10, 20, 50),
+            CrashStyle::Reordered => weights(50, 50, 0, 0),
+            CrashStyle::Journalled => {
+                CrashModel { entries: EntryModel::OrderedJournal, ..CrashModel::default() }
+            }
+        }
+    }
+}
