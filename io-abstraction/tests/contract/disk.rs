@@ -188,6 +188,11 @@ pub(crate) fn direct_io_moves_bytes_from_any_memory(world: &impl World) {
         let nothing = file.read_at(end, DIRECT_ALIGN, BytesMut::new()).await.unwrap();
         assert!(nothing.is_empty());
         assert_eq!(place.content("f").await.unwrap()[..], content[..]);
+
+        // More than is copied at a time.
+        let whole = pattern((5 << 20) + 1).slice(1..);
+        file.write_all_at(0, vec![whole.slice(..1 << 20), whole.slice(1 << 20..)]).await.unwrap();
+        assert_eq!(place.content("f").await.unwrap(), whole);
     });
 }
 
