@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rivven_io::clock::{Clock, Monotonic};
+
 use crate::history::event::{Event, EventKind};
 
 /// Bounds one run's memory at some 400 MB in the worst case; a usual run has some 20,000 events.
@@ -17,6 +19,8 @@ pub const EVENTS_MAX: usize = 1_000_000;
 
 /// The client number of the fresh client that reads every partition back at the end.
 pub const READ_BACK_CLIENT: u32 = 1_000_000;
+/// The client number of the fresh client that probes the broker in the liveness phase.
+pub const LIVENESS_CLIENT: u32 = 1_000_002;
 /// The client number under which the supervisor records what it does to nodes.
 pub const SUPERVISOR: u32 = 1_000_001;
 
@@ -26,12 +30,28 @@ pub struct History {
     events: Mutex<Vec<Event>>,
     dropped: AtomicU64,
     next_op: AtomicU64,
+    /// What events are timed by, and its reading at virtual time zero.
+    clock: Option<(Clock, Monotonic)>,
 }
 
 impl History {
     #[must_use]
     pub fn new() -> History {
         History::default()
+    }
+
+    /// A history whose events are timed by `clock`, which must be read at virtual time zero: each
+    /// node's clock has a zero of its own.
+    #[must_use]
+    pub fn timed_by(clock: Clock) -> History {
+        let zero = clock.now();
+        History { clock: Some((clock, zero)), ..History::default() }
+    }
+
+    /// Virtual time in nanoseconds since the start of the run; 0 without a clock.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.clock.as_ref().map_or(0, |(clock, zero)| clock.now().0 - zero.0)
     }
 
     /// A fresh operation id, unique in this history.

@@ -207,12 +207,19 @@ pub enum Mark {
         log_start: i64,
         high_watermark: i64,
     },
-    /// It read every offset up to the high watermark, or says why it could not. With bit rot it
-    /// goes on behind a range that answers an error, once per such range.
+    /// Offsets that the read-back could not get: every attempt answered an error.
+    ReadBackGap {
+        partition: PartitionId,
+        /// First offset that was not served.
+        from: i64,
+        /// First one behind it that was, or the high watermark.
+        end: i64,
+        error: Failure,
+    },
+    /// The read-back of a partition is over; the last offset that it got, or gave up, plus one.
     ReadBackEnd {
         partition: PartitionId,
         next_offset: i64,
-        error: Option<Failure>,
     },
     /// The read-back of everything is complete.
     ReadBackDone,

@@ -175,9 +175,8 @@ mod tests {
 
     fn empty_headers() -> rivven_core::record::records::RecordHeaders<'static> {
         static BATCH: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-        let bytes = BATCH.get_or_init(|| {
-            BatchBuilder::new(TimestampMs(1)).push(NewRecord::value(b"v")).build()
-        });
+        let bytes = BATCH
+            .get_or_init(|| BatchBuilder::new(TimestampMs(1)).push(NewRecord::value(b"v")).build());
         let batch = Batches::new(bytes).next().unwrap().unwrap();
         Records::new(&batch.header, batch.body()).next().unwrap().unwrap().headers
     }

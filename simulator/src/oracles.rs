@@ -1,0 +1,155 @@
+//! The oracles: each judges one property over everything that a run left behind. One file each.
+//!
+//! They all look at the same digest of the history, the [`ledger::Ledger`], and decide by what
+//! clients saw; none of them asks the broker's own code whether it is right.
+
+mod i01_acked_is_read_back;
+mod i02_one_value_per_offset;
+mod i03_high_watermark_never_falls;
+mod i10_offsets_are_dense;
+mod i11_epochs_are_consistent;
+mod i12_recovered_is_what_was_written;
+mod i13_exactly_once_per_producer;
+mod i14_log_order_is_send_order;
+mod i30_retention_stays_in_bounds;
+mod i33_recreated_shows_nothing_old;
+mod i42_requests_are_answered;
+mod i45_resources_return;
+mod i46_no_spin;
+mod ledger;
+#[cfg(test)]
+mod story;
+
+use rivven_io::sim::Resources;
+use serde::{Deserialize, Serialize};
+
+use crate::history::event::Event;
+use crate::oracles::ledger::Ledger;
+
+/// What the broker promised in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contract {
+    /// What is acknowledged, or was shown to a consumer, survives every power cut.
+    FsyncAck,
+    /// The disk itself forged data: loss is allowed where it is reported as an error, forged
+    /// bytes are never served, and everything that is served keeps I2 and I10 to I12.
+    ExpectLoss,
+}
+
+/// What a node held before the faults and after the liveness phase, with no client connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceReading {
+    pub node: u64,
+    pub at_ns: u64,
+    pub baseline: Resources,
+    pub now: Resources,
+}
+
+/// Everything that the oracles look at.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The history, in order.
+    pub events: Vec<Event>,
+    pub contract: Contract,
+    pub resources: Vec<ResourceReading>,
+    /// From `World::max_polls_without_progress`.
+    pub polls_max: u64,
+    /// Virtual time at the end of the run.
+    pub end_ns: u64,
+}
+
+/// A broken property.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Its number, as `I13`.
+    pub property: String,
+    pub at_ns: u64,
+    /// The node that is to blame, 0 if it is no single one.
+    pub node: u64,
+    pub text: String,
+}
+
+/// One oracle.
+pub struct Oracle {
+    pub id: &'static str,
+    pub about: &'static str,
+    check: fn(&Case<'_>, &mut Findings),
+}
+
+/// What an oracle is given.
+pub(crate) struct Case<'a> {
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) ledger: &'a Ledger<'a>,
+}
+
+impl Case<'_> {
+    fn may_lose(&self) -> bool {
+        self.evidence.contract == Contract::ExpectLoss
+    }
+}
+
+/// Violations of one oracle; one bug breaks thousands of records alike, so their number is bounded.
+pub(crate) struct Findings {
+    id: &'static str,
+    found: Vec<Violation>,
+}
+
+const FINDINGS_MAX: usize = 10;
+
+/// The node of the single broker.
+const BROKER: u64 = 1;
+
+impl Findings {
+    /// Notes a violation by the broker.
+    pub(crate) fn add(&mut self, at_ns: u64, text: String) {
+        self.add_at(BROKER, at_ns, text);
+    }
+
+    pub(crate) fn add_at(&mut self, node: u64, at_ns: u64, text: String) {
+        if self.found.len() < FINDINGS_MAX {
+            self.found.push(Violation { property: self.id.to_owned(), at_ns, node, text });
+        }
+    }
+}
+
+/// All oracles, in the order of their numbers.
+pub const ORACLES: [Oracle; 13] = [
+    i01_acked_is_read_back::ORACLE,
+    i02_one_value_per_offset::ORACLE,
+    i03_high_watermark_never_falls::ORACLE,
+    i10_offsets_are_dense::ORACLE,
+    i11_epochs_are_consistent::ORACLE,
+    i12_recovered_is_what_was_written::ORACLE,
+    i13_exactly_once_per_producer::ORACLE,
+    i14_log_order_is_send_order::ORACLE,
+    i30_retention_stays_in_bounds::ORACLE,
+    i33_recreated_shows_nothing_old::ORACLE,
+    i42_requests_are_answered::ORACLE,
+    i45_resources_return::ORACLE,
+    i46_no_spin::ORACLE,
+];
+
+/// Runs the oracles whose numbers are `wanted` (all if it is empty); what they found, in the order
+/// of virtual time.
+///
+/// # Panics
+/// If no oracle has a number that is wanted.
+#[must_use]
+pub fn judge(evidence: &Evidence, wanted: &[String]) -> Vec<Violation> {
+    for id in wanted {
+        assert!(ORACLES.iter().any(|oracle| oracle.id == id), "there is no oracle {id}");
+    }
+    let ledger = Ledger::of(&evidence.events);
+    let case = Case { evidence, ledger: &ledger };
+    let mut all = Vec::new();
+    for oracle in &ORACLES {
+        if wanted.is_empty() || wanted.iter().any(|id| id == oracle.id) {
+            let mut findings = Findings { id: oracle.id, found: Vec::new() };
+            (oracle.check)(&case, &mut findings);
+            all.append(&mut findings.found);
+        }
+    }
+    all.sort_by_key(|violation| violation.at_ns);
+    all
+}

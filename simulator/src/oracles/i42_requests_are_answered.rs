@@ -1,0 +1,84 @@
+//! I42: when the faults are over, every request is answered in time, and every partition takes and
+//! gives records again. In expect-loss runs an error is an answer too.
+
+use std::collections::BTreeMap;
+
+use rivven_core::ids::PartitionId;
+
+use super::ledger::{ProbeEnd, ProbeKind};
+use super::{Case, Findings, Oracle};
+
+pub(super) const ORACLE: Oracle =
+    Oracle { id: "I42", about: "every request is answered once the faults are over", check };
+
+fn check(case: &Case<'_>, findings: &mut Findings) {
+    let end_ns = case.evidence.end_ns;
+    if case.ledger.liveness_end.is_none() {
+        findings.add(end_ns, "the liveness phase did not come to its end".to_owned());
+        return;
+    }
+    let mut last: BTreeMap<(PartitionId, bool), &ProbeEnd> = BTreeMap::new();
+    for probe in &case.ledger.probes {
+        if matches!(probe.end, ProbeEnd::TimedOut | ProbeEnd::Never) {
+            let text = format!("a {:?} request of {:?}: {:?}", probe.kind, probe.partition, {
+                &probe.end
+            });
+            findings.add(probe.invoked.at_ns, text);
+        }
+        if let Some(partition) = probe.partition {
+            last.insert((partition, probe.kind == ProbeKind::Produce), &probe.end);
+        }
+    }
+    for ((partition, is_produce), end) in last {
+        if let (ProbeEnd::Refused(why), false) = (end, case.may_lose()) {
+            let what = if is_produce { "takes" } else { "gives" };
+            findings.add(end_ns, format!("{partition} {what} no records: {why}"));
+        }
+    }
+    if !case.ledger.probes.iter().any(|probe| probe.end == ProbeEnd::Good) {
+        findings.add(end_ns, "no probe was answered without an error".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Contract;
+    use super::super::story::Story;
+    use crate::client::TIMED_OUT;
+    use crate::history::LIVENESS_CLIENT;
+    use crate::history::event::{Call, EventKind, Failure, Mark, Reply};
+
+    fn end(why: &str) -> EventKind {
+        EventKind::Info(Failure { code: None, why: why.to_owned() })
+    }
+
+    #[test]
+    fn a_probe_without_a_good_answer_fires() {
+        let good = EventKind::Ok(Reply::Produced { base_offset: 0, log_start: 0 });
+        for (contract, ends, broken) in [
+            (Contract::FsyncAck, vec![good.clone()], false),
+            (Contract::FsyncAck, vec![end("refused"), good.clone()], false),
+            (Contract::FsyncAck, vec![good.clone(), end("refused")], true),
+            (Contract::ExpectLoss, vec![good.clone(), end("refused")], false),
+            (Contract::ExpectLoss, vec![end(TIMED_OUT), good.clone()], true),
+            (Contract::FsyncAck, vec![], true),
+        ] {
+            let mut story = Story::new();
+            story.evidence.contract = contract;
+            story.mark(Mark::Healed);
+            for (made, end) in (1..).zip(&ends) {
+                let call = Call::Produce(Story::send(&[made], None));
+                story.ask(LIVENESS_CLIENT, call, end.clone());
+            }
+            story.mark(Mark::LivenessEnd);
+            assert_eq!(story.is_broken("I42"), broken, "{contract:?} {ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_liveness_phase_without_an_end_fires() {
+        let mut story = Story::new();
+        story.mark(Mark::Healed);
+        assert!(story.is_broken("I42"));
+    }
+}

@@ -1,0 +1,119 @@
+//! The planted bugs: realistic mistakes of real brokers, each of which must turn an oracle red.
+
+/// One planted bug; `rivven_io::planted!(id)` stands where it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlantedBug {
+    pub id: &'static str,
+    pub what: &'static str,
+    /// Where it happened.
+    pub origin: &'static str,
+    /// A scenario in which it shows.
+    pub scenario: &'static str,
+    /// It must break at least one of these.
+    pub oracles: &'static [&'static str],
+}
+
+/// Every planted bug, by id.
+pub const ALL: [PlantedBug; 12] = [
+    PlantedBug {
+        id: "B01",
+        what: "a batch is acknowledged before the WAL is synced",
+        origin: "NATS 7564, KAFKA-10533",
+        scenario: "power_cuts",
+        oracles: &["I1", "I2", "I3"],
+    },
+    PlantedBug {
+        id: "B02",
+        what: "a new segment's directory is not synced before the WAL that covers it is recycled",
+        origin: "KAFKA-3968",
+        scenario: "power_cuts",
+        oracles: &["I1", "I42"],
+    },
+    PlantedBug {
+        id: "B03",
+        what: "a checkpoint is trusted before what it covers is synced",
+        origin: "KAFKA-9892",
+        scenario: "power_cuts",
+        oracles: &["I1", "I42"],
+    },
+    PlantedBug {
+        id: "B04",
+        what: "recovery takes damage in the middle of the WAL for its end and serves on",
+        origin: "NATS 7549",
+        scenario: "bit_rot",
+        oracles: &["I1", "I2", "I10", "I12"],
+    },
+    PlantedBug {
+        id: "B09",
+        what: "consumers see a batch before the sync that covers it",
+        origin: "readers of the page cache: Rebello et al., ATC 2020",
+        scenario: "power_cuts",
+        oracles: &["I2", "I3", "I12"],
+    },
+    PlantedBug {
+        id: "B25",
+        what: "a retry after an unknown outcome is appended again",
+        origin: "Redpanda 3039",
+        scenario: "retry_other_connection",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B26",
+        what: "the producer's state moves before the append succeeds",
+        origin: "KAFKA-6683",
+        scenario: "full_disk",
+        oracles: &["I1", "I2", "I13"],
+    },
+    PlantedBug {
+        id: "B40",
+        what: "a trusted page is rewritten without its image in the WAL, and is torn",
+        origin: "the reason for PostgreSQL's full_page_writes and InnoDB's doublewrite buffer",
+        scenario: "torn_reordered",
+        oracles: &["I1"],
+    },
+    PlantedBug {
+        id: "B41",
+        what: "recovery shows the newest commit, which only the page cache holds, without a sync",
+        origin: "Rebello et al., Can Applications Recover from fsync Failures?, ATC 2020",
+        scenario: "crash_in_recovery",
+        oracles: &["I1", "I2", "I3", "I12"],
+    },
+    PlantedBug {
+        id: "B42",
+        what: "recovery does not rebuild producers' sequences from the batches it replays",
+        origin: "Redpanda 3039, AutoMQ 437",
+        scenario: "kill_storm",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B43",
+        what: "a log start that was moved up is back at its last checkpoint after a crash",
+        origin: "Kafka, which checkpoints log starts once a minute",
+        scenario: "crash_in_checkpoint_retention",
+        oracles: &["I30"],
+    },
+    PlantedBug {
+        id: "B44",
+        what: "a failed sync of the WAL is tried again, and believed when that succeeds",
+        origin: "PostgreSQL 2018 (fsyncgate), Rebello et al., ATC 2020",
+        scenario: "fsync_failure",
+        oracles: &["I1", "I2", "I3"],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::ORACLES;
+
+    #[test]
+    fn every_bug_has_its_own_id_and_is_caught_by_oracles_that_exist() {
+        assert!(ALL.windows(2).all(|pair| pair[0].id < pair[1].id));
+        for bug in &ALL {
+            assert!(!bug.oracles.is_empty(), "{}", bug.id);
+            for id in bug.oracles {
+                assert!(ORACLES.iter().any(|oracle| oracle.id == *id), "{}: {id}", bug.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What clients do in a run: tasks that produce, consume and administrate until they are stopped,
+//! the probes of the liveness phase, and the read-back of everything at the end.
+//!
+//! All parameters stand in the plan; each client draws from a stream of its own seed, so that
+//! taking one client out of a plan leaves the others' draws as they were.
+
+mod admin;
+mod consumer;
+mod known;
+mod producer;
+mod read_back;
+mod set_up;
+mod stop;
+
+use core::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivven_io::Env;
+use serde::{Deserialize, Serialize};
+
+use crate::history::History;
+use crate::history::event::Retention;
+
+pub use stop::Stop;
+
+/// A topic of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopicParams {
+    pub name: String,
+    pub partitions: u32,
+    /// Topic configurations as CreateTopics takes them (`segment.bytes`, …). `retention.ms` and
+    /// `retention.bytes` stand here too: see [`TopicParams::retention`].
+    pub configs: std::collections::BTreeMap<String, String>,
+    /// Whether a [`ClientKind::TopicAdmin`] deletes and recreates it. All requests name such a
+    /// topic by its id.
+    pub churn: bool,
+}
+
+impl TopicParams {
+    /// What its configurations let retention remove.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        let bound = |key: &str| self.configs.get(key).and_then(|value| value.parse().ok());
+        Retention { ms: bound("retention.ms"), bytes: bound("retention.bytes") }
+    }
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientKind {
+    /// No producer id; tries again only what was definitely refused.
+    PlainProducer,
+    /// A producer id; tries the same batch again, on another connection, until it has an answer
+    /// (X1).
+    IdempotentProducer,
+    /// Long polls at the end of its partitions.
+    TailConsumer,
+    /// Reads from the start to the end, again and again.
+    ScanConsumer,
+    /// Deletes and recreates the topics that churn.
+    TopicAdmin,
+    /// Moves log starts up.
+    RecordDeleter,
+    /// Sets topic configurations that change nothing which an oracle watches.
+    ConfigAdmin,
+}
+
+/// One client; ranges are inclusive at both ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientParams {
+    /// Unique in the run, from 1 to 9,999.
+    pub client: u32,
+    pub kind: ClientKind,
+    pub seed: u64,
+    /// Topics that it works on, by name.
+    pub topics: Vec<String>,
+    /// Time between two operations; 0 works without pause.
+    pub pause_ms: (u64, u64),
+    /// Records of a batch (producers).
+    pub batch_records: (u64, u64),
+    /// Bytes of a record's value beyond its head of 24 bytes (producers).
+    pub filler_bytes: (u64, u64),
+    /// Batches on the way at once to one partition, 1 to 5 (producers).
+    pub in_flight: u64,
+    /// −1, 1 or 0 (plain producers; idempotent ones use −1).
+    pub acks: i16,
+    /// The longest wait of a fetch (consumers).
+    pub fetch_wait_ms: u64,
+    /// Bytes that a fetch asks for (consumers).
+    pub fetch_bytes: u64,
+    pub request_timeout_ms: u64,
+    /// Operations after which it stops by itself.
+    pub operations_max: u64,
+}
+
+/// The clients and topics of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadParams {
+    pub topics: Vec<TopicParams>,
+    pub clients: Vec<ClientParams>,
+}
+
+/// What a client task needs; clones share the history.
+#[derive(Clone)]
+pub struct ClientContext {
+    /// Of the client's own node.
+    pub env: Env,
+    /// The broker's listener.
+    pub broker: SocketAddr,
+    pub history: Arc<History>,
+    pub topics: Arc<Vec<TopicParams>>,
+    pub stop: Arc<Stop>,
+}
+
+/// Creates the topics and waits until Metadata shows them, at most `within`.
+///
+/// # Errors
+/// In words, if the broker does not get there.
+pub async fn set_up(context: &ClientContext, within: Duration) -> Result<(), String> {
+    set_up::create_all(context, within).await
+}
+
+/// Runs one client until it is stopped or has done its operations; what was on the way then is
+/// recorded as unknown.
+pub async fn run_client(context: ClientContext, params: ClientParams) {
+    match params.kind {
+        ClientKind::PlainProducer => producer::run(context, params, false).await,
+        ClientKind::IdempotentProducer => producer::run(context, params, true).await,
+        ClientKind::TailConsumer => consumer::run(context, params, true).await,
+        ClientKind::ScanConsumer => consumer::run(context, params, false).await,
+        ClientKind::TopicAdmin => admin::churn_topics(context, params).await,
+        ClientKind::RecordDeleter => admin::delete_records(context, params).await,
+        ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
+    }
+}
+
+/// The liveness phase, to be run after the mark `Healed` and to be followed by `LivenessEnd`: a
+/// fresh client produces to, and fetches from, every partition of every topic that exists; each
+/// request has `within` to be answered. What went wrong is in the history, for I42.
+pub async fn probe_liveness(context: &ClientContext, within: Duration) {
+    read_back::probe(context, within).await;
+}
+
+/// Reads every partition that exists from its log start to its high watermark, and records it with
+/// its marks. A range that answers an error is tried for `patience`; after that the read goes on
+/// behind it.
+pub async fn read_back(context: &ClientContext, patience: Duration) {
+    read_back::run(context, patience).await;
+}
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

@@ -1,0 +1,117 @@
+//! Consumers: one stays at the end of its partitions, one reads them from the start again and
+//! again.
+
+use std::collections::BTreeMap;
+
+use rivven_broker::kafka::codec::error_code::ErrorCode;
+use rivven_core::ids::PartitionId;
+use rivven_io::sim::rng::{Stream, stream};
+
+use super::known::Known;
+use super::set_up::client_of;
+use super::{ClientContext, ClientParams, millis};
+use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, is_gone};
+use crate::client::{Client, Trouble};
+use crate::history::event::Fetched;
+
+struct Consumer {
+    client: Client,
+    params: ClientParams,
+    rng: Stream,
+    known: Known,
+    positions: BTreeMap<PartitionId, i64>,
+    tails: bool,
+}
+
+pub(crate) async fn run(context: ClientContext, params: ClientParams, tails: bool) {
+    let timeout = millis(params.request_timeout_ms + params.fetch_wait_ms);
+    let mut consumer = Consumer {
+        client: client_of(&context, params.client, timeout),
+        rng: stream(params.seed, "consumer", u64::from(params.client), 0),
+        known: Known::new(),
+        positions: BTreeMap::new(),
+        params,
+        tails,
+    };
+    for _ in 0..consumer.params.operations_max {
+        let (low, high) = consumer.params.pause_ms;
+        let pause = millis(consumer.rng.between(low, high));
+        if context.stop.pause(&context.env, pause).await {
+            break;
+        }
+        if consumer.step().await.is_err() {
+            consumer.client.back_off().await;
+        }
+    }
+}
+
+impl Consumer {
+    async fn step(&mut self) -> Result<(), Trouble> {
+        if !self.known.refresh(&mut self.client, &self.params).await {
+            self.client.back_off().await;
+            return Ok(());
+        }
+        let place = self.known.draw(&mut self.rng);
+        let offset = self.position(&place).await?;
+        let size = self.size();
+        match self.client.fetch(&place, offset, size).await {
+            Ok(fetched) => {
+                self.advance(&place, offset, &fetched);
+                Ok(())
+            }
+            Err(trouble) => {
+                self.recover(&place, offset, &trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    fn size(&self) -> FetchSize {
+        let wait_ms = if self.tails { self.params.fetch_wait_ms } else { 0 };
+        FetchSize {
+            wait_ms: i32::try_from(wait_ms).unwrap_or(i32::MAX),
+            bytes: i32::try_from(self.params.fetch_bytes).unwrap_or(i32::MAX),
+        }
+    }
+
+    async fn position(&mut self, place: &Place) -> Result<i64, Trouble> {
+        if let Some(position) = self.positions.get(&place.partition) {
+            return Ok(*position);
+        }
+        let from = if self.tails { LATEST } else { EARLIEST };
+        let asked = self.client.end_of(place, from).await;
+        if let Err(trouble) = &asked {
+            self.recover(place, 0, trouble);
+        }
+        let position = asked?;
+        self.positions.insert(place.partition, position);
+        Ok(position)
+    }
+
+    fn advance(&mut self, place: &Place, offset: i64, fetched: &Fetched) {
+        let next = fetched.batches.last().map_or(offset, |batch| batch.last_offset + 1);
+        let at_end = next >= fetched.high_watermark;
+        if at_end && !self.tails {
+            self.positions.remove(&place.partition);
+        } else {
+            self.positions.insert(place.partition, next.max(offset));
+        }
+    }
+
+    fn recover(&mut self, place: &Place, offset: i64, trouble: &Trouble) {
+        match trouble.code() {
+            Some(code) if is_gone(code) => {
+                self.positions.remove(&place.partition);
+                self.known.note_stale();
+            }
+            Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                self.positions.remove(&place.partition);
+            }
+            // A range that is damaged stays so: go on behind it.
+            Some(_) => {
+                self.positions.insert(place.partition, offset + 1);
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Which partitions a client knows of.
+
+use rivven_core::ids::PartitionId;
+use rivven_io::sim::rng::Stream;
+
+use super::ClientParams;
+use crate::client::reads::Place;
+use crate::client::{Client, Trouble};
+
+/// The partitions of a client's topics, as Metadata showed them last.
+#[derive(Default)]
+pub(crate) struct Known {
+    places: Vec<Place>,
+    stale: bool,
+}
+
+impl Known {
+    pub(crate) fn new() -> Known {
+        Known { places: Vec::new(), stale: true }
+    }
+
+    /// Looks again before the next use.
+    pub(crate) fn note_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Asks the broker if that is needed; whether there is a partition to work on.
+    pub(crate) async fn refresh(&mut self, client: &mut Client, params: &ClientParams) -> bool {
+        if self.stale {
+            match partitions(client).await {
+                Ok(mut places) => {
+                    places.retain(|place| params.topics.contains(&place.topic));
+                    self.places = places;
+                    self.stale = self.places.is_empty();
+                }
+                Err(_) => self.places.clear(),
+            }
+        }
+        !self.places.is_empty()
+    }
+
+    /// One of them.
+    pub(crate) fn draw(&self, rng: &mut Stream) -> Place {
+        let count = self.places.len() as u64;
+        let index = usize::try_from(rng.below(count)).expect("below a vector's length");
+        self.places[index].clone()
+    }
+}
+
+/// All partitions of all topics that the broker has.
+pub(crate) async fn partitions(client: &mut Client) -> Result<Vec<Place>, Trouble> {
+    let mut places = Vec::new();
+    for topic in client.topics().await? {
+        for index in 0..topic.leader_epochs.len() {
+            let index = u32::try_from(index).expect("Kafka numbers partitions with an i32");
+            let partition = PartitionId { topic: topic.id, index };
+            places.push(Place { topic: topic.name.clone(), partition });
+        }
+    }
+    places.sort();
+    Ok(places)
+}

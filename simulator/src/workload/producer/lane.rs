@@ -1,0 +1,136 @@
+//! The batches of a producer: values in order per partition, sequences of a producer id.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rivven_broker::kafka::codec::text::WireStr;
+use rivven_broker::kafka::messages::produce::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use rivven_core::ids::{PartitionId, ProducerId, TimestampMs};
+use rivven_core::record::builder::BatchBuilder;
+use rivven_io::sim::rng::Stream;
+
+use crate::client::reads::Place;
+use crate::history::event::{Produce, SentValue, Stamp};
+use crate::history::value::{Value, ValueId};
+use crate::workload::ClientParams;
+
+/// Keeps a batch below every limit of a small configuration.
+const BATCH_BYTES_MAX: u64 = 128 << 10;
+
+/// One batch with its fate so far.
+pub(crate) struct Batch {
+    pub(crate) op: u64,
+    pub(crate) place: Place,
+    pub(crate) attempts: u32,
+    /// Number of the connection of the last attempt.
+    pub(crate) sent_on: u64,
+    stamp: Option<Stamp>,
+    values: Vec<SentValue>,
+    bytes: Bytes,
+}
+
+impl Batch {
+    pub(crate) fn call(&self, acks: i16) -> Produce {
+        Produce {
+            topic: self.place.topic.clone(),
+            partition: self.place.partition,
+            acks,
+            producer: self.stamp,
+            connection: self.sent_on,
+            values: self.values.clone(),
+            bytes: self.bytes.len() as u64,
+        }
+    }
+
+    pub(crate) fn request(&self, acks: i16, timeout_ms: u64) -> ProduceRequest {
+        let data =
+            PartitionProduceData { index: self.place.index(), records: Some(self.bytes.clone()) };
+        let topic = TopicProduceData {
+            name: WireStr::from(self.place.topic.as_str()),
+            topic_id: self.place.partition.topic,
+            partition_data: vec![data],
+        };
+        ProduceRequest {
+            transactional_id: None,
+            acks,
+            timeout_ms: i32::try_from(timeout_ms).unwrap_or(i32::MAX),
+            topic_data: vec![topic],
+        }
+    }
+}
+
+/// What a producer remembers per partition, and its producer id if it has one.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    producer: Option<(i64, i16)>,
+    sequences: BTreeMap<PartitionId, i32>,
+    counters: BTreeMap<PartitionId, u64>,
+    made: u64,
+}
+
+impl Lanes {
+    pub(crate) fn has_producer_id(&self) -> bool {
+        self.producer.is_some()
+    }
+
+    /// Takes a producer id; every partition begins at sequence 0.
+    pub(crate) fn begin(&mut self, id: i64, epoch: i16) {
+        self.producer = Some((id, epoch));
+        self.sequences.clear();
+    }
+
+    /// Gives the producer id up.
+    pub(crate) fn end(&mut self) {
+        self.producer = None;
+    }
+
+    /// The partition is gone for good.
+    pub(crate) fn forget(&mut self, partition: &PartitionId) {
+        self.sequences.remove(partition);
+    }
+
+    /// Draws a new batch for `place`.
+    pub(crate) fn make(
+        &mut self,
+        place: Place,
+        (op, wall_ms): (u64, i64),
+        (params, rng): (&ClientParams, &mut Stream),
+    ) -> Batch {
+        let count = rng.between(params.batch_records.0.max(1), params.batch_records.1.max(1));
+        let mut builder = BatchBuilder::new(TimestampMs(wall_ms));
+        let stamp = self.stamp(&place.partition, count);
+        if let Some(stamp) = stamp {
+            let id = ProducerId(stamp.producer_id);
+            builder = builder.producer(id, stamp.epoch, stamp.base_sequence);
+        }
+        let counter = self.counters.entry(place.partition).or_default();
+        let mut values = Vec::new();
+        for _ in 0..count {
+            let filler = rng.between(params.filler_bytes.0, params.filler_bytes.1);
+            let filler = filler.min(BATCH_BYTES_MAX / count);
+            let value = Value {
+                id: ValueId::of(params.client, self.made),
+                counter: *counter,
+                filler_bytes: usize::try_from(filler).expect("at most 128 KiB"),
+            };
+            self.made += 1;
+            *counter += 1;
+            builder = value.push_to(builder);
+            values.push(value.sent());
+        }
+        let bytes = Bytes::from(builder.build());
+        Batch { op, place, attempts: 0, sent_on: 0, stamp, values, bytes }
+    }
+
+    fn stamp(&mut self, partition: &PartitionId, count: u64) -> Option<Stamp> {
+        let (producer_id, epoch) = self.producer?;
+        let next = self.sequences.entry(*partition).or_default();
+        let base_sequence = *next;
+        // Sequences wrap from 2³¹ − 1 to 0 (KIP-98).
+        let end = i64::from(base_sequence) + i64::try_from(count).expect("a small batch");
+        *next = i32::try_from(end % (i64::from(i32::MAX) + 1)).expect("below 2^31");
+        Some(Stamp { producer_id, epoch, base_sequence })
+    }
+}
