@@ -257,7 +257,11 @@ impl Committer {
             return Ok(());
         }
         let begun = self.shared.env.clock.now();
-        self.ring.sync().await.map_err(|error| format!("syncing the WAL: {error}"))?;
+        let mut synced = self.ring.sync().await;
+        if rivven_io::planted!("B44") && synced.is_err() {
+            synced = self.ring.sync().await;
+        }
+        synced.map_err(|error| format!("syncing the WAL: {error}"))?;
         let took = self.shared.env.clock.now().since(begun);
         self.shared.stats.note_sync(took);
         self.writes_since_sync = 0;

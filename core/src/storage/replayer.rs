@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use rivven_io::disk::Create;
 
-use crate::ids::{Offset, PartitionId, TimestampMs};
+use crate::ids::{Offset, PartitionId, ProducerId, TimestampMs};
 use crate::log::machine::{Placement, Replayed};
 use crate::metadata::command::MetadataCommand;
 use crate::record::header::BatchHeader;
@@ -98,7 +98,9 @@ impl Replayer {
             }
             WalRecord::Page { .. } => {}
             WalRecord::LogStart { partition, log_start } => {
-                if let Some(partition) = self.shared.partition(partition) {
+                if let Some(partition) = self.shared.partition(partition)
+                    && !rivven_io::planted!("B43")
+                {
                     apply_change(&self.shared, Change::LogStart { partition, to: log_start });
                 }
             }
@@ -126,7 +128,10 @@ impl Replayer {
     ) -> Result<(), OpenError> {
         let header = BatchHeader::parse(&batch)
             .map_err(|error| self.damaged(format!("a batch of {}: {error}", partition.id())))?;
-        let valid = stored_batch(&header);
+        let mut valid = stored_batch(&header);
+        if rivven_io::planted!("B42") {
+            valid.producer_id = ProducerId(-1);
+        }
         let mut state = partition.lock();
         let rules = roll_rules(&state.config);
         let end = placement.base_offset.plus(i64::from(valid.count));
