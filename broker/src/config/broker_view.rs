@@ -62,7 +62,19 @@ fn own(config: &Config) -> Vec<BrokerEntry> {
         is_default: get(config) == get(&default),
         doc,
     };
+    let advertised = match &config.advertise_addr {
+        Some(addr) => format!("PLAINTEXT://{addr}"),
+        None => listeners(config),
+    };
     vec![
+        BrokerEntry {
+            name: "advertised.listeners",
+            value: advertised,
+            config_type: LIST,
+            // Kafka counts what follows from the listeners as set by the operator, too.
+            is_default: false,
+            doc: "advertise-addr",
+        },
         entry("auto.create.topics.enable", BOOLEAN, "auto-create-topics", &|config| {
             config.auto_create_topics.to_string()
         }),

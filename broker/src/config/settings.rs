@@ -65,13 +65,7 @@ pub(super) static SETTINGS: [Setting; 11] = [
             config.advertise_addr = if value.is_empty() { None } else { Some(address(value)?) };
             Ok(())
         },
-        get: |config| match &config.advertise_addr {
-            None => String::new(),
-            Some(address) if address.host.contains(':') => {
-                format!("[{}]:{}", address.host, address.port)
-            }
-            Some(address) => format!("{}:{}", address.host, address.port),
-        },
+        get: |config| config.advertise_addr.as_ref().map(ToString::to_string).unwrap_or_default(),
     },
     Setting {
         name: "node-id",
