@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::{OpenError, StorageFailed};
+use rivven_core::storage::options::StorageOptions;
 use rivven_io::Env;
 
 use crate::config::Config;
@@ -65,8 +66,22 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(env: Env, config: Config) -> Result<Broker, StartError> {
+        let options = config.storage_options();
+        Broker::start_with_storage(env, config, options).await
+    }
+
+    /// As [`Broker::start`], with storage options that no setting gives: the simulator's rings
+    /// and intervals are small, so that what takes hours happens within seconds.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_with_storage(
+        env: Env,
+        config: Config,
+        options: StorageOptions,
+    ) -> Result<Broker, StartError> {
         let begun = env.clock.now();
-        let storage = Storage::open(&env, config.storage_options()).await?;
+        let storage = Storage::open(&env, options).await?;
         let listeners = bind(&env, &config).await;
         let (kafka, (http_addr, http_listener)) = match listeners {
             Ok(listeners) => listeners,
