@@ -1,8 +1,15 @@
-//! A whole broker in one process from one seed.
+//! A whole broker in one process from one seed: scenarios become plans, plans become runs, and
+//! oracles say whether a run kept every promise. Empty without the feature `sim`.
 #![cfg(feature = "sim")]
 
 pub mod client;
+pub mod ensemble;
 pub mod history;
+pub mod launch;
+mod log;
 pub mod oracles;
+pub mod plan;
 pub mod planted;
+pub mod run;
+pub mod scenario;
 pub mod workload;

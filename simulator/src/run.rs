@@ -67,7 +67,7 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
     if let Some(path) = &records.trace {
         world.trace_to(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let history = Arc::new(History::new());
+    let history = Arc::new(History::timed_by(world.node(JUDGE).env().clock));
     let mut supervisor = Supervisor::new(&world, plan, history.clone());
     let clock = world.node(JUDGE).env().clock;
     let whole = world.run(async {
@@ -153,7 +153,7 @@ async fn story(
     if !live(supervisor, &judge, plan).await {
         return None;
     }
-    stop.stop();
+    stop.give();
     let ended = end_all(clients);
     let clock = world.node(JUDGE).env().clock;
     if supervisor.pass_while(clock.timeout(CLIENTS_END, ended)).await.is_err() {

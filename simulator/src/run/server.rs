@@ -1,9 +1,14 @@
 //! The broker's process in a run: the same code as `rivvend`, with the plan's knobs.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use rivven_broker::config::Config;
+use rivven_broker::lifecycle::Broker;
+use rivven_core::storage::options::StorageOptions;
 use rivven_io::Env;
 use rivven_io::sim::SimNode;
 use tokio::sync::Notify;
@@ -12,6 +17,11 @@ use crate::plan::{BrokerPlan, Plan};
 
 /// The broker's listener.
 pub(crate) const PORT: u16 = 9092;
+const DATA_DIR: &str = "/data";
+/// Connections that clients leave behind half open add up until the broker notices.
+const CONNECTIONS_MAX: usize = 512;
+/// Exit code when storage failed.
+const EXIT_STORAGE: i32 = 4;
 
 /// One life of the broker's process, as the supervisor sees it.
 pub(crate) struct Life {
@@ -54,9 +64,50 @@ pub(crate) fn start(node: &SimNode, plan: &Plan) -> Life {
     Life { signals, noticed: false, stopped: false }
 }
 
-async fn main(_env: Env, _knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
+/// `rivvend`'s main function: the process ends with its exit codes.
+async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
+    let (config, options) = settings(&knobs);
+    let broker = match Broker::start_with_storage(env, config, options).await {
+        Ok(broker) => broker,
+        Err(error) => {
+            tracing::warn!(%error, "the broker does not start");
+            return i32::from(error.exit_code());
+        }
+    };
     signals.is_ready.store(true, Ordering::Release);
     signals.ready.notify_one();
-    signals.stop.notified().await;
-    0
+    let failure = tokio::select! {
+        biased;
+        failure = broker.failed() => Err(failure),
+        () = signals.stop.notified() => broker.shutdown().await,
+    };
+    match failure {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::warn!(%error, "the broker ends");
+            EXIT_STORAGE
+        }
+    }
+}
+
+fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
+    let size = |bytes: u64| usize::try_from(bytes).expect("a knob fits memory");
+    let bind = SocketAddr::from(([0, 0, 0, 0], PORT));
+    let config = Config {
+        data_dir: DATA_DIR.into(),
+        bind: vec![bind],
+        bind_is_default: false,
+        memory_bytes: size(knobs.memory_bytes),
+        max_connections: CONNECTIONS_MAX,
+        auto_create_topics: false,
+        ..Config::default()
+    };
+    let mut options = StorageOptions::new(DATA_DIR.into(), config.node_id);
+    options.tail_bytes_max = size(knobs.tail_bytes);
+    options.wal_file_bytes = knobs.wal_file_bytes;
+    options.wal_files = u32::try_from(knobs.wal_files).expect("a ring has few files");
+    options.checkpoint_interval = Duration::from_millis(knobs.checkpoint_interval_ms);
+    options.retention_interval = Duration::from_millis(knobs.retention_interval_ms);
+    options.open_files_max = size(knobs.open_files);
+    (config, options)
 }
