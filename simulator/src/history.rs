@@ -60,14 +60,15 @@ impl History {
         self.next_op.fetch_add(1, Relaxed)
     }
 
-    /// Appends an event; one beyond [`EVENTS_MAX`] is counted and dropped.
-    pub fn record(&self, event: Event) {
+    /// Appends an event; one beyond [`EVENTS_MAX`] is counted and dropped. The world's clock and
+    /// the history's differ by some nanoseconds: an event is never timed before the one it follows.
+    pub fn record(&self, mut event: Event) {
         let mut events = self.lock();
         if events.len() == EVENTS_MAX {
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
-        debug_assert!(events.last().is_none_or(|last| last.at_ns <= event.at_ns));
+        event.at_ns = events.last().map_or(0, |last| last.at_ns).max(event.at_ns);
         events.push(event);
     }
 
