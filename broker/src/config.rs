@@ -296,7 +296,8 @@ impl Effective {
         Ok(())
     }
 
-    /// One line for each setting: name, value, and where the value came from.
+    /// One line for each setting: name, value, and where the value came from; as YAML that gives
+    /// the same configuration again.
     #[must_use]
     pub fn print(&self) -> String {
         let mut lines = String::new();
@@ -307,12 +308,26 @@ impl Effective {
                 Some(Source::Environment) => "environment",
                 Some(Source::Flag) => "flag",
             };
-            let value = (setting.get)(&self.config);
+            let value = yaml_text((setting.get)(&self.config));
             writeln!(lines, "{}: {value} # {source}", setting.name)
                 .expect("a String takes every write");
         }
         lines
     }
+}
+
+/// `value` as YAML reads it back: in quotes unless it is plain.
+fn yaml_text(value: String) -> String {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._/:,()=-[]".contains(c);
+    let is_number = value.parse::<f64>().is_ok() && value.parse::<i64>().is_err();
+    let is_plain = value.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
+        && value.chars().all(is_allowed)
+        && !value.ends_with(':')
+        && !is_number
+        && !value.eq_ignore_ascii_case("null")
+        && !value.starts_with("0x")
+        && !value.starts_with("0o");
+    if is_plain { value } else { format!("'{}'", value.replace('\'', "''")) }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use rivven_io::net::Stream;
 
 use crate::api::{self, Caller};
 use crate::kafka::codec::api::{ApiKey, served};
+use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::frame::encode_response;
 use crate::kafka::codec::header::RequestHeader;
 use crate::kafka::codec::reader::DecodeError;
@@ -136,6 +137,7 @@ impl Connection {
         let (header, body) = RequestHeader::decode(frame).map_err(Refused::Header)?;
         let received = Received { header, body, at };
         if received.is_unknown_api_versions() {
+            self.node.metrics.note_error(ApiKey::ApiVersions, ErrorCode::UNSUPPORTED_VERSION);
             self.outbox.send(turn, Answer::Frame(received.unsupported_version()));
             return Ok(());
         }

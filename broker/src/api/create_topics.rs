@@ -1,5 +1,7 @@
 //! CreateTopics: all topics of a request that can be created are durable when it is answered.
 
+use std::collections::BTreeSet;
+
 use rivven_core::ids::{TimestampMs, TopicId};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::metadata::image::{MetadataImage, Topic};
@@ -34,7 +36,8 @@ pub(crate) async fn handle(node: &Node, request: CreateTopicsRequest) -> CreateT
     let repeated = duplicate_names(request.topics.iter().map(|topic| &*topic.name));
     let mut commands = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    let mut answered = BTreeSet::new();
+    for topic in request.topics.iter().filter(|topic| answered.insert(&topic.name)) {
         let planned = if repeated.contains(&*topic.name) {
             Err(PlanRefusal::duplicate_name())
         } else {

@@ -45,9 +45,12 @@ fn flags_win_over_variables_and_variables_over_the_file() {
 
 #[test]
 fn the_printed_configuration_is_a_file_that_gives_it_again() {
-    let flags = flags(&["--bind", "127.0.0.1:0,[::1]:0", "--advertise-addr", "[::1]:7"]).unwrap();
-    let first = effective(&flags, &BTreeMap::new(), None).unwrap();
-    assert_eq!(from_file(&first.print()).unwrap().config, first.config);
+    for data_dir in ["it's: here #1", "1.50", "0x10", "/var/lib/rivven", "12", "null"] {
+        let bind = ["--bind", "127.0.0.1:0,[::1]:0", "--advertise-addr", "[::1]:7"];
+        let flags = flags(&[&["--data-dir", data_dir], &bind[..]].concat()).unwrap();
+        let first = effective(&flags, &BTreeMap::new(), None).unwrap();
+        assert_eq!(from_file(&first.print()).unwrap().config, first.config, "{data_dir}");
+    }
 }
 
 #[test]

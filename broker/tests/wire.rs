@@ -1,0 +1,18 @@
+//! A whole broker on real files and sockets, spoken to in raw frames.
+
+#[path = "wire/admin.rs"]
+mod admin;
+#[path = "wire/client.rs"]
+mod client;
+#[path = "wire/fetch.rs"]
+mod fetch;
+#[path = "wire/fixture.rs"]
+mod fixture;
+#[path = "wire/frames.rs"]
+mod frames;
+#[path = "wire/hostile.rs"]
+mod hostile;
+#[path = "wire/http.rs"]
+mod http;
+#[path = "wire/produce.rs"]
+mod produce;
