@@ -83,6 +83,7 @@ contract! {
     net:
         addresses_are_those_of_the_two_ends,
         a_port_is_taken_once,
+        a_port_is_free_again_while_its_last_connections_fade,
         nobody_listening_is_refused,
         an_accept_that_is_dropped_loses_no_connection,
         datagrams_arrive_with_their_sender,

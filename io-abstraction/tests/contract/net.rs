@@ -34,6 +34,19 @@ pub(crate) fn a_port_is_taken_once(world: &impl World) {
     });
 }
 
+pub(crate) fn a_port_is_free_again_while_its_last_connections_fade(world: &impl World) {
+    world.run(async move |place| {
+        let listener = place.env.net.listen(place.any_port()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(place.env.net.connect(addr), listener.accept());
+        // The side that closes first is the one whose port a kernel keeps.
+        drop((listener, far.unwrap()));
+        let again = place.env.net.listen(addr).await.unwrap();
+        assert_eq!(again.local_addr().unwrap(), addr);
+        drop(near.unwrap());
+    });
+}
+
 pub(crate) fn nobody_listening_is_refused(world: &impl World) {
     world.run(async move |place| {
         let listener = place.env.net.listen(place.any_port()).await.unwrap();
