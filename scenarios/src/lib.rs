@@ -1,1 +1,1 @@
-//! Stories as data, and their tests.
+//! Stories as data, and their tests: the stories stand beside this folder, the tests in `tests/`.

@@ -16,6 +16,8 @@ use crate::plan::Plan;
 use crate::run::outcome::Outcome;
 use crate::run::{Records, run};
 
+/// Set in the environment of every child.
+const CHILD: &str = "RIVVEN_SIMULATOR_CHILD";
 /// What begins the line with the outcome; other output of the child is a log.
 const OUTCOME: &str = "outcome ";
 /// What begins a line of the history.
@@ -93,7 +95,7 @@ impl Launcher {
 
     async fn output(&self, job: &Job) -> std::io::Result<Output> {
         let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).kill_on_drop(true);
+        command.args(&self.command[1..]).env(CHILD, "1").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let mut input = child.stdin.take().expect("standard input is a pipe");
@@ -125,6 +127,12 @@ fn end(log: &str) -> &str {
         from += 1;
     }
     &log[from..]
+}
+
+/// Whether this process is a child of a [`Launcher`].
+#[must_use]
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
 }
 
 /// The whole life of a child: runs the job on standard input, prints what came out, and ends.

@@ -225,3 +225,57 @@ fn draw_client(
         operations_max: OPERATIONS_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::registry;
+
+    #[test]
+    fn one_kind_of_fault_taken_out_leaves_all_other_draws_as_they_were() {
+        let whole = registry::find("power_cuts").unwrap();
+        let mut part = whole.clone();
+        part.faults.kill = None;
+        for seed in 0..20 {
+            let (mut with, without) = (Plan::draw(whole, seed, ""), Plan::draw(&part, seed, ""));
+            with.faults.retain(|fault| fault.what.kind() != "kill");
+            assert_eq!(with, without);
+        }
+    }
+
+    #[test]
+    fn seeds_differ_in_knobs_clients_and_faults() {
+        let scenario = registry::find("power_cuts").unwrap();
+        let plans: Vec<Plan> = (0..50).map(|seed| Plan::draw(scenario, seed, "")).collect();
+        let kinds = |plan: &Plan| plan.faults.iter().any(|fault| fault.what.kind() == "kill");
+        assert!(plans.iter().any(kinds) && !plans.iter().all(kinds), "swarm");
+        let clients: std::collections::BTreeSet<usize> =
+            plans.iter().map(|plan| plan.workload.clients.len()).collect();
+        assert!(clients.len() > 2, "{clients:?}");
+        assert!(plans.windows(2).all(|pair| pair[0].faults != pair[1].faults));
+    }
+
+    #[test]
+    fn what_is_always_on_is_in_every_plan() {
+        for scenario in registry::all() {
+            for seed in 0..20 {
+                let plan = Plan::draw(scenario, seed, "");
+                for kind in &scenario.swarm.always {
+                    let has = plan.faults.iter().any(|fault| fault.what.kind() == kind);
+                    assert!(has, "{} seed {seed} has no {kind}", scenario.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_plan_is_refused() {
+        let scenario = registry::find("power_cuts").unwrap();
+        let plan = Plan::draw(scenario, 1, "B01");
+        let text = plan.to_toml();
+        assert_eq!(Plan::from_toml(&text), Ok(plan));
+        for bad in ["", "seed = 1", &text.replace("seconds = 60", "secs = 60")] {
+            assert!(Plan::from_toml(bad).is_err());
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //! run of its process.
 //!
 //! ```text
-//! start ─► topics ─► clients + faults ─► heal ─► liveness ─► clients end ─► power cut ─► read-back
+//! start ─► topics ─► clients + faults ─► heal ─► clients end ─► liveness ─► power cut ─► read-back
 //! ```
 
 pub mod outcome;
@@ -31,6 +31,8 @@ use crate::workload::{self, ClientContext, ClientParams, Stop};
 const JUDGE: u64 = 50_000;
 /// How long a healthy broker may take for its first start and the topics.
 const SET_UP: Duration = Duration::from_secs(30);
+/// How long clients work on with the healed broker, so that what was held up comes to its end.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// How long clients may take to end.
 const CLIENTS_END: Duration = Duration::from_secs(30);
 /// How long a damaged range is asked for in the read-back.
@@ -150,20 +152,24 @@ async fn story(
         .collect();
     supervisor.schedule_faults();
     supervisor.pass(Duration::from_secs(plan.seconds)).await;
-    if !live(supervisor, &judge, plan).await {
+    if !heal(supervisor, plan).await {
         return None;
     }
+    supervisor.pass(AFTERMATH).await;
     stop.give();
     let ended = end_all(clients);
     let clock = world.node(JUDGE).env().clock;
     if supervisor.pass_while(clock.timeout(CLIENTS_END, ended)).await.is_err() {
         supervisor.violate("harness", "the clients do not end".to_owned());
     }
+    let within = Duration::from_secs(plan.liveness_seconds);
+    supervisor.pass_while(workload::probe_liveness(&judge, within)).await;
+    supervisor.mark(Mark::LivenessEnd);
     last_words(supervisor, (plan, &judge), baseline).await
 }
 
-/// Heals everything; whether the broker then serves, as the history and the verdict tell.
-async fn live(supervisor: &mut Supervisor<'_>, judge: &ClientContext, plan: &Plan) -> bool {
+/// Ends all faults; whether the broker then serves within the time that the plan gives it.
+async fn heal(supervisor: &mut Supervisor<'_>, plan: &Plan) -> bool {
     let within = Duration::from_secs(plan.liveness_seconds);
     supervisor.heal();
     if !supervisor.pass_until_ready(within).await {
@@ -172,8 +178,6 @@ async fn live(supervisor: &mut Supervisor<'_>, judge: &ClientContext, plan: &Pla
         return false;
     }
     supervisor.mark(Mark::Healed);
-    supervisor.pass_while(workload::probe_liveness(judge, within)).await;
-    supervisor.mark(Mark::LivenessEnd);
     true
 }
 

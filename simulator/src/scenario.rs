@@ -283,3 +283,43 @@ impl CrashStyle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "name = \"story\"\nabout = \"x\"\ncontract = \"fsync-ack\"\n";
+
+    #[test]
+    fn mistakes_are_refused_with_the_nearest_known_name() {
+        for (rest, wanted) in [
+            ("oracles = []\n[time]\nseconds = 60\n", None),
+            ("oracles = []\n[time]\nseconds = 59\n", Some("at least 60")),
+            ("oracles = []\n[time]\nsecond = 60\n", Some("did you mean seconds?")),
+            ("oracles = [\"I4\"]\n[time]\nseconds = 60\n", Some("no oracle I4; did you mean I1?")),
+            ("oracles = []\n[time]\nseconds = 60\n[fault]\n", Some("did you mean faults?")),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[faults]\nkil = { per_minute = 1 }\n",
+                Some("did you mean kill?"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[swarm]\nalways = [\"kill\"]\n",
+                Some("not among the faults"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[disk]\ncrash = [\"tron\"]\n",
+                Some("did you mean torn?"),
+            ),
+        ] {
+            let parsed = Scenario::parse("story.toml", &format!("{HEAD}{rest}"));
+            match (parsed, wanted) {
+                (Ok(_), None) => {}
+                (Err(error), Some(wanted)) => {
+                    let text = error.to_string();
+                    assert!(text.contains(wanted) && text.contains("story.toml"), "{text}");
+                }
+                (parsed, _) => panic!("{rest}: {parsed:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Every scenario keeps its promises.
+
+use std::ops::Range;
+
+use rivven_simulator::run::outcome::Verdict;
+use rivven_simulator::scenario::registry;
+
+use crate::harness::{explain, outcome};
+
+/// Seeds of all scenarios together, unless `SIM_SEEDS` says more.
+const SEEDS: u64 = 208;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}
+
+fn seeds() -> Range<u64> {
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let scenarios = registry::all().len() as u64;
+            0..number("SIM_SEEDS").unwrap_or(SEEDS).div_ceil(scenarios)
+        }
+    }
+}
+
+fn keeps_its_promises(scenario: &str) {
+    for seed in seeds() {
+        let outcome = outcome(scenario, seed, "");
+        assert!(outcome.verdict() == Verdict::Pass, "{}", explain(&outcome));
+        assert!(outcome.simulated_ms >= 60_000, "{outcome:?}");
+    }
+}
+
+macro_rules! every_scenario {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                keeps_its_promises(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_scenario_has_its_test() {
+            let tested = [$(stringify!($name)),*];
+            let known: Vec<&str> =
+                registry::all().iter().map(|scenario| scenario.name.as_str()).collect();
+            assert_eq!(known, tested);
+        }
+    };
+}
+
+every_scenario![
+    power_cuts,
+    kill_storm,
+    torn_reordered,
+    full_disk,
+    fsync_failure,
+    stalled_disk,
+    crash_in_recovery,
+    crash_in_checkpoint_retention,
+    restart_loop,
+    bit_rot,
+    connection_resets,
+    retry_other_connection,
+    delete_recreate,
+];

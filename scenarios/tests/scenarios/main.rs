@@ -1,0 +1,8 @@
+//! Every scenario over its seeds, every planted bug, and determinism; each run in a child process
+//! of this very binary. `SIM_SEEDS=N` widens to N seeds in all, `SIM_SEED=N` runs one.
+#![cfg(feature = "sim")]
+
+mod determinism;
+mod harness;
+mod kept;
+mod planted;

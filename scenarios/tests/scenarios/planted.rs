@@ -1,0 +1,53 @@
+//! Every planted bug turns one of its oracles red within fifty seeds, and nothing else does.
+
+use rivven_simulator::planted::ALL;
+use rivven_simulator::run::outcome::Verdict;
+
+use crate::harness::{explain, outcome};
+
+const SEEDS: u64 = 50;
+
+/// The seeds before the red one, and those without the bug, are cheap: most bugs show at once.
+fn is_found(id: &str) {
+    let bug = ALL.iter().find(|bug| bug.id == id).expect("the bug is registered");
+    let red = (0..SEEDS).find(|seed| {
+        let outcome = outcome(bug.scenario, *seed, id);
+        let named = |property: &str| bug.oracles.contains(&property);
+        outcome.violations.iter().any(|violation| named(&violation.property))
+    });
+    let Some(red) = red else { panic!("{SEEDS} seeds of {} do not find {id}", bug.scenario) };
+    let without = outcome(bug.scenario, red, "");
+    assert!(without.verdict() == Verdict::Pass, "without {id}: {}", explain(&without));
+}
+
+macro_rules! every_bug {
+    ($($test:ident $id:literal),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                is_found($id);
+            }
+        )*
+
+        #[test]
+        fn every_planted_bug_has_its_test() {
+            let known: Vec<&str> = ALL.iter().map(|bug| bug.id).collect();
+            assert_eq!(known, [$($id),*]);
+        }
+    };
+}
+
+every_bug![
+    b01_is_found "B01",
+    b02_is_found "B02",
+    b03_is_found "B03",
+    b04_is_found "B04",
+    b09_is_found "B09",
+    b25_is_found "B25",
+    b26_is_found "B26",
+    b40_is_found "B40",
+    b41_is_found "B41",
+    b42_is_found "B42",
+    b43_is_found "B43",
+    b44_is_found "B44",
+];
