@@ -24,9 +24,14 @@ impl Known {
         self.stale = true;
     }
 
+    /// Whether the next [`Known::refresh`] asks the broker.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale || self.places.is_empty()
+    }
+
     /// Asks the broker if that is needed; whether there is a partition to work on.
     pub(crate) async fn refresh(&mut self, client: &mut Client, params: &ClientParams) -> bool {
-        if self.stale {
+        if self.is_stale() {
             match partitions(client).await {
                 Ok(mut places) => {
                     places.retain(|place| params.topics.contains(&place.topic));

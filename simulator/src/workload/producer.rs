@@ -111,10 +111,12 @@ impl Producer {
         if self.context.stop.pause(&self.context.env, pause).await {
             return None;
         }
+        // Answers come in the order of requests: Metadata is asked when nothing else is on the way.
+        if self.known.is_stale() && !self.on_the_way.is_empty() {
+            return None;
+        }
         if !self.known.refresh(&mut self.client, &self.params).await {
-            if self.on_the_way.is_empty() {
-                self.client.back_off().await;
-            }
+            self.client.back_off().await;
             return None;
         }
         self.made += 1;

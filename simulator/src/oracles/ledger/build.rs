@@ -18,6 +18,7 @@ pub(super) fn build(events: &[Event]) -> Ledger<'_> {
     let mut builder = Builder {
         ledger: Ledger::default(),
         open: BTreeMap::new(),
+        deletes: Vec::new(),
         batches: BTreeMap::new(),
         unsure: BTreeSet::new(),
         reused_names: reused_names(events),
@@ -61,6 +62,7 @@ struct Open<'a> {
 struct Builder<'a> {
     ledger: Ledger<'a>,
     open: BTreeMap<u64, Open<'a>>,
+    deletes: Vec<(PartitionId, DeleteRecords)>,
     /// The batch of each produce operation.
     batches: BTreeMap<u64, usize>,
     /// Batches with an attempt whose outcome nobody knows.
@@ -120,6 +122,7 @@ impl<'a> Builder<'a> {
             Call::DeleteRecords { partition, to } => {
                 let delete = DeleteRecords { invoked: at, to: *to };
                 self.partition(*partition).deletes.push(delete);
+                self.deletes.push((*partition, delete));
             }
             Call::AlterTopic { name, key, value } => {
                 let bound = value.parse().ok();
@@ -159,7 +162,8 @@ impl<'a> Builder<'a> {
                 self.ledger.epochs.push((at, *partition, *leader_epoch));
             }
             (Call::DeleteRecords { partition, .. }, Reply::RecordsDeleted { log_start }) => {
-                self.log_start(*partition, EndSeen { invoked, at, offset: *log_start });
+                let end = EndSeen { invoked, at, offset: *log_start };
+                self.listed((*partition, EARLIEST), end);
             }
             (Call::DeleteTopic { id, .. }, Reply::Deleted) => {
                 self.ledger.topics.entry(*id).or_default().deleted.get_or_insert(at);
@@ -208,15 +212,36 @@ impl<'a> Builder<'a> {
     }
 
     fn listed(&mut self, (partition, timestamp): (PartitionId, i64), end: EndSeen) {
-        // ListOffsets names its topic: another incarnation may have answered.
-        let name = self.ledger.topics.get(&partition.topic).map(|topic| topic.name.as_str());
-        if name.is_none_or(|name| self.reused_names.contains(name)) {
+        // ListOffsets and DeleteRecords name the topic: another incarnation may have answered.
+        if self.is_reused(partition.topic) {
             return;
         }
         match timestamp {
             LATEST => self.partition(partition).high_watermarks.push(end),
             EARLIEST => self.log_start(partition, end),
             _ => {}
+        }
+    }
+
+    fn is_reused(&self, topic: TopicId) -> bool {
+        let name = self.ledger.topics.get(&topic).map(|topic| topic.name.as_str());
+        name.is_none_or(|name| self.reused_names.contains(name))
+    }
+
+    /// A delete by a reused name may have met any incarnation.
+    fn spread_deletes(&mut self) {
+        for (partition, delete) in std::mem::take(&mut self.deletes) {
+            if !self.is_reused(partition.topic) {
+                continue;
+            }
+            let name = self.ledger.topics.get(&partition.topic).map(|topic| topic.name.clone());
+            let named = self.ledger.topics.iter().filter(|(id, topic)| {
+                Some(&topic.name) == name.as_ref() && **id != partition.topic
+            });
+            let others: Vec<TopicId> = named.map(|(id, _)| *id).collect();
+            for topic in others {
+                self.partition(PartitionId { topic, ..partition }).deletes.push(delete);
+            }
         }
     }
 
@@ -307,6 +332,7 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(mut self) -> Ledger<'a> {
+        self.spread_deletes();
         for (op, open) in std::mem::take(&mut self.open) {
             self.leave_open(op, &open);
         }
