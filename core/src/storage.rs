@@ -8,7 +8,7 @@
 //! ```
 
 mod apply;
-mod checkpoint_file;
+pub mod checkpoint_file;
 mod checkpointer;
 mod committer;
 pub mod directory;
@@ -25,6 +25,7 @@ pub mod read;
 mod recovery;
 mod replayer;
 mod segment_read;
+pub mod segment_walk;
 pub mod shared;
 mod stage;
 pub mod stats;

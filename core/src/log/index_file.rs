@@ -70,6 +70,43 @@ pub fn decode(base: Offset, files: &IndexFiles) -> Option<(SparseIndex, u32)> {
     Some((SparseIndex::from_entries(entries)?, covered))
 }
 
+/// What one index file of the two says by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoneIndexFile {
+    /// Base offset of the segment.
+    pub base: Offset,
+    /// Bytes of the segment that the entries cover.
+    pub covered: u32,
+    pub entries: LoneEntries,
+}
+
+/// Entries of an index file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoneEntries {
+    /// Offset delta and position of each entry of an `.idx`.
+    Offsets(Vec<(u32, u32)>),
+    /// Largest timestamp before each entry of a `.timeindex`.
+    Times(Vec<TimestampMs>),
+}
+
+/// Reads one of the two files without the other, to show it. `None` if it is damaged.
+#[must_use]
+pub fn decode_alone(file: &[u8]) -> Option<LoneIndexFile> {
+    let base = Offset(i64::from_le_bytes(file.get(8..16)?.try_into().ok()?));
+    if let Some((covered, entries)) = open(OFFSETS_MAGIC, base, file) {
+        let pairs =
+            entries.chunks_exact(8).map(|mut entry| (entry.get_u32_le(), entry.get_u32_le()));
+        return Some(LoneIndexFile {
+            base,
+            covered,
+            entries: LoneEntries::Offsets(pairs.collect()),
+        });
+    }
+    let (covered, entries) = open(TIMES_MAGIC, base, file)?;
+    let times = entries.chunks_exact(8).map(|mut entry| TimestampMs(entry.get_i64_le()));
+    Some(LoneIndexFile { base, covered, entries: LoneEntries::Times(times.collect()) })
+}
+
 fn begin(magic: &[u8; 4], (base, covered, count): (Offset, u32, usize), bytes: usize) -> BytesMut {
     let mut file = BytesMut::with_capacity(HEADER_BYTES + bytes);
     file.put_slice(magic);
@@ -137,6 +174,24 @@ mod tests {
     fn index_files_round_trip() {
         let files = encode(Offset(77), 250_000, &sample());
         assert_eq!(decode(Offset(77), &files), Some((sample(), 250_000)));
+    }
+
+    #[test]
+    fn each_index_file_can_be_read_alone() {
+        let files = encode(Offset(77), 250_000, &sample());
+        let entries = sample().entries().to_vec();
+        let offsets = entries.iter().map(|entry| (entry.offset_delta, entry.position)).collect();
+        let times = entries.iter().map(|entry| entry.max_timestamp_before).collect();
+        for (file, entries) in [
+            (files.offsets, LoneEntries::Offsets(offsets)),
+            (files.times, LoneEntries::Times(times)),
+        ] {
+            let wanted = LoneIndexFile { base: Offset(77), covered: 250_000, entries };
+            assert_eq!(decode_alone(&file), Some(wanted));
+            for len in 0..file.len() {
+                assert_eq!(decode_alone(&file[..len]), None);
+            }
+        }
     }
 
     #[test]

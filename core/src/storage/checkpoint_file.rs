@@ -30,16 +30,20 @@ const MAGIC: &[u8; 4] = b"RVCP";
 const FORMAT: u16 = 1;
 const HEADER_BYTES: usize = 64;
 /// Largest checkpoint that is read, in bytes.
-pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
+pub const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 
 /// Everything a checkpoint says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) sequence: u64,
-    pub(crate) wal: WalPosition,
-    pub(crate) commands: u64,
-    pub(crate) image: Bytes,
-    pub(crate) partitions: BTreeMap<PartitionId, Bytes>,
+pub struct Checkpoint {
+    pub sequence: u64,
+    /// Where replay begins.
+    pub wal: WalPosition,
+    /// Number of the last metadata command in the image.
+    pub commands: u64,
+    /// Topics, as metadata draws them; no bytes for none.
+    pub image: Bytes,
+    /// State of each partition that ever held something; see [`decode_log`].
+    pub partitions: BTreeMap<PartitionId, Bytes>,
 }
 
 /// One partition as its segments hold it.
@@ -81,8 +85,11 @@ pub(crate) fn encode_log(log: &PartitionLog) -> Bytes {
     postcard::to_stdvec(&checkpoint).expect("plain data has a postcard form").into()
 }
 
-/// Reads one partition's state; the error says what is wrong with it.
-pub(crate) fn decode_log(bytes: &[u8]) -> Result<PartitionLog, String> {
+/// Reads one partition's state.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_log(bytes: &[u8]) -> Result<PartitionLog, String> {
     let checkpoint: PartitionCheckpoint =
         postcard::from_bytes(bytes).map_err(|error| error.to_string())?;
     let producers =
@@ -130,7 +137,8 @@ impl Checkpoint {
     }
 
     /// Reads a checkpoint; `None` if it is torn, damaged or of another format.
-    pub(crate) fn decode(mut bytes: Bytes) -> Option<Checkpoint> {
+    #[must_use]
+    pub fn decode(mut bytes: Bytes) -> Option<Checkpoint> {
         if bytes.len() < HEADER_BYTES + 4 || &bytes[..4] != MAGIC {
             return None;
         }

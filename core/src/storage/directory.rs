@@ -77,7 +77,7 @@ fn fresh_meta(env: &Env, options: &StorageOptions) -> Meta {
 }
 
 /// A directory with files but without `meta.json` is somebody else's.
-async fn refuse_strangers(env: &Env, layout: &Layout) -> Result<(), OpenError> {
+pub(crate) async fn refuse_strangers(env: &Env, layout: &Layout) -> Result<(), OpenError> {
     let entries = env
         .disk
         .read_dir(&layout.root)

@@ -73,6 +73,7 @@ pub(crate) async fn set_aside(shared: &Shared, folder: &Path) -> io::Result<()> 
     }
 }
 
-fn id_text(id: PartitionId) -> String {
+/// What a partition's `partition.id` says.
+pub(crate) fn id_text(id: PartitionId) -> String {
     format!("{id}\n")
 }

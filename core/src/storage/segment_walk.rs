@@ -1,0 +1,260 @@
+//! Walks through the batches of a segment's file, with the CRC of each, past damage, in bounded
+//! memory: for offline verification and for `rivven log dump`. Serving reads is `segment_read`.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use rivven_io::disk::File;
+
+use crate::ids::{LeaderEpoch, Offset};
+use crate::record::header::{ATTRIBUTES_POSITION, BatchHeader, HEADER_BYTES, MAGIC_POSITION};
+use crate::storage::segment_read::plausible;
+
+/// Bytes that are read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What of a segment is walked through.
+#[derive(Clone, Debug, Default)]
+pub struct Stretch {
+    /// Offset that the first batch must have, if that is known.
+    pub base: Option<Offset>,
+    /// Bytes from the file's front.
+    pub bytes: u64,
+    /// A position and the bytes that count there in place of the file's.
+    pub page: Option<(u64, Bytes)>,
+}
+
+/// One step of a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A batch whose CRC is right, and whose offset follows the one before.
+    Batch {
+        position: u64,
+        header: BatchHeader,
+    },
+    Damage(Damage),
+}
+
+/// A place where no right batch stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub position: u64,
+    /// Offset that should stand here, if it is known.
+    pub expected: Option<Offset>,
+    pub reason: String,
+    /// The header that stands here, if it is plausible.
+    pub header: Option<BatchHeader>,
+    /// Whether only the header's offset or epoch is wrong; the walk goes on behind the batch.
+    pub passed: bool,
+    /// Position and base offset of the next whole batch; `None` if there is none.
+    pub next: Option<(u64, Offset)>,
+}
+
+/// Walks through one file.
+pub struct SegmentWalk<'a> {
+    source: Source<'a>,
+    position: u64,
+    /// End of the stretch.
+    end: u64,
+    expected: Option<Offset>,
+}
+
+impl<'a> SegmentWalk<'a> {
+    /// Begins at the front of the file.
+    ///
+    /// # Errors
+    /// The file's length cannot be read.
+    pub async fn new(file: &'a File, stretch: Stretch) -> io::Result<SegmentWalk<'a>> {
+        let Stretch { base, bytes, page } = stretch;
+        let mut end = file.len().await?;
+        if let Some((position, page)) = page.as_ref().filter(|(position, _)| *position <= end) {
+            end = end.max(position + page.len() as u64);
+        }
+        let source = Source { file, end: end.min(bytes), page, position: 0, window: Bytes::new() };
+        Ok(SegmentWalk { source, position: 0, end: bytes, expected: base })
+    }
+
+    /// Where the walk stands: everything before was given out.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Offset that comes next, if it is known.
+    #[must_use]
+    pub fn expected(&self) -> Option<Offset> {
+        self.expected
+    }
+
+    /// The next batch or damage; `None` at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn next(&mut self) -> io::Result<Option<Step>> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let position = self.position;
+        if position >= self.source.end {
+            self.position = self.end;
+            let missing = self.end - position;
+            return Ok(Some(self.damage(position, format!("{missing} bytes are missing"))));
+        }
+        let head = self.source.read(position, HEADER_BYTES).await?;
+        let header = plausible(&head, self.source.end - position);
+        let Some(header) = header else {
+            return self.past_damage("no batch header stands here", None).await;
+        };
+        if self.source.crc(position, &header).await? != header.crc {
+            return self.past_damage("the batch's checksum does not match", Some(header)).await;
+        }
+        self.position = position + header.size() as u64;
+        assert!(self.position <= self.source.end, "a plausible batch lies within the stretch");
+        let expected = self.expected;
+        let is_next = expected.is_none_or(|expected| header.base_offset == expected);
+        let reason = if !is_next {
+            let should = expected.map_or(0, |expected| expected.0);
+            format!("the batch says offset {} where {should} must stand", header.base_offset)
+        } else if header.leader_epoch != LeaderEpoch(0) {
+            format!("the batch has epoch {}, a single node stays in 0", header.leader_epoch.0)
+        } else {
+            self.expected = Some(header.last_offset().plus(1));
+            return Ok(Some(Step::Batch { position, header }));
+        };
+        // The CRC covers neither field, so the batch itself is whole and the chain goes on.
+        let delta = i64::from(header.last_offset_delta) + 1;
+        self.expected = Some(expected.unwrap_or(header.base_offset).plus(delta));
+        let next = None;
+        let header = Some(header);
+        let damage = Damage { position, expected, reason, header, passed: true, next };
+        Ok(Some(Step::Damage(damage)))
+    }
+
+    fn damage(&self, position: u64, reason: String) -> Step {
+        let expected = self.expected;
+        Step::Damage(Damage { position, expected, reason, header: None, passed: false, next: None })
+    }
+
+    /// Moves on to the next whole batch.
+    async fn past_damage(
+        &mut self,
+        reason: &str,
+        header: Option<BatchHeader>,
+    ) -> io::Result<Option<Step>> {
+        let (position, expected) = (self.position, self.expected);
+        let next = self.resync(position + 1).await?;
+        self.position = next.map_or(self.end, |(next, _)| next);
+        self.expected = next.map(|(_, offset)| offset);
+        assert!(self.position > position, "a walk always moves on");
+        let reason = reason.to_owned();
+        let damage = Damage { position, expected, reason, header, passed: false, next };
+        Ok(Some(Step::Damage(damage)))
+    }
+
+    /// The first whole batch at `position` or behind it whose offset is not below the expected.
+    async fn resync(&mut self, mut position: u64) -> io::Result<Option<(u64, Offset)>> {
+        let least = self.expected.unwrap_or(Offset::ZERO);
+        loop {
+            let chunk = self.source.read(position, WINDOW_BYTES).await?;
+            let Some(last) = chunk.len().checked_sub(HEADER_BYTES) else { return Ok(None) };
+            for at in 0..=last {
+                if chunk[at + MAGIC_POSITION] != 2 {
+                    continue;
+                }
+                let here = position + at as u64;
+                let header = plausible(&chunk[at..], self.source.end - here)
+                    .filter(|h| h.base_offset >= least && h.leader_epoch == LeaderEpoch(0));
+                if let Some(header) = header
+                    && self.source.crc(here, &header).await? == header.crc
+                {
+                    return Ok(Some((here, header.base_offset)));
+                }
+            }
+            position += last as u64 + 1;
+        }
+    }
+
+    /// A whole batch that a step gave, header included; at most `BATCH_BYTES_MAX` bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn batch(&mut self, position: u64, header: &BatchHeader) -> io::Result<Bytes> {
+        let mut batch = BytesMut::with_capacity(header.size());
+        while batch.len() < header.size() {
+            let at = position + batch.len() as u64;
+            let piece = self.source.read(at, header.size() - batch.len()).await?;
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            batch.extend_from_slice(&piece);
+        }
+        Ok(batch.freeze())
+    }
+}
+
+/// A file seen through one window, with a page that is laid over it.
+struct Source<'a> {
+    file: &'a File,
+    end: u64,
+    page: Option<(u64, Bytes)>,
+    position: u64,
+    window: Bytes,
+}
+
+impl Source<'_> {
+    /// At most `len` bytes, and at most a window, from `position`; fewer only at the end.
+    async fn read(&mut self, position: u64, len: usize) -> io::Result<Bytes> {
+        let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
+        let len = len.min(WINDOW_BYTES).min(left);
+        let held = self.position..self.position + self.window.len() as u64;
+        if position < held.start || position + len as u64 > held.end {
+            self.window = self.load(position, WINDOW_BYTES.min(left)).await?;
+            self.position = position;
+        }
+        let from = usize::try_from(position - self.position).expect("inside the window");
+        assert!(from + len <= self.window.len(), "the window holds what was asked");
+        Ok(self.window.slice(from..from + len))
+    }
+
+    async fn load(&self, position: u64, len: usize) -> io::Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(len);
+        while bytes.len() < len {
+            let had = bytes.len();
+            bytes = self.file.read_at(position + had as u64, len - had, bytes).await?;
+            if bytes.len() == had {
+                break;
+            }
+        }
+        // Only a page can reach past the end of the file.
+        bytes.resize(len, 0);
+        if let Some((page, front)) = &self.page {
+            let from = (*page).max(position);
+            let to = (page + front.len() as u64).min(position + len as u64);
+            if from < to {
+                let at = |base: u64, place: u64| {
+                    usize::try_from(place - base).expect("inside window and page")
+                };
+                bytes[at(position, from)..at(position, to)]
+                    .copy_from_slice(&front[at(*page, from)..at(*page, to)]);
+            }
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// CRC-32C of a batch, computed window by window.
+    async fn crc(&mut self, position: u64, header: &BatchHeader) -> io::Result<u32> {
+        let end = position + header.size() as u64;
+        let mut at = position + ATTRIBUTES_POSITION as u64;
+        let mut crc = 0;
+        while at < end {
+            let left = usize::try_from(end - at).expect("a batch fits memory");
+            let piece = self.read(at, left).await?;
+            if piece.is_empty() {
+                return Ok(!header.crc);
+            }
+            crc = crc32c::crc32c_append(crc, &piece);
+            at += piece.len() as u64;
+        }
+        Ok(crc)
+    }
+}

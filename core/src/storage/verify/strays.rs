@@ -1,0 +1,122 @@
+//! Files and folders that belong to nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rivven_io::disk::DirEntry;
+
+use crate::ids::{Offset, PartitionId};
+use crate::storage::layout;
+use crate::storage::verify::Verifier;
+use crate::storage::verify::expected::{Expected, ExpectedPartition};
+
+/// Everything that stands in a data directory.
+const ROOT_NAMES: [&str; 10] = [
+    "meta.json",
+    "meta.json.new",
+    "lock",
+    "checkpoint.a",
+    "checkpoint.b",
+    "topic_metadata.json",
+    "wal",
+    "topics",
+    "deleted",
+    "lost+found",
+];
+
+impl Verifier<'_> {
+    pub(super) async fn strays(&mut self, expected: &Expected) {
+        let root = self.layout.root.clone();
+        for entry in self.list(&root).await {
+            if !ROOT_NAMES.contains(&entry.name.as_str()) {
+                self.findings.warning(&root.join(&entry.name), "it is none of the broker's");
+            }
+        }
+        let topics = self.layout.topics();
+        for entry in self.list(&topics).await {
+            let path = topics.join(&entry.name);
+            match expected.image.topic(&entry.name) {
+                Some(topic) => {
+                    let id = topic.id;
+                    self.topic_strays(expected, (id, topic.partitions), &path).await;
+                }
+                None => self.findings.note(&path, "no topic has this name; a start removes it"),
+            }
+        }
+    }
+
+    async fn topic_strays(
+        &mut self,
+        expected: &Expected,
+        (topic, count): (crate::ids::TopicId, u32),
+        folder: &Path,
+    ) {
+        for entry in self.list(folder).await {
+            let path = folder.join(&entry.name);
+            let index = entry.name.strip_prefix("partition-").and_then(|n| n.parse().ok());
+            match index.filter(|index: &u32| *index < count) {
+                Some(index) => {
+                    let id = PartitionId { topic, index };
+                    // A partition whose state could not be read was reported then.
+                    if let Some(partition) = expected.partitions.get(&id) {
+                        self.partition_strays(id, partition, &path).await;
+                    }
+                }
+                None => self.findings.warning(&path, "the topic has no such partition"),
+            }
+        }
+    }
+
+    async fn partition_strays(
+        &mut self,
+        id: PartitionId,
+        partition: &ExpectedPartition,
+        folder: &Path,
+    ) {
+        if !partition.trusts_bytes() && !self.is_own(id, folder).await {
+            let what = "it was another topic's of the same name; the next append sets it aside";
+            self.findings.note(folder, what);
+            return;
+        }
+        let bases: BTreeSet<Offset> = {
+            let segments = partition.log.sealed().iter().chain([partition.log.active()]);
+            segments.map(|segment| segment.base).collect()
+        };
+        assert!(!bases.is_empty(), "a log has an active segment");
+        for entry in self.list(folder).await {
+            let path = folder.join(&entry.name);
+            match base_of(&entry) {
+                Some(base) if bases.contains(&base) => {}
+                Some(base) if bases.first().is_some_and(|first| base < *first) => {
+                    self.findings.note(&path, "it lies below the log; a start removes it");
+                }
+                // A batch that was never written had its room reserved.
+                Some(_) if entry.len == 0 => {}
+                Some(_) => self.findings.warning(&path, "the log has no such segment"),
+                None if entry.name == "partition.id" => {}
+                None => self.findings.warning(&path, "it is none of the broker's"),
+            }
+        }
+    }
+
+    async fn list(&mut self, folder: &Path) -> Vec<DirEntry> {
+        match self.env.disk.read_dir(folder).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.findings.error(folder, format!("it cannot be listed: {error}"));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The segment that a file of a partition's folder belongs to.
+fn base_of(entry: &DirEntry) -> Option<Offset> {
+    if entry.is_dir {
+        return None;
+    }
+    let (stem, kind) = entry.name.rsplit_once('.')?;
+    ["log", "idx", "timeindex"].contains(&kind).then_some(())?;
+    layout::segment_base(&format!("{stem}.log"))
+}
