@@ -1,0 +1,110 @@
+//! What `rivven` understands; the help texts and completions are made from this.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Tools of the Rivven event-streaming broker.
+#[derive(Debug, Parser)]
+#[command(name = "rivven", version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rivven log verify --data-dir ./data        is anything in a stopped broker's directory damaged?
+  rivven log dump data/wal/00000000000000000000.wal
+                                             what stands in a file of it?
+  rivven completions bash > /etc/bash_completion.d/rivven
+
+`rivven help log verify` explains a command with examples.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Looks at logs on disk, without a broker.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Prints completions for a shell.
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Verifies the data directory of a stopped broker.
+    #[command(long_about = VERIFY_ABOUT, after_long_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArguments),
+    /// Prints what stands in one file of a data directory.
+    #[command(long_about = DUMP_ABOUT, after_long_help = DUMP_EXAMPLES)]
+    Dump(DumpArguments),
+}
+
+const VERIFY_ABOUT: &str = "\
+Verifies the data directory of a stopped broker. It changes nothing.
+
+Reads both checkpoints, replays the write-ahead log in memory as a start would, and holds every
+segment to them: the CRC of each batch, offsets without gaps, lengths, indexes, and files that
+belong to nothing. The broker must be stopped: the directory is locked meanwhile.
+
+An error is damage. A warning is what a start repairs, such as a torn checkpoint beside a whole
+one or a damaged index. A note is what a stop or a crash leaves behind and a start removes.";
+
+const VERIFY_EXAMPLES: &str = "\
+Exit codes:
+  0  nothing is damaged (there may be warnings and notes)
+  1  something is damaged; the table says what
+  2  the arguments are wrong
+  3  the directory cannot be opened: there is none, a broker has it open, or it is not ours
+
+Examples:
+  rivven log verify --data-dir ./data
+  rivven log verify --data-dir ./data --json | jq '.findings[] | select(.severity == \"error\")'";
+
+/// `rivven log verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Directory that the broker was started with.
+    #[arg(long, value_name = "DIR", env = "RIVVEN_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Print the result as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const DUMP_ABOUT: &str = "\
+Prints what stands in one file of a data directory: a segment (.log), its indexes (.idx,
+.timeindex), a file of the write-ahead log (.wal) or a checkpoint. The content decides what it
+is, so a copy under another name is fine. Damaged places are named and passed over. A broker that
+is running may go on writing to its files meanwhile.";
+
+const DUMP_EXAMPLES: &str = "\
+Exit codes:
+  0  all of it could be read
+  1  a part of it is damaged
+  2  the arguments are wrong
+  3  the file cannot be opened, or it is none of a broker's
+
+Examples:
+  rivven log dump data/topics/orders/partition-0/00000000000000000000.log
+  rivven log dump --records --from 4711 --max 1 .../00000000000000000000.log
+  rivven log dump --json data/checkpoint.a | jq .";
+
+/// `rivven log dump`.
+#[derive(Debug, Args)]
+pub(crate) struct DumpArguments {
+    pub(crate) file: PathBuf,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the records of each batch, too; compressed ones are unpacked.
+    #[arg(long)]
+    pub(crate) records: bool,
+    /// Begin at the batch or entry that holds this offset; of a WAL file, at this commit.
+    #[arg(long, value_name = "OFFSET", default_value_t = 0)]
+    pub(crate) from: i64,
+    /// Print at most so many batches, entries or commits.
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    pub(crate) max: u64,
+}

@@ -1,0 +1,66 @@
+//! Prints the batches of a segment.
+
+use rivven_core::record::header::BatchHeader;
+use rivven_core::storage::segment_walk::{Damage, SegmentWalk, Step, Stretch};
+
+use crate::CommandError;
+use crate::dump::{Printer, Source, batch};
+
+pub(super) async fn print(
+    source: &Source<'_>,
+    printer: &mut Printer<'_, '_>,
+) -> Result<(), CommandError> {
+    printer.output.text(&format!("segment: {} bytes", source.len))?;
+    let stretch = Stretch { base: None, bytes: source.len, page: None };
+    let walk = SegmentWalk::new(&source.file, stretch).await;
+    let mut walk = walk.map_err(|error| source.unreadable(error))?;
+    while printer.left > 0 {
+        match walk.next().await.map_err(|error| source.unreadable(error))? {
+            None => break,
+            Some(Step::Batch { position, header }) => {
+                if header.last_offset().0 >= source.arguments.from {
+                    printer.take_one();
+                    print_batch((source, &mut walk), printer, (position, &header)).await?;
+                }
+            }
+            Some(Step::Damage(damage)) => print_damage(printer, &damage)?,
+        }
+    }
+    Ok(())
+}
+
+async fn print_batch(
+    (source, walk): (&Source<'_>, &mut SegmentWalk<'_>),
+    printer: &mut Printer<'_, '_>,
+    (position, header): (u64, &BatchHeader),
+) -> Result<(), CommandError> {
+    printer.output.item(
+        || {
+            let mut json = batch::header_json(header, true);
+            json["kind"] = "batch".into();
+            json["position"] = position.into();
+            json
+        },
+        || format!("@{position} {}", batch::header_text(header, true)),
+    )?;
+    if source.arguments.records {
+        let bytes = walk.batch(position, header).await;
+        let bytes = bytes.map_err(|error| source.unreadable(error))?;
+        if let Err(reason) = batch::records(printer.output, header, &bytes)? {
+            printer.damaged(position, &reason)?;
+        }
+    }
+    Ok(())
+}
+
+fn print_damage(printer: &mut Printer<'_, '_>, damage: &Damage) -> Result<(), CommandError> {
+    let mut what = damage.reason.clone();
+    if let Some(header) = &damage.header {
+        what += &format!(" [{}]", batch::header_text(header, damage.passed));
+    }
+    if let Some((next, offset)) = damage.next {
+        what += &format!("; the next whole batch is at position {next}, offset {offset}");
+    }
+    printer.damaged(damage.position, &what)?;
+    Ok(())
+}
