@@ -1,5 +1,8 @@
 //! The `rivvend` program: its ready line, its signals and its exit codes.
 
+#![allow(clippy::unwrap_used, reason = "functions that tests share")]
+#![expect(clippy::disallowed_methods, reason = "the files are made by the test")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,7 @@
 //! A whole broker on real files and sockets, spoken to in raw frames.
 
+#![allow(clippy::unwrap_used, reason = "functions that tests share")]
+
 #[path = "wire/admin.rs"]
 mod admin;
 #[path = "wire/client.rs"]

@@ -1,4 +1,4 @@
-//! AlterConfigs, which replaces a topic's settings, and IncrementalAlterConfigs, which changes some.
+//! AlterConfigs replaces the settings of a topic, IncrementalAlterConfigs changes some of them.
 //!
 //! Settings of the broker come from its flags, environment and file; they cannot be changed here.
 
