@@ -14,7 +14,7 @@ use crate::ids::{Offset, PartitionId};
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, encode_log};
 use crate::storage::housekeeping;
 use crate::storage::partition::Partition;
-use crate::storage::shared::{Change, Shared};
+use crate::storage::shared::{Change, EndGuard, Shared};
 
 /// The state that only the checkpointer touches.
 pub(crate) struct Checkpointer {
@@ -51,6 +51,7 @@ impl Checkpointer {
 
     /// Runs until storage fails or closes; closing ends with a checkpoint of everything.
     pub(crate) async fn run(mut self) {
+        let ended = EndGuard::new(self.shared.clone(), "the checkpointer");
         if let Err(error) = housekeeping::remove_strays(&self.shared).await {
             tracing::warn!(%error, "removing what a crash left behind; the next start tries again");
         }
@@ -66,15 +67,15 @@ impl Checkpointer {
                 }
             }
             if self.shared.failure().is_some() {
-                return;
+                return ended.expected();
             }
             let closing = self.shared.is_closing();
             if let Err(reason) = self.turn().await {
                 self.shared.fail(&reason);
-                return;
+                return ended.expected();
             }
             if closing {
-                return;
+                return ended.expected();
             }
         }
     }

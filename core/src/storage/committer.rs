@@ -14,15 +14,13 @@ use tokio::sync::oneshot;
 use crate::ids::TimestampMs;
 use crate::storage::error::{AppendError, StorageFailed};
 use crate::storage::options::SyncPolicy;
-use crate::storage::shared::{AppendRequest, Appended, Change, Request, Shared};
+use crate::storage::shared::{AppendRequest, Appended, Change, EndGuard, Request, Shared};
 use crate::storage::stage::{Staged, StagedChange};
 use crate::storage::wal::arena::{Arena, Lease, unpooled};
 use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, Lsn, padded, seal};
 use crate::storage::wal::replay::WalPosition;
 use crate::storage::wal::ring::{CommitPlace, Ring};
 
-/// Bytes of batches after which a commit is closed; a larger batch is a commit of its own.
-pub(crate) const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Requests after which a commit is closed.
 pub(crate) const COMMIT_REQUESTS_MAX: usize = 1000;
 
@@ -66,6 +64,8 @@ impl Committer {
 
     /// Runs until `Request::Close`, or for ever refusing after a failure.
     pub(crate) async fn run(mut self) {
+        let ended = EndGuard::new(self.shared.clone(), "the committer");
+        let bytes_max = self.shared.options.commit_bytes_max();
         let mut queue = Vec::new();
         loop {
             self.shared.take_queue(&mut queue);
@@ -76,13 +76,13 @@ impl Committer {
             let mut requests = std::mem::take(&mut queue).into_iter().peekable();
             while requests.peek().is_some() {
                 let mut open = true;
-                let batch = take_commit(&mut requests, &mut open);
+                let batch = take_commit(&mut requests, bytes_max, &mut open);
                 if let Err(reason) = self.commit(batch).await {
                     self.shared.fail(&reason);
                 }
                 if !open {
                     self.ring.close().await;
-                    return;
+                    return ended.expected();
                 }
             }
         }
@@ -170,19 +170,16 @@ impl Committer {
 
     /// Commits the changes without which neither memory nor WAL files become free.
     async fn commit_urgent(&mut self) -> Result<(), String> {
-        let urgent = self.shared.take_urgent();
-        if urgent.is_empty() {
-            return Ok(());
-        }
-        let bytes = urgent.iter().map(request_bytes).sum::<usize>();
-        let mut staged = Staged::new(unpooled(padded(COMMIT_HEADER_BYTES + bytes)));
-        staged.urgent = true;
-        for request in urgent {
+        for request in self.shared.take_urgent() {
+            let bytes = padded(COMMIT_HEADER_BYTES + request_bytes(&request));
+            let mut staged = Staged::new(unpooled(bytes));
+            staged.urgent = true;
             if let Request::Change { change, done } = request {
                 self.stage_change(change, done, &mut staged);
             }
+            Box::pin(self.carry_out(&mut staged)).await?;
         }
-        Box::pin(self.carry_out(&mut staged)).await
+        Ok(())
     }
 
     /// Seals and writes the commit, of whose bytes the tail keeps slices.
@@ -363,13 +360,14 @@ fn note_sink(
 /// The requests of the next commit. Sets `open` to false at the request to close.
 fn take_commit(
     requests: &mut std::iter::Peekable<std::vec::IntoIter<Request>>,
+    bytes_max: usize,
     open: &mut bool,
 ) -> Vec<Request> {
     let mut taken = Vec::new();
     let mut bytes = 0;
     while let Some(next) = requests.peek() {
         let next_bytes = request_bytes(next);
-        let full = taken.len() >= COMMIT_REQUESTS_MAX || bytes + next_bytes > COMMIT_BYTES_MAX;
+        let full = taken.len() >= COMMIT_REQUESTS_MAX || bytes + next_bytes > bytes_max;
         if full && !taken.is_empty() {
             break;
         }

@@ -57,6 +57,12 @@ impl StorageOptions {
         }
     }
 
+    /// Bytes of requests after which a commit is closed; a larger batch is a commit of its own.
+    #[must_use]
+    pub fn commit_bytes_max(&self) -> usize {
+        self.batch_bytes_max().min(4 << 20)
+    }
+
     /// Largest batch in bytes that fits one commit of the WAL.
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {

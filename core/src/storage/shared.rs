@@ -145,6 +145,32 @@ pub(crate) enum CondemnedFiles {
     Segments(Arc<Partition>, Vec<Offset>),
 }
 
+/// Fails storage when a task ends that must not: it panicked. Without it everyone would wait.
+pub(crate) struct EndGuard {
+    shared: Arc<Shared>,
+    task: &'static str,
+    is_expected: bool,
+}
+
+impl EndGuard {
+    pub(crate) fn new(shared: Arc<Shared>, task: &'static str) -> EndGuard {
+        EndGuard { shared, task, is_expected: false }
+    }
+
+    /// The task ends as it should.
+    pub(crate) fn expected(mut self) {
+        self.is_expected = true;
+    }
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        if !self.is_expected {
+            self.shared.fail(&format!("{} ended by a mistake of its own", self.task));
+        }
+    }
+}
+
 pub(crate) struct SharedParts {
     pub(crate) env: Env,
     pub(crate) options: StorageOptions,

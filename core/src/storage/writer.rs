@@ -16,7 +16,7 @@ use crate::ids::Offset;
 use crate::log::index_file;
 use crate::log::machine::ClosedSegment;
 use crate::storage::partition::{Partition, PartitionState};
-use crate::storage::shared::{Change, PageImage, Shared};
+use crate::storage::shared::{Change, EndGuard, PageImage, Shared};
 use crate::storage::{folder, layout};
 
 /// Unit of what a disk may spoil, in bytes.
@@ -39,9 +39,10 @@ struct Piece {
 
 /// Runs until storage closes or fails.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let ended = EndGuard::new(shared.clone(), "the writer");
     loop {
         if shared.failure().is_some() {
-            return;
+            return ended.expected();
         }
         let hurry = shared.write_all.load(Ordering::Acquire);
         let low = shared.options.tail_bytes_max as u64 / 8;
@@ -52,7 +53,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 shared.written_for_checkpoint.notify_one();
             }
             if shared.is_closing() && shared.writes_waiting() == 0 {
-                return;
+                return ended.expected();
             }
             shared.write_wanted.notified().await;
             continue;
@@ -143,7 +144,12 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
         return Ok(());
     }
     rivven_io::probe!("page_logged");
-    shared.change(Change::Pages(pages)).await.map_err(|failure| failure.reason)?;
+    let fit = (shared.options.commit_bytes_max() / (2 * PAGE_BYTES as usize)).max(1);
+    while !pages.is_empty() {
+        let rest = pages.split_off(pages.len().min(fit));
+        let some = std::mem::replace(&mut pages, rest);
+        shared.change(Change::Pages(some)).await.map_err(|failure| failure.reason)?;
+    }
     for piece in pieces.iter().filter(|piece| piece.log_page) {
         let mut state = piece.partition.lock();
         if (piece.segment_base, piece.position) >= state.trusted {
