@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rivven_io::disk::File;
 
 use crate::ids::{LeaderEpoch, Offset};
+use crate::limits::BATCH_BYTES_MAX;
 use crate::record::header::{ATTRIBUTES_POSITION, BatchHeader, HEADER_BYTES, MAGIC_POSITION};
 use crate::storage::segment_read::plausible;
 
@@ -118,12 +119,13 @@ impl<'a> SegmentWalk<'a> {
         } else if header.leader_epoch != LeaderEpoch(0) {
             format!("the batch has epoch {}, a single node stays in 0", header.leader_epoch.0)
         } else {
-            self.expected = Some(header.last_offset().plus(1));
+            self.expected = Some(Offset(header.last_offset().0.saturating_add(1)));
             return Ok(Some(Step::Batch { position, header }));
         };
         // The CRC covers neither field, so the batch itself is whole and the chain goes on.
         let delta = i64::from(header.last_offset_delta) + 1;
-        self.expected = Some(expected.unwrap_or(header.base_offset).plus(delta));
+        let base = expected.unwrap_or(header.base_offset);
+        self.expected = Some(Offset(base.0.saturating_add(delta)));
         let next = None;
         let header = Some(header);
         let damage = Damage { position, expected, reason, header, passed: true, next };
@@ -179,6 +181,7 @@ impl<'a> SegmentWalk<'a> {
     /// # Errors
     /// The file cannot be read.
     pub async fn batch(&mut self, position: u64, header: &BatchHeader) -> io::Result<Bytes> {
+        assert!(header.size() <= BATCH_BYTES_MAX, "parsing keeps the bound");
         let mut batch = BytesMut::with_capacity(header.size());
         while batch.len() < header.size() {
             let at = position + batch.len() as u64;
@@ -244,6 +247,7 @@ impl Source<'_> {
     /// CRC-32C of a batch, computed window by window.
     async fn crc(&mut self, position: u64, header: &BatchHeader) -> io::Result<u32> {
         let end = position + header.size() as u64;
+        assert!(end <= self.end, "only a batch that lies within the file is looked at");
         let mut at = position + ATTRIBUTES_POSITION as u64;
         let mut crc = 0;
         while at < end {

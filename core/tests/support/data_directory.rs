@@ -1,6 +1,6 @@
 //! Data directories as a killed broker leaves them: made by Storage, copied while it is open.
 //!
-//! The copy is made when nothing is being written, so it is what kill -9 would leave at that moment.
+//! The copy is made when nothing is being written: it is what kill -9 would leave at that moment.
 
 use std::collections::BTreeMap;
 use std::fs;

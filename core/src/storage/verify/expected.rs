@@ -115,6 +115,8 @@ impl Expected {
         });
         match continued {
             Ok((header, Replayed::Appended(_))) => {
+                let end = partition.log.positions().log_end;
+                assert_eq!(end, header.last_offset().plus(1), "the batch ends the log");
                 partition.added.entry(placement.segment_base).or_default().add(&header);
                 Ok(())
             }
@@ -136,6 +138,7 @@ impl Expected {
         let unfit = |error: String| format!("metadata command {number}: {error}");
         let command = MetadataCommand::decode(bytes).map_err(|error| unfit(error.to_string()))?;
         self.image.apply(&command).map_err(|error| unfit(error.to_string()))?;
+        assert_eq!(number, self.commands + 1, "commands are applied in order");
         self.commands = number;
         match &command {
             MetadataCommand::CreateTopic { id, .. }
@@ -163,6 +166,7 @@ impl ExpectedPartition {
     /// Keeps the newest image of the page at the trusted end, as a start would; see the replayer.
     fn keep_page(&mut self, segment_base: Offset, (position, bytes): (u64, &[u8])) {
         let end = position.saturating_add(bytes.len() as u64);
+        assert!(end >= position, "a page does not end before it begins");
         let (trusted_base, trusted_end) = self.trusted;
         if segment_base == trusted_base && position <= trusted_end && end >= trusted_end {
             // A copy, because a slice would keep the whole commit in memory.

@@ -25,6 +25,7 @@ pub(super) struct IndexCheck {
 
 impl IndexCheck {
     fn new(index: SparseIndex, segment: Segment) -> IndexCheck {
+        assert!(!segment.is_empty(), "an empty segment is never closed");
         let max_timestamp = TimestampMs(-1);
         IndexCheck { index, segment, met: 0, max_timestamp, agrees: true }
     }

@@ -58,6 +58,7 @@ impl Verifier<'_> {
                 }
             }
         }
+        assert!(progress.done_bytes <= progress.total_bytes, "no more is done than there is");
         on_progress(progress);
     }
 
@@ -107,6 +108,7 @@ impl Verifier<'_> {
         (progress, on_progress): (&mut VerifyProgress, OnProgress<'_>),
     ) -> io::Result<()> {
         let Task { partition, segment, path, needed } = task;
+        assert!(*needed > 0 && *needed <= segment.bytes, "no more than the log has is asked for");
         let done_before = progress.done_bytes;
         let is_trusted_end = segment.base == partition.trusted.0;
         let is_closed = segment.base < partition.trusted.0;
@@ -139,6 +141,7 @@ impl Verifier<'_> {
                 on_progress(*progress);
             }
         }
+        assert_eq!(walk.position(), *needed, "a walk ends where the stretch ends");
         progress.done_bytes = done_before + needed;
         if is_whole && is_closed && walk.expected() != Some(segment.end) {
             let what = format!("its batches do not end at offset {}", segment.end);

@@ -172,6 +172,7 @@ impl Verifier<'_> {
                 self.findings.error(&path, format!("it is not file {files} of the ring"));
             }
         }
+        assert!(files > 0 || file_bytes == 0, "only a file has a length");
         (files > 0).then_some(RingShape { dir, files, file_bytes })
     }
 }
