@@ -203,6 +203,20 @@ fn dump_names_damage_and_goes_on_behind_it() {
 }
 
 #[test]
+fn dump_holds_the_first_offset_to_the_name_of_the_file() {
+    let (_dir, root) = data();
+    let mut bytes = fs::read(segment(&root)).expect("readable");
+    bytes[..8].copy_from_slice(&i64::MAX.to_be_bytes());
+    fs::write(segment(&root), bytes).expect("written");
+    let printed = text(&rivven(&["log", "dump", name(&segment(&root))]));
+    assert!(printed.contains("the batch says offset 9223372036854775807 where 0"), "{printed}");
+    assert!(printed.contains("offsets 7..=7 "), "{printed}");
+    let renamed = root.join("renamed");
+    fs::copy(segment(&root), &renamed).expect("copied");
+    assert_eq!(rivven(&["log", "dump", name(&renamed)]).status.code(), Some(1));
+}
+
+#[test]
 fn dump_refuses_what_it_does_not_know() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("poem.txt");

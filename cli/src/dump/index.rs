@@ -30,7 +30,7 @@ pub(super) async fn print(
     match entries {
         LoneEntries::Offsets(entries) => {
             for (delta, position) in entries {
-                let offset = base.plus(i64::from(delta)).0;
+                let offset = base.0.saturating_add(i64::from(delta));
                 if offset >= source.arguments.from && printer.take_one() {
                     printer.output.item(
                         || json!({"kind": "entry", "offset": offset, "position": position}),
@@ -42,10 +42,10 @@ pub(super) async fn print(
         LoneEntries::Times(entries) => {
             for (number, time) in entries.iter().enumerate() {
                 if printer.take_one() {
-                    let before = time.0;
+                    let time = time.0;
                     printer.output.item(
-                        || json!({"kind": "entry", "number": number, "max_timestamp_before": before}),
-                        || format!("entry {number} max timestamp before {before}"),
+                        || json!({"kind": "entry", "number": number, "max_timestamp_before": time}),
+                        || format!("entry {number} max timestamp before {time}"),
                     )?;
                 }
             }

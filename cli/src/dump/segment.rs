@@ -1,6 +1,7 @@
 //! Prints the batches of a segment.
 
 use rivven_core::record::header::BatchHeader;
+use rivven_core::storage::layout;
 use rivven_core::storage::segment_walk::{Damage, SegmentWalk, Step, Stretch};
 
 use crate::CommandError;
@@ -11,7 +12,10 @@ pub(super) async fn print(
     printer: &mut Printer<'_, '_>,
 ) -> Result<(), CommandError> {
     printer.output.text(&format!("segment: {} bytes", source.len))?;
-    let stretch = Stretch { base: None, bytes: source.len, page: None };
+    // A file that has its own name says which offset must stand first.
+    let name = source.arguments.file.file_name().and_then(|name| name.to_str());
+    let base = name.and_then(layout::segment_base);
+    let stretch = Stretch { base, bytes: source.len, page: None };
     let walk = SegmentWalk::new(&source.file, stretch).await;
     let mut walk = walk.map_err(|error| source.unreadable(error))?;
     while printer.left > 0 {
