@@ -67,6 +67,8 @@ pub(crate) struct Supervisor<'a> {
     loops: VecDeque<Loop>,
     /// Something was done to this life of the process that may end it with an error.
     may_fail: bool,
+    /// An operation of the disk is going to fail, in this life of the process or a later one.
+    armed: bool,
     down_ms: u64,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
@@ -88,6 +90,7 @@ impl<'a> Supervisor<'a> {
             starts: 0,
             loops: VecDeque::new(),
             may_fail: false,
+            armed: false,
             down_ms: DOWN_MS,
             tally: Tally::default(),
             violations: Vec::new(),
@@ -197,7 +200,7 @@ impl<'a> Supervisor<'a> {
             self.node.restart();
         }
         self.starts += 1;
-        self.may_fail = self.node.disk().faults().capacity_bytes.is_some();
+        self.may_fail = self.armed || self.node.disk().faults().capacity_bytes.is_some();
         self.mark(Mark::Started { node: SERVER, incarnation: self.node.incarnation() });
         self.life = Some(server::start(&self.node, self.plan));
         if let Some(next) = self.loops.front_mut() {
@@ -264,6 +267,7 @@ impl<'a> Supervisor<'a> {
         self.world.net().heal_all();
         self.node.disk().set_faults(DiskFaults::default());
         self.node.disk().forget_one_shots();
+        self.armed = false;
         self.start();
     }
 

@@ -92,6 +92,7 @@ impl Supervisor<'_> {
             _ => disk.fail_next_read(path),
         }
         self.may_fail = true;
+        self.armed = true;
         self.down_ms = down_ms;
         true
     }
