@@ -6,10 +6,13 @@ pub mod client;
 pub mod ensemble;
 pub mod history;
 pub mod launch;
+mod ledger;
 mod log;
 pub mod oracles;
 pub mod plan;
 pub mod planted;
 pub mod run;
 pub mod scenario;
+#[cfg(test)]
+mod story;
 pub mod workload;

@@ -1,6 +1,6 @@
 //! The oracles: each judges one property over everything that a run left behind. One file each.
 //!
-//! They all look at the same digest of the history, the [`ledger::Ledger`], and decide by what
+//! They all look at the same digest of the history, the [`Ledger`], and decide by what
 //! clients saw; none of them asks the broker's own code whether it is right.
 
 mod i01_acked_is_read_back;
@@ -16,15 +16,12 @@ mod i33_recreated_shows_nothing_old;
 mod i42_requests_are_answered;
 mod i45_resources_return;
 mod i46_no_spin;
-mod ledger;
-#[cfg(test)]
-mod story;
 
 use rivven_io::sim::Resources;
 use serde::{Deserialize, Serialize};
 
 use crate::history::event::Event;
-use crate::oracles::ledger::Ledger;
+use crate::ledger::Ledger;
 
 /// What the broker promised in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

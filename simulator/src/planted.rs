@@ -62,7 +62,7 @@ pub const ALL: [PlantedBug; 12] = [
         what: "the producer's state moves before the append succeeds",
         origin: "KAFKA-6683",
         scenario: "full_disk",
-        oracles: &["I1", "I2", "I13"],
+        oracles: &["I1", "I2", "I3", "I13"],
     },
     PlantedBug {
         id: "B40",

@@ -3,8 +3,8 @@
 
 use rivven_core::ids::PartitionId;
 
-use super::ledger::{FinalLog, Outcome, PartitionLedger, Sent};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{FinalLog, Outcome, PartitionLedger, Sent};
 
 pub(super) const ORACLE: Oracle = Oracle {
     id: "I1",
@@ -109,8 +109,8 @@ mod tests {
     use rivven_core::ids::TopicId;
 
     use super::super::Contract;
-    use super::super::story::{Story, batch, failure, partition};
     use crate::history::event::{Call, EventKind, KnownTopic, Mark, NewTopic, Reply, Retention};
+    use crate::story::{Story, batch, failure, partition};
 
     #[test]
     fn a_lost_or_changed_acked_record_fires() {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Moment, Outcome};
 use super::{Case, Findings, Oracle};
 use crate::history::value::ValueId;
+use crate::ledger::{Moment, Outcome};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I2", about: "one value per partition and offset in every sighting", check };
@@ -52,7 +52,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch};
+    use crate::story::{Story, batch};
 
     #[test]
     fn two_values_at_one_offset_fire_whoever_saw_them() {

@@ -3,8 +3,8 @@
 //! Only what ended before a question was asked binds its answer. In expect-loss runs a crash may
 //! take the log's end with it, so only one incarnation's answers are compared.
 
-use super::ledger::{EndSeen, Moment, Outcome, PartitionLedger};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{EndSeen, Moment, Outcome, PartitionLedger};
 
 pub(super) const ORACLE: Oracle = Oracle {
     id: "I3",
@@ -79,8 +79,8 @@ fn below_their_floor(
 #[cfg(test)]
 mod tests {
     use super::super::Contract;
-    use super::super::story::{Story, batch, partition};
     use crate::history::event::{CrashKind, Mark};
+    use crate::story::{Story, batch, partition};
 
     #[test]
     fn a_falling_watermark_fires_also_across_a_restart() {

@@ -3,8 +3,8 @@
 
 use rivven_core::ids::PartitionId;
 
-use super::ledger::{FetchSeen, FinalLog};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{FetchSeen, FinalLog};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I10", about: "offsets are dense in every answer and in the read-back", check };
@@ -67,7 +67,7 @@ fn check_log(
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch};
+    use crate::story::{Story, batch};
 
     #[test]
     fn holes_doubles_and_answers_elsewhere_fire() {

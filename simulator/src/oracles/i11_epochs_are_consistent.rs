@@ -36,8 +36,8 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch, partition};
     use crate::history::event::{Call, EventKind, Reply, SeenBatch};
+    use crate::story::{Story, batch, partition};
 
     #[test]
     fn a_batch_of_another_epoch_fires() {

@@ -2,8 +2,8 @@
 //! sent to that partition with those bytes, was not refused for sure and not sent later than it
 //! was seen; nothing is shown whose CRC is wrong; and nothing shown to a consumer goes away.
 
-use super::ledger::{FetchSeen, Outcome};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{FetchSeen, Outcome};
 
 pub(super) const ORACLE: Oracle = Oracle {
     id: "I12",
@@ -71,8 +71,8 @@ fn what_was_shown_stays(case: &Case<'_>, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch, failure};
     use crate::history::event::{Call, EventKind, SeenBatch};
+    use crate::story::{Story, batch, failure};
 
     #[test]
     fn damaged_batches_strangers_and_changed_bytes_fire() {

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rivven_core::ids::PartitionId;
 
-use super::ledger::{FinalLog, Outcome, PartitionLedger};
 use super::{Case, Findings, Oracle};
 use crate::history::event::SeenBatch;
+use crate::ledger::{FinalLog, Outcome, PartitionLedger};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I13", about: "no duplicate and no gap per producer and partition", check };
@@ -115,8 +115,8 @@ fn order_was_kept(
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, failure, stamped};
     use crate::history::event::{Call, EventKind, Failure, Reply};
+    use crate::story::{Story, failure, stamped};
 
     fn sent(story: &mut Story, made: &[u64], sequence: i32, end: EventKind) {
         story.ask(1, Call::Produce(Story::send(made, Some(sequence))), end);

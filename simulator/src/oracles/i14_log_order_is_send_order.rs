@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Moment, Sent};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{Moment, Sent};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I14", about: "log order is send order per producer and partition", check };
@@ -53,8 +53,8 @@ fn line_of(sent: &Sent<'_>) -> (Line, Moment) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch, failure, stamped};
     use crate::history::event::{Call, EventKind};
+    use crate::story::{Story, batch, failure, stamped};
 
     #[test]
     fn a_plain_producer_keeps_its_order_inside_a_connection() {

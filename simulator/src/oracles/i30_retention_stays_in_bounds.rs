@@ -4,9 +4,9 @@
 //! A record is as young as its first attempt; of bytes, all that may have been appended count as
 //! kept, so that an unknown outcome never accuses.
 
-use super::ledger::{EndSeen, Moment, Outcome, PartitionLedger, Sent};
 use super::{Case, Findings, Oracle};
 use crate::history::event::Retention;
+use crate::ledger::{EndSeen, Moment, Outcome, PartitionLedger, Sent};
 
 pub(super) const ORACLE: Oracle = Oracle {
     id: "I30",
@@ -135,8 +135,8 @@ fn age_ms(from: Moment, to: Moment) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, partition};
     use crate::history::event::{Call, EventKind, NewTopic, Reply, Retention};
+    use crate::story::{Story, partition};
 
     fn starts_at(story: &mut Story, log_start: i64) {
         story.fetched_by(2, partition(1), (log_start, log_start, 9, vec![]));

@@ -1,8 +1,8 @@
 //! I33: delete and recreate never shows old data: no incarnation of a topic shows a record that was
 //! sent to another one, and a deleted one is neither served nor listed again.
 
-use super::ledger::{FetchSeen, Moment};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{FetchSeen, Moment};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I33", about: "delete and recreate never shows old data", check };
@@ -53,8 +53,8 @@ fn shows_other_incarnation(case: &Case<'_>, fetch: &FetchSeen<'_>) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch, partition};
     use crate::history::event::{Call, EventKind, Fetch, Fetched, KnownTopic, Reply};
+    use crate::story::{Story, batch, partition};
 
     fn deleted() -> Story {
         let mut story = Story::new();

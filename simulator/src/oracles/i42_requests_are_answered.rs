@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rivven_core::ids::PartitionId;
 
-use super::ledger::{ProbeEnd, ProbeKind};
 use super::{Case, Findings, Oracle};
+use crate::ledger::{ProbeEnd, ProbeKind};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I42", about: "every request is answered once the faults are over", check };
@@ -43,10 +43,10 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::super::Contract;
-    use super::super::story::Story;
     use crate::client::TIMED_OUT;
     use crate::history::LIVENESS_CLIENT;
     use crate::history::event::{Call, EventKind, Failure, Mark, Reply};
+    use crate::story::Story;
 
     fn end(why: &str) -> EventKind {
         EventKind::Info(Failure { code: None, why: why.to_owned() })

@@ -40,7 +40,7 @@ mod tests {
     use rivven_io::sim::Resources;
 
     use super::super::ResourceReading;
-    use super::super::story::Story;
+    use crate::story::Story;
 
     #[test]
     fn each_kind_that_grew_fires() {

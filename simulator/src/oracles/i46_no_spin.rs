@@ -18,7 +18,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::Story;
+    use crate::story::Story;
 
     #[test]
     fn more_polls_than_the_bound_fire() {

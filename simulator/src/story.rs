@@ -2,13 +2,13 @@
 
 use rivven_core::ids::{PartitionId, TopicId};
 
-use super::{Contract, Evidence, Violation, judge};
 use crate::history::READ_BACK_CLIENT;
 use crate::history::event::{
     Call, Event, EventKind, Failure, Fetch, Fetched, Mark, Produce, Reply, SeenBatch, SeenRecord,
     SentValue, Stamp,
 };
 use crate::history::value::ValueId;
+use crate::oracles::{Contract, Evidence, Violation, judge};
 
 /// A partition of the topic whose id is all `topic`.
 pub(crate) fn partition(topic: u8) -> PartitionId {
