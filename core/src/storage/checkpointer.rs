@@ -88,7 +88,12 @@ impl Checkpointer {
         }
         self.checkpoint_due = now.after(self.shared.options.checkpoint_interval);
         let (_, commands) = self.shared.image();
-        if self.shared.has_dirty() || commands != self.commands {
+        let (used, all) = (
+            self.shared.stats.wal_used_bytes.load(Ordering::Relaxed),
+            self.shared.stats.wal_bytes.load(Ordering::Relaxed),
+        );
+        // Page images alone can fill the WAL, too.
+        if self.shared.has_dirty() || commands != self.commands || used * 2 > all {
             self.checkpoint().await?;
         }
         housekeeping::remove_condemned(&self.shared).await

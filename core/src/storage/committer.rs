@@ -19,7 +19,7 @@ use crate::storage::stage::{Staged, StagedChange};
 use crate::storage::wal::arena::{Arena, Lease, unpooled};
 use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, Lsn, padded, seal};
 use crate::storage::wal::replay::WalPosition;
-use crate::storage::wal::ring::{CommitPlace, Ring};
+use crate::storage::wal::ring::Ring;
 
 /// Requests after which a commit is closed.
 pub(crate) const COMMIT_REQUESTS_MAX: usize = 1000;
@@ -68,6 +68,11 @@ impl Committer {
         let bytes_max = self.shared.options.commit_bytes_max();
         let mut queue = Vec::new();
         loop {
+            // Those that make room go first: one that waited behind batches would keep the writer
+            // from emptying the tail, and the tail would keep the batches from going on.
+            if let Err(reason) = self.commit_urgent().await {
+                self.shared.fail(&reason);
+            }
             self.shared.take_queue(&mut queue);
             if queue.is_empty() {
                 self.shared.queue_filled.notified().await;
@@ -94,8 +99,9 @@ impl Committer {
             refuse_all(requests, &failure);
             return Ok(());
         }
-        let bytes = requests.iter().map(request_bytes).sum::<usize>();
-        let mut lease = match self.take_memory(padded(COMMIT_HEADER_BYTES + bytes)).await {
+        let bytes = padded(COMMIT_HEADER_BYTES + requests.iter().map(request_bytes).sum::<usize>());
+        let batches = requests.iter().any(|request| matches!(request, Request::Append(_)));
+        let mut lease = match self.wait_for_room(bytes, batches).await {
             Ok(lease) => lease,
             Err(failure) => {
                 refuse_all(requests, &failure);
@@ -143,7 +149,22 @@ impl Committer {
         Ok(())
     }
 
-    /// Waits for memory: the writer frees some with every batch that it copies.
+    /// Waits for memory, which the writer frees, and for a WAL file, which a checkpoint frees.
+    /// Nothing is staged meanwhile, so that the checkpoint sees only what is published.
+    async fn wait_for_room(&mut self, bytes: usize, batches: bool) -> Result<Lease, StorageFailed> {
+        let lease = self.take_memory(bytes).await?;
+        while self.ring.place(bytes, batches).is_none() {
+            if let Some(failure) = self.shared.failure() {
+                return Err(failure.clone());
+            }
+            rivven_io::probe!("wal_ring_full");
+            self.shared.checkpoint_wanted.notify_one();
+            self.shared.urgent.notified().await;
+            self.commit_urgent().await.map_err(|reason| self.shared.fail(&reason))?;
+        }
+        Ok(lease)
+    }
+
     async fn take_memory(&mut self, bytes: usize) -> Result<Lease, StorageFailed> {
         loop {
             if let Some(failure) = self.shared.failure() {
@@ -171,9 +192,12 @@ impl Committer {
     /// Commits the changes without which neither memory nor WAL files become free.
     async fn commit_urgent(&mut self) -> Result<(), String> {
         for request in self.shared.take_urgent() {
+            if let Some(failure) = self.shared.failure().cloned() {
+                refuse_all(vec![request], &failure);
+                continue;
+            }
             let bytes = padded(COMMIT_HEADER_BYTES + request_bytes(&request));
             let mut staged = Staged::new(unpooled(bytes));
-            staged.urgent = true;
             if let Request::Change { change, done } = request {
                 self.stage_change(change, done, &mut staged);
             }
@@ -186,7 +210,8 @@ impl Committer {
     async fn write(&mut self, staged: &mut Staged) -> Result<(), String> {
         assert!(staged.memory.len() >= COMMIT_HEADER_BYTES, "room for the header is kept");
         assert_eq!(staged.commit_bytes, 0, "a commit is written once");
-        let place = self.wait_for_place(staged).await?;
+        let place = self.ring.place(padded(staged.memory.len()), !staged.placed.is_empty());
+        let place = place.ok_or("the WAL has no file left for a checkpoint")?;
         let lsn = self.ring.position().lsn.next();
         let payload_bytes = u32::try_from(staged.memory.len() - COMMIT_HEADER_BYTES)
             .map_err(|_| "a commit of more than 4 GiB".to_owned())?;
@@ -219,27 +244,6 @@ impl Committer {
         self.shared.stats.wal_bytes.store(all, Ordering::Relaxed);
         if used * 2 > all {
             self.shared.checkpoint_wanted.notify_one();
-        }
-    }
-
-    /// Waits until a checkpoint has freed the file that the commit needs. Changes of state may
-    /// use the last free file.
-    async fn wait_for_place(&mut self, staged: &Staged) -> Result<CommitPlace, String> {
-        let bytes = padded(staged.memory.len());
-        loop {
-            if let Some(place) = self.ring.place(bytes, !staged.placed.is_empty()) {
-                return Ok(place);
-            }
-            if staged.urgent {
-                return Err("the WAL has no file left for a checkpoint".to_owned());
-            }
-            rivven_io::probe!("wal_ring_full");
-            self.shared.checkpoint_wanted.notify_one();
-            self.shared.urgent.notified().await;
-            if let Some(failure) = self.shared.failure() {
-                return Err(failure.reason.clone());
-            }
-            self.commit_urgent().await?;
         }
     }
 

@@ -59,7 +59,7 @@ pub(crate) enum Change {
     LogStart { partition: Arc<Partition>, to: Offset },
     /// Pages of segments that are about to be written again.
     Pages(Vec<PageImage>),
-    /// Nothing; answered when everything queued before is durable.
+    /// Nothing; answered when everything that was applied before is published.
     Barrier,
     /// A checkpoint covers everything through this place.
     Checkpointed(WalPosition),
@@ -85,9 +85,11 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// Whether it frees memory or WAL files, and so must not wait for either.
+    /// Whether a checkpoint or the writer, which make room, wait for it; so it must not wait for
+    /// room itself.
     fn is_urgent(&self) -> bool {
-        matches!(self, Request::Change { change: Change::Pages(_) | Change::Checkpointed(_), .. })
+        let Request::Change { change, .. } = self else { return false };
+        matches!(change, Change::Pages(_) | Change::Barrier | Change::Checkpointed(_))
     }
 }
 
@@ -231,10 +233,21 @@ impl Shared {
         }
     }
 
-    /// Everything queued, in order; `into` must be empty.
+    /// Everything queued but what makes room, in order; `into` must be empty.
     pub(crate) fn take_queue(&self, into: &mut Vec<Request>) {
         assert!(into.is_empty(), "requests are handled before more are taken");
-        std::mem::swap(&mut *lock(&self.queue), into);
+        let mut queue = lock(&self.queue);
+        if queue.iter().any(Request::is_urgent) {
+            let (urgent, rest) = queue.drain(..).partition(Request::is_urgent);
+            *queue = urgent;
+            *into = rest;
+            if !queue.is_empty() {
+                self.urgent.notify_one();
+                self.queue_filled.notify_one();
+            }
+        } else {
+            std::mem::swap(&mut *queue, into);
+        }
     }
 
     /// Takes the queued changes that make room; the rest keeps its order.

@@ -29,8 +29,6 @@ pub(crate) struct Staged {
     pub(crate) changes: Vec<StagedChange>,
     /// Bytes of the sealed commit, once it is written.
     pub(crate) commit_bytes: usize,
-    /// Whether others wait for room that only these changes can make.
-    pub(crate) urgent: bool,
 }
 
 pub(crate) struct PlacedAppend {
