@@ -160,8 +160,9 @@ fn span_of(state: &PartitionState, from: Offset) -> SegmentSpan {
     let (floor_delta, position) = index.floor(delta);
     // An index that begins in the middle of the segment knows nothing of the part before.
     let known = active && (indexed_from == 0 || position > 0);
+    let limit = state.log.positions().high_watermark;
     let start = known.then(|| (segment.base.plus(i64::from(floor_delta)), u64::from(position)));
-    SegmentSpan { base: segment.base, start, end, active }
+    SegmentSpan { base: segment.base, start, end, active, limit }
 }
 
 /// Splits bytes that hold whole batches.

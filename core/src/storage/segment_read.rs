@@ -29,6 +29,9 @@ pub(crate) struct SegmentSpan {
     /// Bytes of the file that hold batches.
     pub(crate) end: u64,
     pub(crate) active: bool,
+    /// Batches from this offset on are not given: the writer may have copied what its commit is
+    /// still making visible.
+    pub(crate) limit: Offset,
 }
 
 /// What was found.
@@ -73,14 +76,14 @@ pub(crate) async fn read_span(
             return Err(ReadError::Corrupt { partition, offset: request.from, reason });
         }
     };
-    take_batches(&mut reader, partition, (first, request)).await
+    take_batches(&mut reader, partition, (first, span.limit, request)).await
 }
 
 /// Takes whole batches from `first` on, as many as fit, and checks each.
 async fn take_batches(
     reader: &mut SegmentReader<'_>,
     partition: &Partition,
-    (first, request): (u64, ReadRequest),
+    (first, limit, request): (u64, Offset, ReadRequest),
 ) -> Result<Span, ReadError> {
     let io = |error: io::Error| failed(partition, request.from, error);
     assert!(first < reader.end, "a batch begins inside the segment");
@@ -102,6 +105,9 @@ async fn take_batches(
     let mut expected = header.base_offset;
     while let Ok(header) = BatchHeader::parse(&data[good..]) {
         let end = good + header.size();
+        if header.base_offset >= limit && good > 0 {
+            break;
+        }
         // Neither the base offset nor the epoch is under the CRC; the chain and the one epoch of a
         // single node are what they are held against.
         let stands = end <= data.len()

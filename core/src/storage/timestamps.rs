@@ -102,8 +102,13 @@ async fn start_in(
         // The front of the active segment is not indexed yet: begin at its first batch.
         None if active => 0,
         None => {
-            let span =
-                SegmentSpan { base: segment.base, start: None, end: segment.bytes, active: false };
+            let span = SegmentSpan {
+                base: segment.base,
+                start: None,
+                end: segment.bytes,
+                active: false,
+                limit: segment.end,
+            };
             let index = load(shared, partition, span).await?;
             index.map_or(0, |index| index.floor_of_timestamp(at_least).0)
         }
