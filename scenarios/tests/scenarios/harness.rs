@@ -21,10 +21,11 @@ fn a_child_process_runs_one_plan() {
 
 /// Runs a plan in a fresh process.
 pub(crate) fn run(plan: &Plan, records: Records) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let test = ["--exact", "harness::a_child_process_runs_one_plan", "--nocapture"];
-        let program = std::env::current_exe().unwrap().into_os_string();
+        let program = std::env::current_exe().expect("this binary has a path").into_os_string();
         let command = [program].into_iter().chain(test.map(Into::into)).collect();
         let launcher = Launcher::new(command, WATCHDOG).await;
         launcher.run(&Job { plan: plan.clone(), records, log: String::new() }).await
@@ -33,7 +34,7 @@ pub(crate) fn run(plan: &Plan, records: Records) -> Report {
 
 /// Runs one seed of a scenario, with a planted bug unless `planted` is empty.
 pub(crate) fn outcome(scenario: &str, seed: u64, planted: &str) -> Outcome {
-    let scenario = registry::find(scenario).unwrap();
+    let scenario = registry::find(scenario).expect("a known scenario");
     run(&Plan::draw(scenario, seed, planted), Records::default()).outcome
 }
 
