@@ -40,7 +40,7 @@ pub const ALL: [PlantedBug; 12] = [
         id: "B04",
         what: "recovery takes damage in the middle of the WAL for its end and serves on",
         origin: "NATS 7549",
-        scenario: "bit_rot",
+        scenario: "wal_rot",
         oracles: &["I1", "I2", "I10", "I12"],
     },
     PlantedBug {

@@ -84,9 +84,9 @@ impl Default for BrokerSpec {
     /// simulated second here.
     fn default() -> BrokerSpec {
         BrokerSpec {
-            wal_file_bytes: Draw::one_of(&[64 << 10, 256 << 10, 1 << 20]),
+            wal_file_bytes: Draw::one_of(&[256 << 10, 512 << 10, 1 << 20]),
             wal_files: Draw::one_of(&[3, 4, 8]),
-            tail_bytes: Draw::one_of(&[64 << 10, 256 << 10, 4 << 20]),
+            tail_bytes: Draw::one_of(&[256 << 10, 1 << 20, 4 << 20]),
             memory_bytes: Draw::one_of(&[64 << 20, 256 << 20]),
             checkpoint_interval_ms: Draw::one_of(&[200, 1_000, 5_000]),
             retention_interval_ms: Draw::one_of(&[500, 5_000]),

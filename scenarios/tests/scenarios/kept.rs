@@ -8,7 +8,7 @@ use rivven_simulator::scenario::registry;
 use crate::harness::{explain, outcome};
 
 /// Seeds of all scenarios together, unless `SIM_SEEDS` says more.
-const SEEDS: u64 = 208;
+const SEEDS: u64 = 210;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -63,6 +63,7 @@ every_scenario![
     crash_in_checkpoint_retention,
     restart_loop,
     bit_rot,
+    wal_rot,
     connection_resets,
     retry_other_connection,
     delete_recreate,

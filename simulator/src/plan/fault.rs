@@ -28,7 +28,7 @@ pub enum Fault {
     Kill { down_ms: u64 },
     Stop { down_ms: u64 },
     CrashLoop { crashes: u64, power: bool, after_us: u64, down_ms: u64 },
-    CrashAt { when: When, power: bool, after_us: u64, down_ms: u64 },
+    CrashAt { when: When, power: bool, after_us: u64, down_ms: u64, then_us: u64 },
     FullDisk { free_bytes: u64, for_ms: u64 },
     FailedSync { path: String, down_ms: u64 },
     FailedWrite { path: String, down_ms: u64 },
@@ -179,9 +179,10 @@ fn draw_crash_at(spec: &CrashAtSpec, draws: &mut Stream) -> Option<Fault> {
     let moments: Vec<When> = paths.chain(spec.probes.iter().cloned().map(When::Probe)).collect();
     Some(Fault::CrashAt {
         when: pick(&moments, draws)?.clone(),
-        power: draws.chance(0.7),
+        power: draws.chance(0.6),
         after_us: spec.after_us.draw(draws),
         down_ms: spec.down_ms.draw(draws),
+        then_us: spec.then_us.draw(draws),
     })
 }
 

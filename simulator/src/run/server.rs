@@ -21,7 +21,7 @@ const DATA_DIR: &str = "/data";
 /// Connections that clients leave behind half open add up until the broker notices.
 const CONNECTIONS_MAX: usize = 512;
 /// Exit code when storage failed.
-const EXIT_STORAGE: i32 = 4;
+pub(crate) const EXIT_STORAGE: i32 = 4;
 
 /// One life of the broker's process, as the supervisor sees it.
 pub(crate) struct Life {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rivven_io::clock::Clock;
 use rivven_io::sim::disk::DiskFaults;
+use rivven_io::sim::net::LinkConfig;
 use rivven_io::sim::{SimNode, World};
 
 use crate::history::History;
@@ -16,7 +17,7 @@ use crate::history::event::{CrashKind, EventKind, Mark};
 use crate::oracles::Violation;
 use crate::plan::fault::When;
 use crate::plan::{Plan, SERVER};
-use crate::run::server::{self, Life};
+use crate::run::server::{self, EXIT_STORAGE, Life};
 
 /// A node without a process of its own: the supervisor's fine clock.
 const CONTROL: u64 = 60_000;
@@ -29,7 +30,7 @@ enum Step {
     Fault(usize),
     Start,
     Crash { power: bool, down_ms: u64 },
-    Watch { when: When, seen: u64, until_us: u64, crash: (bool, u64, u64) },
+    Watch { when: When, seen: u64, until_us: u64, crash: Aimed },
     DiskHasRoom,
     DiskIsFast,
     HoleEnds(Vec<(u64, u64)>),
@@ -43,6 +44,16 @@ pub(crate) struct Tally {
     pub(crate) process: BTreeMap<&'static str, u64>,
     pub(crate) crashes: u64,
     pub(crate) recoveries: u64,
+}
+
+/// A crash that waits for its moment, and what follows it.
+#[derive(Clone, Copy, Debug)]
+struct Aimed {
+    power: bool,
+    after_us: u64,
+    down_ms: u64,
+    /// 0: nothing follows.
+    then_us: u64,
 }
 
 /// The crashes that are still to come in a loop.
@@ -69,6 +80,10 @@ pub(crate) struct Supervisor<'a> {
     may_fail: bool,
     /// An operation of the disk is going to fail, in this life of the process or a later one.
     armed: bool,
+    /// Bytes that only this disk had were changed.
+    rotten: bool,
+    /// The broker found that what it acknowledged is damaged, said so, and does not start.
+    pub(crate) refused: bool,
     down_ms: u64,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
@@ -91,6 +106,8 @@ impl<'a> Supervisor<'a> {
             loops: VecDeque::new(),
             may_fail: false,
             armed: false,
+            rotten: false,
+            refused: false,
             down_ms: DOWN_MS,
             tally: Tally::default(),
             violations: Vec::new(),
@@ -133,6 +150,9 @@ impl<'a> Supervisor<'a> {
     pub(crate) async fn pass_until_ready(&mut self, span: Duration) -> bool {
         let end_us = self.now_us().saturating_add(micros(span));
         while self.now_us() < end_us {
+            if self.refused {
+                return false;
+            }
             if self.life.as_ref().is_some_and(|life| life.noticed && !life.stopped) {
                 return true;
             }
@@ -193,7 +213,7 @@ impl<'a> Supervisor<'a> {
 
     /// Starts the broker if it is down.
     pub(crate) fn start(&mut self) {
-        if self.life.is_some() {
+        if self.life.is_some() || self.refused {
             return;
         }
         if self.starts > 0 {
@@ -205,6 +225,8 @@ impl<'a> Supervisor<'a> {
         self.life = Some(server::start(&self.node, self.plan));
         if let Some(next) = self.loops.front_mut() {
             let Loop { power, after_us, down_ms, .. } = *next;
+            // What a kill leaves in the page cache only, a power cut then takes.
+            next.power = !power;
             next.left -= 1;
             if next.left == 0 {
                 self.loops.pop_front();
@@ -223,9 +245,15 @@ impl<'a> Supervisor<'a> {
 
     /// The process ended by itself, with `code`.
     fn ended(&mut self, code: Option<i32>) {
-        let stopped = self.life.take().is_some_and(|life| life.stopped);
+        let (stopped, served) =
+            self.life.take().map_or((false, false), |life| (life.stopped, life.noticed));
         let code = code.unwrap_or(-1);
         self.mark(Mark::Exited { node: SERVER, code });
+        if self.rotten && code == EXIT_STORAGE && !served {
+            self.refused = true;
+            self.agenda.clear();
+            return;
+        }
         let explained = (stopped && code == 0) || (self.may_fail && matches!(code, 3 | 4));
         if !explained {
             let text = format!("the broker ended with exit code {code} for no reason");
@@ -265,6 +293,7 @@ impl<'a> Supervisor<'a> {
         self.loops.clear();
         self.world.set_buggify(false);
         self.world.net().heal_all();
+        self.world.net().set_all(&LinkConfig::default());
         self.node.disk().set_faults(DiskFaults::default());
         self.node.disk().forget_one_shots();
         self.armed = false;

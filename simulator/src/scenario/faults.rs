@@ -80,6 +80,10 @@ pub struct CrashAtSpec {
     /// From that moment to the crash.
     pub after_us: Draw,
     pub down_ms: Draw,
+    /// From the next start to another crash, of the other kind; 0: there is none. A power cut
+    /// takes what a kill left in the page cache only.
+    #[serde(default)]
+    pub then_us: Draw,
 }
 
 /// Space that is left, and for how long.

@@ -7,7 +7,7 @@ use rivven_io::sim::disk::DiskFaults;
 use crate::history::event::Mark;
 use crate::plan::fault::{Fault, Hole, When};
 use crate::plan::{CLIENTS, SERVER};
-use crate::run::supervisor::{Loop, Step, Supervisor};
+use crate::run::supervisor::{Aimed, Loop, Step, Supervisor};
 
 /// How long a crash waits for its moment.
 const WATCH_US_MAX: u64 = 10_000_000;
@@ -28,17 +28,18 @@ impl Supervisor<'_> {
             Fault::Kill { down_ms } => self.crash(false, *down_ms),
             Fault::Stop { down_ms } => self.stop(*down_ms),
             Fault::CrashLoop { crashes, power, after_us, down_ms } => {
-                let next =
-                    Loop { left: *crashes, power: *power, after_us: *after_us, down_ms: *down_ms };
-                let crashed = self.crash(*power, *down_ms);
+                let (power, after_us, down_ms) = (*power, *after_us, *down_ms);
+                let next = Loop { left: *crashes, power: !power, after_us, down_ms };
+                let crashed = self.crash(power, down_ms);
                 if crashed && next.left > 0 {
                     self.loops.push_back(next);
                     *self.tally.process.entry("P6").or_default() += 1;
                 }
                 crashed
             }
-            Fault::CrashAt { when, power, after_us, down_ms } => {
-                self.begin_watch(when, (*power, *after_us, *down_ms))
+            Fault::CrashAt { when, power, after_us, down_ms, then_us } => {
+                let (power, after_us, down_ms) = (*power, *after_us, *down_ms);
+                self.begin_watch(when, Aimed { power, after_us, down_ms, then_us: *then_us })
             }
             Fault::FullDisk { free_bytes, for_ms } => {
                 let capacity = self.node.disk().used_bytes() + free_bytes;
@@ -121,7 +122,7 @@ impl Supervisor<'_> {
     }
 
     /// Changes `bytes` bytes in one place of one file whose path contains `path`.
-    fn rot(&self, (path, pick): (&str, u64), bytes: u64) -> bool {
+    fn rot(&mut self, (path, pick): (&str, u64), bytes: u64) -> bool {
         let disk = self.node.disk();
         let files: Vec<String> =
             disk.durable_files().into_iter().filter(|file| file.contains(path)).collect();
@@ -132,10 +133,12 @@ impl Supervisor<'_> {
             content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
         });
         let position = chosen(written) as u64;
-        written > 0 && disk.rot(file, position, usize::try_from(bytes).unwrap_or(1)) > 0
+        let changed = disk.rot(file, position, usize::try_from(bytes).unwrap_or(1));
+        self.rotten |= changed > 0;
+        changed > 0
     }
 
-    fn begin_watch(&mut self, when: &When, crash: (bool, u64, u64)) -> bool {
+    fn begin_watch(&mut self, when: &When, crash: Aimed) -> bool {
         if self.life.is_none() {
             return false;
         }
@@ -164,15 +167,13 @@ impl Supervisor<'_> {
         }
     }
 
-    pub(super) fn watch(
-        &mut self,
-        (when, seen): (When, u64),
-        until_us: u64,
-        crash: (bool, u64, u64),
-    ) {
-        let (power, after_us, down_ms) = crash;
+    pub(super) fn watch(&mut self, (when, seen): (When, u64), until_us: u64, crash: Aimed) {
         if self.life.is_some() && self.seen(&when) > seen {
+            let Aimed { power, after_us, down_ms, then_us } = crash;
             *self.tally.process.entry("P2").or_default() += 1;
+            if then_us > 0 {
+                self.loops.push_back(Loop { left: 1, power: !power, after_us: then_us, down_ms });
+            }
             self.queue_in(after_us, Step::Crash { power, down_ms });
         } else if self.life.is_some() && self.now_us() < until_us {
             self.queue_in(WATCH_EVERY_US, Step::Watch { when, seen, until_us, crash });
