@@ -142,6 +142,11 @@ impl Storage {
     /// Queues a batch. Its sink hears of it after the sync that covers it, or of its refusal.
     /// Batches of one caller to one partition are appended in the order of the calls.
     pub fn append(&self, request: AppendRequest) {
+        if self.shared.is_closing() {
+            // What came now would wait for a writer that is about to end.
+            let reason = "the broker is shutting down".to_owned();
+            return committer::refuse(request, AppendError::Failed(StorageFailed { reason }));
+        }
         self.shared.submit(Request::Append(request));
     }
 

@@ -44,7 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if shared.failure().is_some() {
             return ended.expected();
         }
-        let hurry = shared.write_all.load(Ordering::Acquire);
+        let hurry = shared.write_all.load(Ordering::Acquire) || shared.is_closing();
         let low = shared.options.tail_bytes_max as u64 / 8;
         let waiting = shared.stats.tail_bytes.load(Ordering::Relaxed);
         if shared.writes_waiting() == 0 || !hurry && waiting <= low {
