@@ -21,6 +21,8 @@ pub(crate) fn apply_change(shared: &Shared, change: Change) {
                 let dropped = state.log.move_log_start(to);
                 let start = state.log.positions().log_start;
                 state.closed.retain(|closed| closed.segment.end > start);
+                let forgotten = state.forget_dropped_tail();
+                shared.stats.tail_bytes.fetch_sub(forgotten, std::sync::atomic::Ordering::Relaxed);
                 state.wake();
                 if !state.dirty {
                     state.dirty = true;

@@ -179,6 +179,23 @@ impl PartitionState {
         self.trusted.1 == 0 && self.log.sealed().iter().all(|s| s.base >= self.trusted.0)
     }
 
+    /// Takes batches of segments that are no longer part of the log off the tail: their files are
+    /// gone or going. The bytes taken.
+    pub(crate) fn forget_dropped_tail(&mut self) -> u64 {
+        let first = self.log.sealed().first().unwrap_or(self.log.active()).base;
+        let mut bytes = 0;
+        while self.tail.front().is_some_and(|entry| entry.segment_base < first) {
+            let entry = self.tail.pop_front().expect("seen above");
+            bytes += entry.batch.len() as u64;
+        }
+        bytes
+    }
+
+    /// Whether a segment's file is still wanted.
+    pub(crate) fn wants_segment(&self, base: Offset) -> bool {
+        !self.deleted && self.log.holds_segment(base)
+    }
+
     /// Whether every closed segment before `base` has its final length and indexes.
     pub(crate) fn closed_through(&self, base: Offset) -> bool {
         self.closed.first().is_none_or(|closed| closed.segment.base >= base)

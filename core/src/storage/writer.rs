@@ -33,6 +33,8 @@ struct Piece {
     position: u64,
     batches: Vec<Bytes>,
     bytes: u64,
+    /// Offset after the last record.
+    end: Offset,
     /// Whether the page at `position` must be logged first.
     log_page: bool,
 }
@@ -95,17 +97,19 @@ fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
     assert!(state.queued, "a tail that is copied stands in the queue");
     let mut batches = Vec::new();
     let mut bytes = 0;
+    let mut end = front.end;
     for entry in &state.tail {
         if entry.segment_base != segment_base || bytes >= PIECE_BYTES_MAX as u64 {
             break;
         }
         assert_eq!(entry.position, position + bytes, "the tail has no gap inside a segment");
         bytes += entry.batch.len() as u64;
+        end = entry.end;
         batches.push(entry.batch.clone());
     }
     let log_page = must_log_page(&state, segment_base, position);
     let partition = partition.clone();
-    Some(Piece { partition, segment_base, position, batches, bytes, log_page })
+    Some(Piece { partition, segment_base, position, batches, bytes, end, log_page })
 }
 
 /// Whether a write at `position` touches a page with trusted bytes that was not logged since the
@@ -136,7 +140,7 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
                 position: page,
                 bytes: bytes.freeze(),
             }),
-            Err(_) if piece.partition.lock().deleted => {}
+            Err(_) if !piece.partition.lock().wants_segment(piece.segment_base) => {}
             Err(error) => return Err(describe("reading a page of", piece, &error)),
         }
     }
@@ -160,43 +164,44 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
 }
 
 async fn write_piece(shared: &Arc<Shared>, piece: Piece) -> Result<(), String> {
-    if piece.partition.lock().deleted {
-        return Ok(());
-    }
-    let count = piece.batches.len();
-    if let Err(error) = copy(shared, &piece).await {
-        if piece.partition.lock().deleted {
-            return Ok(());
-        }
+    assert!(piece.bytes > 0, "a piece holds something");
+    if piece.partition.lock().wants_segment(piece.segment_base)
+        && let Err(error) = copy(shared, &piece).await
+        && piece.partition.lock().wants_segment(piece.segment_base)
+    {
         return Err(describe("writing", &piece, &error));
     }
-    assert!(piece.bytes > 0, "a piece holds something");
-    let closed = {
-        let mut state = piece.partition.lock();
-        if state.deleted {
-            return Ok(());
+    for closed in settle(shared, &piece) {
+        let sealed = seal_segment(shared, &piece.partition, &closed).await;
+        if let Err(error) = sealed
+            && piece.partition.lock().wants_segment(closed.segment.base)
+        {
+            return Err(describe("closing", &piece, &error));
         }
-        assert!(state.tail.len() >= count, "what was copied is still in the tail");
-        for _ in 0..count {
-            let entry = state.tail.pop_front().expect("only the writer takes from the tail");
-            assert_eq!(entry.segment_base, piece.segment_base, "the tail's front was copied");
-        }
-        shared.stats.tail_bytes.fetch_sub(piece.bytes, Ordering::Relaxed);
-        if state.tail.is_empty() {
-            state.queued = false;
-        } else {
-            shared.queue_write(piece.partition.clone());
-        }
-        let (flushed_base, _) = state.flushed();
-        let done = state.closed.partition_point(|closed| closed.segment.base < flushed_base);
-        state.closed.drain(..done).collect::<Vec<_>>()
-    };
-    for closed in closed {
-        seal_segment(shared, &piece.partition, &closed)
-            .await
-            .map_err(|error| describe("closing", &piece, &error))?;
     }
     Ok(())
+}
+
+/// Takes what was copied off the tail; the closed segments that are complete now.
+fn settle(shared: &Arc<Shared>, piece: &Piece) -> Vec<ClosedSegment> {
+    let mut state = piece.partition.lock();
+    if state.deleted {
+        return Vec::new();
+    }
+    // Meanwhile the log start may have moved over some of it.
+    while state.tail.front().is_some_and(|entry| entry.end <= piece.end) {
+        let entry = state.tail.pop_front().expect("seen above");
+        assert_eq!(entry.segment_base, piece.segment_base, "the tail's front was copied");
+        shared.stats.tail_bytes.fetch_sub(entry.batch.len() as u64, Ordering::Relaxed);
+    }
+    if state.tail.is_empty() {
+        state.queued = false;
+    } else {
+        shared.queue_write(piece.partition.clone());
+    }
+    let (flushed_base, _) = state.flushed();
+    let done = state.closed.partition_point(|closed| closed.segment.base < flushed_base);
+    state.closed.drain(..done).collect()
 }
 
 async fn copy(shared: &Arc<Shared>, piece: &Piece) -> io::Result<()> {
