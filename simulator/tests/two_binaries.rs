@@ -1,6 +1,7 @@
 //! A seed that fails in one binary fails in `simulator replay` too, by the same property at the
 //! same virtual time.
 #![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "a test may panic outside its test function, too")]
 
 use std::time::Duration;
 
