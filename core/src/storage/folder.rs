@@ -27,11 +27,9 @@ pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io:
         shared.env.disk.create_dir_all(partition.folder()).await?;
         write_id(shared, partition).await?;
     }
-    if partition.lock().trusts_nothing() {
-        // A folder that was found may have been made by a process that was killed before any
-        // checkpoint: its names are as unsynced as those of one that was made just now.
-        note_names(shared, partition);
-    }
+    // A folder that was found may have been made by a process that was killed before any
+    // checkpoint: its names are as unsynced as those of one that was made just now.
+    note_names(shared, partition);
     partition.lock().folder_ready = true;
     Ok(())
 }

@@ -174,11 +174,6 @@ impl PartitionState {
         })
     }
 
-    /// Whether no checkpoint counts any byte of it.
-    pub(crate) fn trusts_nothing(&self) -> bool {
-        self.trusted.1 == 0 && self.log.sealed().iter().all(|s| s.base >= self.trusted.0)
-    }
-
     /// Takes batches of segments that are no longer part of the log off the tail: their files are
     /// gone or going. The bytes taken.
     pub(crate) fn forget_dropped_tail(&mut self) -> u64 {
