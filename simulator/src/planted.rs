@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 12] = [
+pub const ALL: [PlantedBug; 11] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -63,13 +63,6 @@ pub const ALL: [PlantedBug; 12] = [
         origin: "KAFKA-6683",
         scenario: "full_disk",
         oracles: &["I1", "I2", "I3", "I13"],
-    },
-    PlantedBug {
-        id: "B40",
-        what: "a trusted page is rewritten without its image in the WAL, and is torn",
-        origin: "the reason for PostgreSQL's full_page_writes and InnoDB's doublewrite buffer",
-        scenario: "torn_reordered",
-        oracles: &["I1"],
     },
     PlantedBug {
         id: "B41",
