@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{PartitionId, TimestampMs};
 use crate::log::machine::PartitionLog;
 use crate::metadata::command::MetadataCommand;
-use crate::metadata::image::MetadataImage;
+use crate::metadata::image::{MetadataImage, Topic};
 use crate::metadata::topic_config::TopicConfig;
 use crate::storage::layout::Layout;
 use crate::storage::partition::{Partition, PartitionPlace};
@@ -71,13 +71,12 @@ fn follow(shared: &Shared, command: &MetadataCommand, image: &MetadataImage, now
             });
         }
         MetadataCommand::SetTopicConfigs { id, .. } => {
-            let Some(topic) = image.topic_by_id(*id) else { return };
-            let config = Arc::new(topic.config.clone());
-            for index in 0..topic.partitions {
-                if let Some(partition) = shared.partition(PartitionId { topic: *id, index }) {
-                    partition.lock().config = config.clone();
-                }
+            if let Some(topic) = image.topic_by_id(*id) {
+                configure(shared, topic);
             }
+        }
+        MetadataCommand::SetBrokerConfigs { .. } => {
+            image.topics().for_each(|topic| configure(shared, topic));
         }
         MetadataCommand::DeleteTopic { id } => {
             let gone: Vec<_> = shared.with_partitions(|partitions| {
@@ -95,14 +94,24 @@ fn follow(shared: &Shared, command: &MetadataCommand, image: &MetadataImage, now
     }
 }
 
+/// Gives a topic's partitions its configuration.
+fn configure(shared: &Shared, topic: &Topic) {
+    let config = Arc::new(topic.config.clone());
+    for index in 0..topic.partitions {
+        if let Some(partition) = shared.partition(PartitionId { topic: topic.id, index }) {
+            partition.lock().config = config.clone();
+        }
+    }
+}
+
 /// Empties a deleted partition and has its files removed.
 fn bury(shared: &Shared, partition: Arc<Partition>) {
     {
         let mut state = partition.lock();
         state.deleted = true;
-        let bytes: usize = state.tail.drain(..).map(|entry| entry.batch.len()).sum();
+        let bytes = state.forget_tail();
         state.closed.clear();
-        shared.stats.tail_bytes.fetch_sub(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+        shared.stats.tail_bytes.fetch_sub(bytes, std::sync::atomic::Ordering::Relaxed);
         state.wake();
     }
     let delay_ms = partition.config().file_delete_delay_ms;

@@ -175,6 +175,9 @@ impl Committer {
                 self.shared.stats.arena_bytes.store(held, Ordering::Relaxed);
                 return Ok(lease);
             }
+            if self.shared.recent.make_room(bytes as u64) {
+                continue;
+            }
             rivven_io::probe!("tail_full");
             self.shared.write_all.store(true, Ordering::Release);
             self.shared.write_wanted.notify_one();

@@ -11,12 +11,17 @@ use crate::ids::{Offset, PartitionId};
 use crate::storage::layout;
 use crate::storage::partition::Partition;
 
-type Key = (PartitionId, Offset);
+/// A segment: its partition and base offset.
+type Segment = (PartitionId, Offset);
+/// A handle on a segment's file, and whether it bypasses the page cache.
+type Key = (Segment, bool);
 
 /// A cache of open segment files; the one that was unused longest is closed first.
 pub(crate) struct FileCache {
     env: Env,
     open_max: usize,
+    /// Whether segments are written past the page cache.
+    direct: bool,
     state: Mutex<CacheState>,
 }
 
@@ -28,8 +33,13 @@ struct CacheState {
 }
 
 impl FileCache {
-    pub(crate) fn new(env: Env, open_max: usize) -> FileCache {
-        FileCache { env, open_max: open_max.max(8), state: Mutex::default() }
+    pub(crate) fn new(env: Env, open_max: usize, direct: bool) -> FileCache {
+        FileCache { env, open_max: open_max.max(8), direct, state: Mutex::default() }
+    }
+
+    /// Whether segments are written past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct
     }
 
     /// The segment's file, opened or (for writing) created; its folder must exist then.
@@ -39,18 +49,41 @@ impl FileCache {
         base: Offset,
         create: Create,
     ) -> io::Result<Arc<File>> {
-        let key = (partition.id(), base);
-        if let Some(file) = self.cached(key) {
+        self.open(partition, (base, false), create).await
+    }
+
+    /// The handle that whole pages of a segment are written through.
+    pub(crate) async fn segment_to_write(
+        &self,
+        partition: &Partition,
+        base: Offset,
+    ) -> io::Result<Arc<File>> {
+        self.open(partition, (base, self.direct), Create::IfMissing).await
+    }
+
+    async fn open(
+        &self,
+        partition: &Partition,
+        (base, direct): (Offset, bool),
+        create: Create,
+    ) -> io::Result<Arc<File>> {
+        let key = ((partition.id(), base), direct);
+        if let Some(file) = self.used(key) {
             return Ok(file);
         }
         let path = partition.folder().join(layout::segment_file_name(base));
-        let file = Arc::new(self.env.disk.open(&path, OpenOptions::write(create)).await?);
+        let options = OpenOptions { direct, ..OpenOptions::write(create) };
+        let file = Arc::new(self.env.disk.open(&path, options).await?);
         self.keep(key, file.clone());
         Ok(file)
     }
 
-    /// The file if it is open already.
-    pub(crate) fn cached(&self, key: Key) -> Option<Arc<File>> {
+    /// The file to read from, if it is open already.
+    pub(crate) fn cached(&self, segment: Segment) -> Option<Arc<File>> {
+        self.used((segment, false))
+    }
+
+    fn used(&self, key: Key) -> Option<Arc<File>> {
         let mut state = self.lock();
         let state = &mut *state;
         let (file, used) = state.files.get_mut(&key)?;
@@ -76,11 +109,13 @@ impl FileCache {
         assert_eq!(state.files.len(), state.by_use.len(), "one use per open file");
     }
 
-    /// Closes the cache's handle; readers that hold the file keep it open.
-    pub(crate) fn forget(&self, key: Key) {
+    /// Closes the cache's handles; readers that hold the file keep it open.
+    pub(crate) fn forget(&self, segment: Segment) {
         let mut state = self.lock();
-        if let Some((_, used)) = state.files.remove(&key) {
-            state.by_use.remove(&used);
+        for direct in [false, true] {
+            if let Some((_, used)) = state.files.remove(&(segment, direct)) {
+                state.by_use.remove(&used);
+            }
         }
     }
 

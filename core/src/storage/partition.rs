@@ -13,7 +13,8 @@ use crate::log::machine::{ClosedSegment, PartitionLog};
 use crate::log::positions::Positions;
 use crate::metadata::topic_config::TopicConfig;
 
-/// An acknowledged (or about to be) batch that its segment does not hold yet.
+/// A batch in memory: acknowledged, or about to be. First come those that their segments hold
+/// already, kept for readers, then those that the writer has yet to copy.
 #[derive(Clone, Debug)]
 pub(crate) struct TailEntry {
     pub(crate) base_offset: Offset,
@@ -39,6 +40,8 @@ pub(crate) struct PartitionState {
     pub(crate) log: PartitionLog,
     pub(crate) config: Arc<TopicConfig>,
     pub(crate) tail: VecDeque<TailEntry>,
+    /// Entries at the front of `tail` whose segments hold them already.
+    pub(crate) copied: usize,
     /// Whether the partition stands in the writer's queue.
     pub(crate) queued: bool,
     /// Segments that appends closed and whose indexes are not written yet, oldest first.
@@ -78,6 +81,7 @@ impl Partition {
             log,
             config,
             tail: VecDeque::new(),
+            copied: 0,
             queued: false,
             closed: Vec::new(),
             room: (Offset(-1), 0),
@@ -162,28 +166,64 @@ impl PartitionState {
         }
     }
 
-    /// Offset from which on batches are in the tail; the log end if the tail is empty.
+    /// Offset from which on batches are in memory; the log end if none is.
     pub(crate) fn tail_start(&self) -> Offset {
         self.tail.front().map_or(self.log.positions().log_end, |entry| entry.base_offset)
     }
 
     /// End of what is in segment files: segment and position of the next byte to be copied.
     pub(crate) fn flushed(&self) -> (Offset, u64) {
-        self.tail.front().map_or((self.log.active().base, self.log.active().bytes), |entry| {
+        self.uncopied().map_or((self.log.active().base, self.log.active().bytes), |entry| {
             (entry.segment_base, entry.position)
         })
     }
 
+    /// The first batch that its segment does not hold yet.
+    pub(crate) fn uncopied(&self) -> Option<&TailEntry> {
+        self.tail.get(self.copied)
+    }
+
+    /// Notes that every batch before `end` is in its segment, and keeps it in memory; the bytes of
+    /// those that were not before.
+    pub(crate) fn note_copied(&mut self, end: Offset) -> u64 {
+        let mut bytes = 0;
+        while let Some(entry) = self.uncopied().filter(|entry| entry.end <= end) {
+            bytes += entry.batch.len() as u64;
+            self.copied += 1;
+        }
+        bytes
+    }
+
+    /// Drops batches before `end` that their segments hold.
+    pub(crate) fn drop_copied(&mut self, end: Offset) {
+        while self.copied > 0 && self.tail.front().is_some_and(|entry| entry.end <= end) {
+            self.tail.pop_front();
+            self.copied -= 1;
+        }
+    }
+
     /// Takes batches of segments that are no longer part of the log off the tail: their files are
-    /// gone or going. The bytes taken.
+    /// gone or going. The bytes taken that no segment held.
     pub(crate) fn forget_dropped_tail(&mut self) -> u64 {
         let first = self.log.sealed().first().unwrap_or(self.log.active()).base;
         let mut bytes = 0;
         while self.tail.front().is_some_and(|entry| entry.segment_base < first) {
             let entry = self.tail.pop_front().expect("seen above");
-            bytes += entry.batch.len() as u64;
+            if self.copied > 0 {
+                self.copied -= 1;
+            } else {
+                bytes += entry.batch.len() as u64;
+            }
         }
         bytes
+    }
+
+    /// Empties the tail of a deleted partition; the bytes taken that no segment held.
+    pub(crate) fn forget_tail(&mut self) -> u64 {
+        let uncopied = self.tail.range(self.copied..).map(|entry| entry.batch.len() as u64).sum();
+        self.tail.clear();
+        self.copied = 0;
+        uncopied
     }
 
     /// Whether a segment's file is still wanted.
@@ -198,6 +238,7 @@ impl PartitionState {
 
     /// Holds the tail to the log; O(1).
     pub(crate) fn check(&self) {
+        assert!(self.copied <= self.tail.len(), "what was copied is part of the tail");
         if let (Some(front), Some(back)) = (self.tail.front(), self.tail.back()) {
             assert!(front.base_offset < front.end, "a tail entry holds records");
             assert!(back.end <= self.log.positions().log_end, "the tail ends with the log");

@@ -47,7 +47,7 @@ pub(crate) struct RecoveryParts {
 pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError> {
     let RecoveryParts { env, layout, options, cluster_id } = parts;
     let checkpoint = read_checkpoints(&env, &layout).await?;
-    let image = decode_image(&layout, &checkpoint)?;
+    let image = decode_image(&layout, &checkpoint)?.of_node(options.node_id);
     let now = TimestampMs(env.clock.wall_ms());
     let partitions = restore_partitions(&layout, (&checkpoint, &image), now)?;
     let shape = RingShape {
@@ -55,6 +55,7 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         files: options.wal_files,
         file_bytes: options.wal_file_bytes,
     };
+    let direct = probe_direct(&env, &layout).await?;
     let shared = Arc::new(Shared::new(SharedParts {
         env: env.clone(),
         options,
@@ -63,6 +64,7 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         image,
         commands: checkpoint.commands,
         partitions,
+        direct,
     }));
     let mut replay = Replay::new(&env, &shape, checkpoint.wal);
     let mut pages = Vec::new();
@@ -84,6 +86,23 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         }
     }
     Ok(Recovered { shared, ring, checkpoint, shape, end })
+}
+
+/// Whether segments can be written past the page cache. Topics may lie on a disk of their own.
+async fn probe_direct(env: &Env, layout: &Layout) -> Result<bool, OpenError> {
+    let topics = layout.topics();
+    let probed = async {
+        env.disk.create_dir_all(&topics).await?;
+        env.disk.supports_direct(&topics).await
+    };
+    let direct = probed.await.map_err(|error| OpenError::Io {
+        doing: format!("trying direct I/O in {}", topics.display()),
+        error,
+    })?;
+    if !direct {
+        tracing::warn!(path = %topics.display(), "no direct I/O here: segments are written slowly");
+    }
+    Ok(direct)
 }
 
 fn page_records(commit: &ReplayedCommit) -> Vec<WalRecord> {

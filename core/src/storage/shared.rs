@@ -21,6 +21,7 @@ use crate::storage::indexes::IndexCache;
 use crate::storage::layout::Layout;
 use crate::storage::options::StorageOptions;
 use crate::storage::partition::Partition;
+use crate::storage::recent::Recent;
 use crate::storage::stats::Stats;
 use crate::storage::wal::replay::WalPosition;
 
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) files: FileCache,
     pub(crate) indexes: IndexCache,
     pub(crate) stats: Stats,
+    /// Batches that their segments hold and that are kept in memory for readers.
+    pub(crate) recent: Recent,
     queue: Mutex<Vec<Request>>,
     pub(crate) queue_filled: Notify,
     /// Wakes the committer while it waits for memory or for a WAL file.
@@ -182,11 +185,15 @@ pub(crate) struct SharedParts {
     /// Number of the last command applied to the image.
     pub(crate) commands: u64,
     pub(crate) partitions: BTreeMap<PartitionId, Arc<Partition>>,
+    /// Whether segments can be written past the page cache.
+    pub(crate) direct: bool,
 }
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Shared {
-        let files = FileCache::new(parts.env.clone(), parts.options.open_files_max);
+        let open_max = parts.options.open_files_max;
+        let files = FileCache::new(parts.env.clone(), open_max, parts.direct);
+        let recent = Recent::new(parts.options.tail_bytes_max as u64 / 4);
         Shared {
             env: parts.env,
             options: parts.options,
@@ -195,6 +202,7 @@ impl Shared {
             files,
             indexes: IndexCache::default(),
             stats: Stats::default(),
+            recent,
             queue: Mutex::new(Vec::new()),
             queue_filled: Notify::new(),
             urgent: Notify::new(),

@@ -1,6 +1,10 @@
 //! The writer: copies acknowledged batches from the tail to their segments, in large pieces, the
 //! partition that waits longest first.
 //!
+//! Segments are written in whole pages, past the page cache where that works: memory that is new to
+//! the kernel costs more than the disk does. What was copied stays in memory for a while, for those
+//! who follow the log.
+//!
 //! Before it writes into a page that holds bytes a checkpoint trusts, it has the front of that page
 //! logged: a power cut may spoil every page that was being written, also the part of it that was
 //! durable before, and by then the WAL no longer holds those batches.
@@ -16,6 +20,7 @@ use crate::ids::Offset;
 use crate::log::index_file;
 use crate::log::machine::ClosedSegment;
 use crate::storage::partition::{Partition, PartitionState};
+use crate::storage::segment_write::{SegmentWriter, Stretch};
 use crate::storage::shared::{Change, EndGuard, PageImage, Shared};
 use crate::storage::{folder, layout};
 
@@ -42,6 +47,7 @@ struct Piece {
 /// Runs until storage closes or fails.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let ended = EndGuard::new(shared.clone(), "the writer");
+    let mut segments = SegmentWriter::new(shared.clone());
     loop {
         if shared.failure().is_some() {
             return ended.expected();
@@ -60,7 +66,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.write_wanted.notified().await;
             continue;
         }
-        if let Err(reason) = write_round(&shared).await {
+        if let Err(reason) = write_round(&shared, &mut segments).await {
             shared.fail(&reason);
         }
         shared.written.notify_one();
@@ -69,7 +75,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Copies one piece of each of the partitions that wait longest.
-async fn write_round(shared: &Arc<Shared>) -> Result<(), String> {
+async fn write_round(shared: &Arc<Shared>, segments: &mut SegmentWriter) -> Result<(), String> {
     let mut pieces = Vec::new();
     let mut bytes = 0;
     while pieces.len() < ROUND_PIECES_MAX && bytes < PIECE_BYTES_MAX as u64 {
@@ -81,7 +87,7 @@ async fn write_round(shared: &Arc<Shared>) -> Result<(), String> {
     }
     log_pages(shared, &pieces).await?;
     for piece in pieces {
-        write_piece(shared, piece).await?;
+        write_piece(shared, segments, piece).await?;
     }
     Ok(())
 }
@@ -89,7 +95,7 @@ async fn write_round(shared: &Arc<Shared>) -> Result<(), String> {
 /// The front of a partition's tail, as far as it goes to one segment.
 fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
     let mut state = partition.lock();
-    let Some(front) = state.tail.front() else {
+    let Some(front) = state.uncopied() else {
         state.queued = false;
         return None;
     };
@@ -98,7 +104,7 @@ fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
     let mut batches = Vec::new();
     let mut bytes = 0;
     let mut end = front.end;
-    for entry in &state.tail {
+    for entry in state.tail.range(state.copied..) {
         if entry.segment_base != segment_base || bytes >= PIECE_BYTES_MAX as u64 {
             break;
         }
@@ -163,10 +169,14 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
     Ok(())
 }
 
-async fn write_piece(shared: &Arc<Shared>, piece: Piece) -> Result<(), String> {
+async fn write_piece(
+    shared: &Arc<Shared>,
+    segments: &mut SegmentWriter,
+    piece: Piece,
+) -> Result<(), String> {
     assert!(piece.bytes > 0, "a piece holds something");
     if piece.partition.lock().wants_segment(piece.segment_base)
-        && let Err(error) = copy(shared, &piece).await
+        && let Err(error) = copy(shared, segments, &piece).await
         && piece.partition.lock().wants_segment(piece.segment_base)
     {
         return Err(describe("writing", &piece, &error));
@@ -182,39 +192,45 @@ async fn write_piece(shared: &Arc<Shared>, piece: Piece) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes what was copied off the tail; the closed segments that are complete now.
+/// Notes what was copied; the closed segments that are complete now.
 fn settle(shared: &Arc<Shared>, piece: &Piece) -> Vec<ClosedSegment> {
     let mut state = piece.partition.lock();
     if state.deleted {
         return Vec::new();
     }
     // Meanwhile the log start may have moved over some of it.
-    while state.tail.front().is_some_and(|entry| entry.end <= piece.end) {
-        let entry = state.tail.pop_front().expect("seen above");
-        assert_eq!(entry.segment_base, piece.segment_base, "the tail's front was copied");
-        shared.stats.tail_bytes.fetch_sub(entry.batch.len() as u64, Ordering::Relaxed);
-    }
-    if state.tail.is_empty() {
+    let bytes = state.note_copied(piece.end);
+    shared.stats.tail_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    if state.uncopied().is_none() {
         state.queued = false;
     } else {
         shared.queue_write(piece.partition.clone());
     }
     let (flushed_base, _) = state.flushed();
     let done = state.closed.partition_point(|closed| closed.segment.base < flushed_base);
-    state.closed.drain(..done).collect()
+    let closed = state.closed.drain(..done).collect();
+    drop(state);
+    if bytes > 0 {
+        shared.recent.keep(piece.partition.clone(), piece.end, bytes);
+    }
+    closed
 }
 
-async fn copy(shared: &Arc<Shared>, piece: &Piece) -> io::Result<()> {
+async fn copy(shared: &Arc<Shared>, segments: &mut SegmentWriter, piece: &Piece) -> io::Result<()> {
     folder::ensure_folder(shared, &piece.partition).await?;
-    let file =
-        shared.files.segment(&piece.partition, piece.segment_base, Create::IfMissing).await?;
     if piece.position == 0 {
         shared.note_folder(piece.partition.folder().clone());
     }
-    file.write_all_at(piece.position, piece.batches.clone()).await?;
+    let stretch = Stretch {
+        partition: &piece.partition,
+        segment_base: piece.segment_base,
+        position: piece.position,
+        batches: &piece.batches,
+    };
+    segments.write(stretch).await?;
     // Noted after the write: a checkpoint that took the note before it would sync too early.
     shared.touch(piece.partition.clone(), piece.segment_base);
-    file.start_writeback(piece.position, piece.bytes).await
+    Ok(())
 }
 
 /// Gives a closed segment its final length and indexes. They are synced by the next checkpoint.

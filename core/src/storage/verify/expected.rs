@@ -156,6 +156,7 @@ impl Expected {
                 self.partitions.retain(|partition, _| partition.topic != *id);
             }
             MetadataCommand::SetTopicConfigs { .. }
+            | MetadataCommand::SetBrokerConfigs { .. }
             | MetadataCommand::AllocateProducerIds { .. } => {}
         }
         Ok(())

@@ -77,6 +77,7 @@ impl Verifier<'_> {
             self.findings.error(&path, format!("its topics cannot be read: {error}"));
             Default::default()
         });
+        let image = image.of_node(self.report.node_id);
         let mut expected = Expected { commands: checkpoint.commands, ..Expected::default() };
         for topic in image.topics() {
             for index in 0..topic.partitions {
