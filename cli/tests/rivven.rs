@@ -217,6 +217,23 @@ fn dump_holds_the_first_offset_to_the_name_of_the_file() {
 }
 
 #[test]
+fn dump_knows_the_zeros_that_fill_the_last_page() {
+    let (_dir, root) = data();
+    let mut bytes = fs::read(segment(&root)).expect("readable");
+    let filled = bytes.len();
+    bytes.resize(filled.next_multiple_of(4096), 0);
+    assert!(bytes.len() > filled, "the golden segment ends inside a page");
+    fs::write(segment(&root), &bytes).expect("written");
+    let output = rivven(&["log", "dump", name(&segment(&root))]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains("zeros fill the last page"), "{}", text(&output));
+    *bytes.last_mut().expect("not empty") = 1;
+    fs::write(segment(&root), &bytes).expect("written");
+    let output = rivven(&["log", "dump", name(&segment(&root))]);
+    assert_eq!(output.status.code(), Some(1), "any other byte is damage");
+}
+
+#[test]
 fn dump_refuses_what_it_does_not_know() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("poem.txt");

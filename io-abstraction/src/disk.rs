@@ -141,6 +141,9 @@ pub trait FileOps {
         position: u64,
         len: u64,
     ) -> impl Future<Output = io::Result<()>> + Send;
+    /// Says that a range will be read soon, through the page cache; a hint that promises nothing
+    /// and never fails.
+    fn read_ahead(&self, position: u64, len: u64) -> impl Future<Output = ()> + Send;
     fn len(&self) -> impl Future<Output = io::Result<u64>> + Send;
     /// Truncates, or extends with zeros.
     fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>> + Send;
@@ -317,6 +320,11 @@ impl File {
     /// See [`FileOps::sync_data`].
     pub async fn sync_data(&self) -> io::Result<()> {
         both!(self, File, file => file.sync_data().await)
+    }
+
+    /// See [`FileOps::read_ahead`].
+    pub async fn read_ahead(&self, position: u64, len: u64) {
+        both!(self, File, file => file.read_ahead(position, len).await);
     }
 
     /// See [`FileOps::start_writeback`].

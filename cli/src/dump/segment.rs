@@ -7,6 +7,9 @@ use rivven_core::storage::segment_walk::{Damage, SegmentWalk, Step, Stretch};
 use crate::CommandError;
 use crate::dump::{Printer, Source, batch};
 
+/// A segment that is not closed is a multiple of this long.
+const PAGE_BYTES: u64 = 4096;
+
 pub(super) async fn print(
     source: &Source<'_>,
     printer: &mut Printer<'_, '_>,
@@ -27,10 +30,27 @@ pub(super) async fn print(
                     print_batch((source, &mut walk), printer, (position, &header)).await?;
                 }
             }
-            Some(Step::Damage(damage)) => print_damage(printer, &damage)?,
+            Some(Step::Damage(damage)) => match padding(source, &damage).await? {
+                Some(bytes) => printer.output.text(&format!("{bytes} zeros fill the last page"))?,
+                None => print_damage(printer, &damage)?,
+            },
         }
     }
     Ok(())
+}
+
+/// The zeros that fill up the last page of a segment that is not closed, if that is all that
+/// stands there.
+async fn padding(source: &Source<'_>, damage: &Damage) -> Result<Option<usize>, CommandError> {
+    let is_page =
+        source.len.is_multiple_of(PAGE_BYTES) && source.len - damage.position < PAGE_BYTES;
+    if !is_page || damage.header.is_some() {
+        return Ok(None);
+    }
+    let bytes = usize::try_from(source.len - damage.position).expect("less than a page");
+    let rest = source.file.read_full_at(damage.position, bytes).await;
+    let rest = rest.map_err(|error| source.unreadable(error))?;
+    Ok(rest.iter().all(|byte| *byte == 0).then_some(bytes))
 }
 
 async fn print_batch(

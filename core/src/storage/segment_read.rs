@@ -18,6 +18,9 @@ use crate::storage::shared::Shared;
 
 /// Bytes read at once while a batch is looked for.
 const WINDOW_BYTES: usize = 64 << 10;
+/// Bytes that the kernel is asked to read behind what had to be waited for, so that one who reads
+/// on waits once in a while only.
+const READ_AHEAD_BYTES: u64 = 4 << 20;
 
 /// Where in a segment to look.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +127,11 @@ async fn take_batches(
         let reason = "its checksum does not match".to_owned();
         let partition = partition.id();
         return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+    }
+    if request.cold {
+        let next = first + good as u64;
+        let ahead = reader.end.saturating_sub(next).min(READ_AHEAD_BYTES);
+        reader.file.read_ahead(next, ahead).await;
     }
     Ok(Span::Batches(data.slice(..good)))
 }

@@ -216,11 +216,12 @@ pub(crate) fn direct_io_refuses_what_is_not_aligned(world: &impl World) {
     });
 }
 
-pub(crate) fn writeback_of_any_range_is_accepted(world: &impl World) {
+pub(crate) fn hints_of_any_range_are_accepted(world: &impl World) {
     world.run(async move |place| {
         let file = place.write_file("f", &pattern(100_000), false).await;
         for (position, len) in [(0, 100_000), (4096, 1), (0, 0), (99_999, 1 << 30)] {
             file.start_writeback(position, len).await.unwrap();
+            file.read_ahead(position, len).await;
         }
         assert_eq!(place.content("f").await.unwrap(), pattern(100_000));
     });

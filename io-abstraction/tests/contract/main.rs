@@ -54,7 +54,7 @@ contract! {
         a_dropped_write_is_done_or_never_begun,
         direct_io_moves_bytes_from_any_memory,
         direct_io_refuses_what_is_not_aligned,
-        writeback_of_any_range_is_accepted;
+        hints_of_any_range_are_accepted;
     reads:
         reads_append_and_end_with_nothing,
         read_full_at_copes_with_short_reads,
