@@ -4,6 +4,8 @@
 
 #[path = "wire/admin.rs"]
 mod admin;
+#[path = "wire/broker_configs.rs"]
+mod broker_configs;
 #[path = "wire/client.rs"]
 mod client;
 #[path = "wire/fetch.rs"]

@@ -3,6 +3,7 @@
 //!
 //! A single node feeds the image from its WAL, a cluster from Raft: same commands, same image.
 
+pub mod broker_config;
 pub mod command;
 pub mod image;
 pub mod plan;

@@ -1,16 +1,18 @@
-//! AlterConfigs replaces the settings of a topic, IncrementalAlterConfigs changes some of them.
+//! AlterConfigs replaces the settings of a topic or broker, IncrementalAlterConfigs changes some.
 //!
-//! Settings of the broker come from its flags, environment and file; they cannot be changed here.
+//! A broker's are the defaults of its topics; what it reads when it starts cannot be changed here.
 
 use std::collections::BTreeMap;
 
+use rivven_core::metadata::broker_config::BrokerScope;
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::metadata::image::{MetadataImage, Topic};
-use rivven_core::metadata::plan::{PlanRefusal, plan_config_changes, plan_config_replacement};
+use rivven_core::metadata::plan::brokers::{plan_broker_changes, plan_broker_replacement};
+use rivven_core::metadata::plan::{plan_config_changes, plan_config_replacement};
 use rivven_core::metadata::topic_config::change::ConfigOp;
 use rivven_core::metadata::topic_name::check_topic_name;
 
-use super::describe_configs::{BROKER, TOPIC};
+use super::describe_configs::{BROKER, TOPIC, broker_scope};
 use super::errors::plan_error;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::text::WireStr;
@@ -23,7 +25,14 @@ type Refused = (ErrorCode, Option<WireStr>);
 /// A resource of either request.
 trait Resource {
     fn place(&self) -> (i8, &WireStr);
-    fn plan(&self, topic: &Topic) -> Result<MetadataCommand, Refused>;
+    fn plan(&self, image: &MetadataImage, of: Of<'_>) -> Result<MetadataCommand, Refused>;
+}
+
+/// What a resource is about.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    Topic(&'a Topic),
+    Broker(BrokerScope),
 }
 
 /// How one resource was answered.
@@ -75,7 +84,7 @@ async fn alter(node: &Node, resources: &[impl Resource], validate_only: bool) ->
     let mut results = Vec::with_capacity(resources.len());
     for resource in resources {
         let planned = match named.get(&resource.place()) {
-            Some(1) => plan(&image, resource),
+            Some(1) => plan(node, &image, resource),
             _ => Err(invalid("Each resource must appear at most once.")),
         };
         let (error_code, error_message) = match planned {
@@ -102,17 +111,22 @@ fn invalid(text: &str) -> Refused {
     (ErrorCode::INVALID_REQUEST, Some(text.into()))
 }
 
-fn plan(image: &MetadataImage, resource: &impl Resource) -> Result<MetadataCommand, Refused> {
+fn plan(
+    node: &Node,
+    image: &MetadataImage,
+    resource: &impl Resource,
+) -> Result<MetadataCommand, Refused> {
     match resource.place() {
         (TOPIC, name) => match image.topic(name) {
-            Some(topic) => resource.plan(topic),
+            Some(topic) => resource.plan(image, Of::Topic(topic)),
             None => Err(match check_topic_name(name) {
                 Ok(()) => (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None),
                 Err(error) => (ErrorCode::INVALID_TOPIC_EXCEPTION, Some(error.to_string().into())),
             }),
         },
-        (BROKER, _) => {
-            Err(invalid("settings of the broker are changed in rivven.yaml, then it is restarted"))
+        (BROKER, name) => {
+            let scope = broker_scope(node, name).map_err(|text| invalid(&text))?;
+            resource.plan(image, Of::Broker(scope))
         }
         (other, _) => Err(invalid(&format!("Unsupported resource type {other}"))),
     }
@@ -123,10 +137,14 @@ impl Resource for replacing::AlterConfigsResource {
         (self.resource_type, &self.resource_name)
     }
 
-    fn plan(&self, topic: &Topic) -> Result<MetadataCommand, Refused> {
+    fn plan(&self, image: &MetadataImage, of: Of<'_>) -> Result<MetadataCommand, Refused> {
         let configs: Vec<(&str, Option<&str>)> =
             self.configs.iter().map(|config| (&*config.name, config.value.as_deref())).collect();
-        plan_config_replacement(topic, &configs).map_err(plan_error)
+        let planned = match of {
+            Of::Topic(topic) => plan_config_replacement(topic, &configs),
+            Of::Broker(scope) => plan_broker_replacement(image, scope, &configs),
+        };
+        planned.map_err(plan_error)
     }
 }
 
@@ -135,7 +153,7 @@ impl Resource for changing::AlterConfigsResource {
         (self.resource_type, &self.resource_name)
     }
 
-    fn plan(&self, topic: &Topic) -> Result<MetadataCommand, Refused> {
+    fn plan(&self, image: &MetadataImage, of: Of<'_>) -> Result<MetadataCommand, Refused> {
         let mut changes = Vec::with_capacity(self.configs.len());
         for config in &self.configs {
             let op = match (config.config_operation, config.value.as_deref()) {
@@ -151,6 +169,10 @@ impl Resource for changing::AlterConfigsResource {
             };
             changes.push((&*config.name, op));
         }
-        plan_config_changes(topic, &changes).map_err(|refusal: PlanRefusal| plan_error(refusal))
+        let planned = match of {
+            Of::Topic(topic) => plan_config_changes(topic, &changes),
+            Of::Broker(scope) => plan_broker_changes(image, scope, &changes),
+        };
+        planned.map_err(plan_error)
     }
 }

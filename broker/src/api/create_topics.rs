@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rivven_core::ids::{TimestampMs, TopicId};
 use rivven_core::metadata::command::MetadataCommand;
-use rivven_core::metadata::image::{MetadataImage, Topic};
+use rivven_core::metadata::image::MetadataImage;
 use rivven_core::metadata::plan::{
     CreateTopicRequest, PlanContext, PlanRefusal, duplicate_names, plan_create,
 };
@@ -47,7 +47,7 @@ pub(crate) async fn handle(node: &Node, request: CreateTopicsRequest) -> CreateT
             Ok(command) => {
                 image.apply(&command).expect("a plan against this image applies to it");
                 commands.push(command);
-                created(image.topic(&topic.name).expect("it was created above"))
+                created(&image, &topic.name)
             }
             Err(refusal) => refused(topic, refusal),
         });
@@ -82,12 +82,13 @@ fn plan(
     plan_create(image, &request, &plan_context(node, &[node.config.node_id]))
 }
 
-fn created(topic: &Topic) -> CreatableTopicResult {
-    let configs = topic_entries(topic).map(|entry| CreatableTopicConfigs {
+fn created(image: &MetadataImage, name: &str) -> CreatableTopicResult {
+    let topic = image.topic(name).expect("it was created above");
+    let configs = topic_entries(image, topic).map(|entry| CreatableTopicConfigs {
         name: entry.key.name.into(),
-        value: Some(entry.value.into()),
+        value: Some(entry.effective().value.into()),
         read_only: false,
-        config_source: entry.source,
+        config_source: entry.effective().source,
         is_sensitive: false,
     });
     CreatableTopicResult {

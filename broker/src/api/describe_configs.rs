@@ -1,6 +1,7 @@
 //! DescribeConfigs: every setting of a topic or of the broker, and where its value comes from.
 
-use rivven_core::metadata::image::Topic;
+use rivven_core::metadata::broker_config::{self, BrokerScope};
+use rivven_core::metadata::image::{MetadataImage, Topic};
 use rivven_core::metadata::topic_config::key::{ConfigKind, TOPIC_CONFIG_KEYS, TopicConfigKey};
 use rivven_core::metadata::topic_name::check_topic_name;
 
@@ -18,22 +19,62 @@ pub(crate) const TOPIC: i8 = 2;
 pub(crate) const BROKER: i8 = 4;
 
 const SOURCE_TOPIC: i8 = 1;
+const SOURCE_DYNAMIC_BROKER: i8 = 2;
+const SOURCE_DYNAMIC_DEFAULT_BROKER: i8 = 3;
 const SOURCE_STATIC_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
-/// One setting of a topic.
-pub(crate) struct TopicEntry<'a> {
-    pub(crate) key: &'static TopicConfigKey,
+/// One value of a setting, and who gave it.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// The name it was given by: the topic's, or the broker's of the same meaning.
+    name: &'static str,
     pub(crate) value: &'a str,
     pub(crate) source: i8,
 }
 
+/// One setting of a topic.
+pub(crate) struct TopicEntry<'a> {
+    pub(crate) key: &'static TopicConfigKey,
+    /// All values that were given and the default, the strongest first; never empty.
+    given: Vec<Given<'a>>,
+}
+
+impl<'a> TopicEntry<'a> {
+    /// The value that counts.
+    pub(crate) fn effective(&self) -> Given<'a> {
+        *self.given.first().expect("the default is always there")
+    }
+}
+
 /// Every setting of a topic, ascending by name.
-pub(crate) fn topic_entries(topic: &Topic) -> impl Iterator<Item = TopicEntry<'_>> {
-    TOPIC_CONFIG_KEYS.iter().map(|key| match topic.overrides.get(key.name) {
-        Some(value) => TopicEntry { key, value, source: SOURCE_TOPIC },
-        None => TopicEntry { key, value: key.default, source: SOURCE_DEFAULT },
+pub(crate) fn topic_entries<'a>(
+    image: &'a MetadataImage,
+    topic: &'a Topic,
+) -> impl Iterator<Item = TopicEntry<'a>> {
+    TOPIC_CONFIG_KEYS.iter().map(|key| {
+        let own = topic.overrides.get(key.name);
+        let own = own.map(|value| Given { name: key.name, value, source: SOURCE_TOPIC });
+        TopicEntry { key, given: own.into_iter().chain(broker_given(image, key)).collect() }
     })
+}
+
+/// What this broker says of a topic's setting: what was set while it runs, then the default.
+fn broker_given<'a>(
+    image: &'a MetadataImage,
+    key: &'static TopicConfigKey,
+) -> impl Iterator<Item = Given<'a>> {
+    let name = key.broker_synonym;
+    let default = Given { name, value: key.default, source: SOURCE_DEFAULT };
+    let given = |(scope, value)| Given { name, value, source: scope_source(scope) };
+    image.broker_values(key).map(given).chain([default])
+}
+
+fn scope_source(scope: BrokerScope) -> i8 {
+    match scope {
+        BrokerScope::One(_) => SOURCE_DYNAMIC_BROKER,
+        BrokerScope::Every => SOURCE_DYNAMIC_DEFAULT_BROKER,
+    }
 }
 
 pub(crate) fn handle(node: &Node, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
@@ -87,27 +128,22 @@ fn topic_configs(node: &Node, with: Wanted, name: &str) -> Found {
             Err(error) => (ErrorCode::INVALID_TOPIC_EXCEPTION, Some(error.to_string())),
         });
     };
-    Ok(topic_entries(topic).map(|entry| topic_row(&entry, with)).collect())
+    Ok(topic_entries(&image, topic).map(|entry| row(entry.key.name, &entry, with)).collect())
 }
 
-fn topic_row(entry: &TopicEntry<'_>, with: Wanted) -> DescribeConfigsResourceResult {
-    let synonym = |name: &str, value: &str, source| DescribeConfigsSynonym {
+fn row(name: &str, entry: &TopicEntry<'_>, with: Wanted) -> DescribeConfigsResourceResult {
+    let synonym = |given: &Given<'_>| DescribeConfigsSynonym {
+        name: given.name.into(),
+        value: Some(given.value.into()),
+        source: given.source,
+    };
+    let shown = if with.synonyms { &entry.given[..] } else { &[] };
+    let Given { value, source, .. } = entry.effective();
+    DescribeConfigsResourceResult {
         name: name.into(),
         value: Some(value.into()),
-        source,
-    };
-    let mut synonyms = Vec::new();
-    if with.synonyms {
-        if entry.source == SOURCE_TOPIC {
-            synonyms.push(synonym(entry.key.name, entry.value, SOURCE_TOPIC));
-        }
-        synonyms.push(synonym(entry.key.broker_synonym, entry.key.default, SOURCE_DEFAULT));
-    }
-    DescribeConfigsResourceResult {
-        name: entry.key.name.into(),
-        value: Some(entry.value.into()),
-        config_source: entry.source,
-        synonyms,
+        config_source: source,
+        synonyms: shown.iter().map(synonym).collect(),
         config_type: config_type(entry.key.kind),
         documentation: with.documentation.then(|| entry.key.doc.into()),
         ..DescribeConfigsResourceResult::default()
@@ -124,20 +160,52 @@ fn config_type(kind: ConfigKind) -> i8 {
     }
 }
 
-/// An empty name asks for what all brokers share by dynamic configuration, which is nothing.
+/// Of one broker, every setting; of all together, what was set for all of them.
 fn broker_configs(node: &Node, with: Wanted, name: &str) -> Found {
-    if name.is_empty() {
-        return Ok(Vec::new());
-    }
-    check_broker(node, name).map_err(|text| (ErrorCode::INVALID_REQUEST, Some(text)))?;
-    Ok(broker_entries(&node.config).into_iter().map(|entry| broker_row(entry, with)).collect())
+    let scope =
+        broker_scope(node, name).map_err(|text| (ErrorCode::INVALID_REQUEST, Some(text)))?;
+    let image = node.storage.image();
+    let mut rows = match scope {
+        BrokerScope::Every => shared_rows(&image, with),
+        BrokerScope::One(_) => own_rows(node, &image, with),
+    };
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(rows)
 }
 
-/// Whether `name` is this broker's id, as a resource of type broker must say.
-pub(crate) fn check_broker(node: &Node, name: &str) -> Result<(), String> {
+fn shared_rows(image: &MetadataImage, with: Wanted) -> Vec<DescribeConfigsResourceResult> {
+    let set = image.broker_overrides().get(&BrokerScope::Every).into_iter().flatten();
+    let rows = set.filter_map(|(name, value)| {
+        let key = broker_config::find(name)?;
+        let given =
+            Given { name: key.broker_synonym, value, source: SOURCE_DYNAMIC_DEFAULT_BROKER };
+        Some(row(name, &TopicEntry { key, given: vec![given] }, with))
+    });
+    rows.collect()
+}
+
+fn own_rows(
+    node: &Node,
+    image: &MetadataImage,
+    with: Wanted,
+) -> Vec<DescribeConfigsResourceResult> {
+    let dynamic = TOPIC_CONFIG_KEYS.iter().map(|key| {
+        let entry = TopicEntry { key, given: broker_given(image, key).collect() };
+        row(key.broker_synonym, &entry, with)
+    });
+    let fixed = broker_entries(&node.config).into_iter().map(|entry| broker_row(entry, with));
+    dynamic.chain(fixed).collect()
+}
+
+/// Whose configuration a resource of type broker is: this broker's by its id, or, without a name,
+/// that of every broker.
+pub(crate) fn broker_scope(node: &Node, name: &str) -> Result<BrokerScope, String> {
     let node_id = node.config.node_id;
+    if name.is_empty() {
+        return Ok(BrokerScope::Every);
+    }
     match name.parse::<i32>() {
-        Ok(id) if id == node_id => Ok(()),
+        Ok(id) if id == node_id => Ok(BrokerScope::One(id)),
         Ok(_) => Err(format!("Unexpected broker id, expected {node_id}, but received {name}")),
         Err(_) => Err(format!("Broker id must be an integer, but it is: {name}")),
     }

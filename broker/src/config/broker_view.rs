@@ -1,7 +1,5 @@
-//! The broker's settings under Kafka's names, as DescribeConfigs shows them. Only what is true of
-//! this broker is listed.
-
-use rivven_core::metadata::topic_config::key::{ConfigKind, TOPIC_CONFIG_KEYS};
+//! The settings that the broker reads when it starts, under Kafka's names, as DescribeConfigs
+//! shows them. Only what is true of this broker is listed.
 
 use super::Config;
 use crate::limits::{FETCH_BYTES_MAX, FRAME_BYTES_MAX, IDLE_MAX};
@@ -23,27 +21,10 @@ pub(crate) struct BrokerEntry {
     pub(crate) doc: &'static str,
 }
 
-/// Every setting, ascending by name.
+/// Every such setting.
 pub(crate) fn broker_entries(config: &Config) -> Vec<BrokerEntry> {
-    let mut entries: Vec<BrokerEntry> = TOPIC_CONFIG_KEYS
-        .iter()
-        .map(|key| BrokerEntry {
-            name: key.broker_synonym,
-            value: key.default.to_owned(),
-            config_type: match key.kind {
-                ConfigKind::Bool => BOOLEAN,
-                ConfigKind::Word(_) | ConfigKind::OnlyWord { .. } => STRING,
-                ConfigKind::Int { .. } => INT,
-                ConfigKind::Long { .. } => LONG,
-                ConfigKind::Words(_) => LIST,
-            },
-            is_default: true,
-            doc: key.doc,
-        })
-        .collect();
-    entries.extend(own(config));
+    let mut entries = own(config);
     entries.extend(fixed());
-    entries.sort_by_key(|entry| entry.name);
     entries
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::broker_config::BrokerScope;
 use crate::ids::{ProducerId, TimestampMs, TopicId};
 use crate::limits::METADATA_COMMAND_BYTES_MAX;
 
@@ -30,6 +31,8 @@ pub enum MetadataCommand {
     /// Producer ids below `end` are taken. It is durable before any of them is handed out, so
     /// that no restart hands one out twice.
     AllocateProducerIds { end: ProducerId },
+    /// Configurations of brokers are set and taken away; a key in both is set.
+    SetBrokerConfigs { scope: BrokerScope, set: BTreeMap<String, String>, delete: Vec<String> },
 }
 
 /// Why bytes are no metadata of this version: a command, or a snapshot of an image.
@@ -37,7 +40,7 @@ pub enum MetadataCommand {
 pub enum DecodeError {
     #[error("no metadata in no bytes")]
     Empty,
-    #[error("metadata format version {version} is not 1")]
+    #[error("metadata format version {version} is not known")]
     Version { version: u8 },
     #[error("{bytes} bytes are more than the {max} of a metadata command")]
     TooLong { bytes: usize, max: usize },
@@ -47,13 +50,13 @@ pub enum DecodeError {
     Trailing { bytes: usize },
 }
 
-const VERSION: u8 = 1;
+const COMMAND_VERSION: u8 = 1;
 
 impl MetadataCommand {
     /// The command as bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let bytes = encode(self);
+        let bytes = encode(COMMAND_VERSION, self);
         assert!(bytes.len() <= METADATA_COMMAND_BYTES_MAX, "a command of {} bytes", bytes.len());
         bytes
     }
@@ -67,21 +70,26 @@ impl MetadataCommand {
         if bytes.len() > max {
             return Err(DecodeError::TooLong { bytes: bytes.len(), max });
         }
-        decode(bytes)
+        match split_version(bytes)? {
+            (COMMAND_VERSION, rest) => decode(rest),
+            (version, _) => Err(DecodeError::Version { version }),
+        }
     }
 }
 
-pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).expect("metadata types always serialise to a Vec")
+pub(super) fn encode(version: u8, value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, vec![version]).expect("metadata types always serialise to a Vec")
+}
+
+/// The version that stands first, and what follows it.
+pub(super) fn split_version(bytes: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+    let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
+    Ok((*version, rest))
 }
 
 /// What serde allocates ahead is bounded by serde itself, the rest by the length of `bytes`.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
-    if *version != VERSION {
-        return Err(DecodeError::Version { version: *version });
-    }
-    let (value, rest) = postcard::take_from_bytes(rest)
+    let (value, rest) = postcard::take_from_bytes(bytes)
         .map_err(|error| DecodeError::Malformed { reason: error.to_string() })?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::Trailing { bytes: rest.len() }) }
 }
@@ -115,12 +123,28 @@ mod tests {
             (
                 MetadataCommand::SetTopicConfigs {
                     id: id(7),
-                    set: configs,
+                    set: configs.clone(),
                     delete: vec!["b".to_owned()],
                 },
                 [&[1, 3][..], &[7; 16], &[1, 1, b'a', 1, b'1', 1, 1, b'b']].concat(),
             ),
             (MetadataCommand::AllocateProducerIds { end: ProducerId(1000) }, vec![1, 4, 0xd0, 15]),
+            (
+                MetadataCommand::SetBrokerConfigs {
+                    scope: BrokerScope::One(5),
+                    set: configs,
+                    delete: vec!["b".to_owned()],
+                },
+                vec![1, 5, 1, 10, 1, 1, b'a', 1, b'1', 1, 1, b'b'],
+            ),
+            (
+                MetadataCommand::SetBrokerConfigs {
+                    scope: BrokerScope::Every,
+                    set: BTreeMap::new(),
+                    delete: Vec::new(),
+                },
+                vec![1, 5, 0, 0, 0],
+            ),
         ]
     }
 

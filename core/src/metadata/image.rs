@@ -1,10 +1,13 @@
-//! What all commands so far add up to: the topics and the producer ids that are taken.
+//! What all commands so far add up to: the topics, what brokers are configured to, and the
+//! producer ids that are taken.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::broker_config::{self, BrokerOverrides, BrokerScope};
 use super::command::MetadataCommand;
 use super::topic_config::TopicConfig;
+use super::topic_config::key::TopicConfigKey;
 use super::topic_name::{InvalidTopicName, check_topic_name, collision_key, is_internal};
 use crate::ids::{ProducerId, TimestampMs, TopicId};
 use crate::limits::{CLUSTER_PARTITIONS_MAX, TOPIC_PARTITIONS_MAX};
@@ -18,7 +21,7 @@ pub struct Topic {
     pub partitions: u32,
     /// What was set, as it was written.
     pub overrides: BTreeMap<String, String>,
-    /// Overrides and defaults, read.
+    /// Overrides and this node's defaults, read.
     pub config: TopicConfig,
     pub created_ms: TimestampMs,
 }
@@ -40,6 +43,12 @@ pub struct MetadataImage {
     collisions: BTreeMap<String, Arc<str>>,
     partitions: u64,
     producer_id_end: ProducerId,
+    broker_overrides: BrokerOverrides,
+    /// Whose image it is; part of no snapshot and no hash. `None` where that does not matter:
+    /// then only what is said of every broker counts.
+    node_id: Option<i32>,
+    /// The configuration of a topic that overrides nothing, on this node.
+    defaults: TopicConfig,
 }
 
 /// Why a command was not applied; the image is as before.
@@ -60,6 +69,14 @@ pub enum ApplyError {
 }
 
 impl MetadataImage {
+    /// The same metadata as a node sees it: what is said of one broker counts on that one.
+    #[must_use]
+    pub fn of_node(mut self, node_id: i32) -> MetadataImage {
+        self.node_id = Some(node_id);
+        self.follow_defaults();
+        self
+    }
+
     /// Applies a command. Every node that applies the same commands in the same order has the
     /// same image, including the refusals.
     ///
@@ -79,7 +96,7 @@ impl MetadataImage {
                         id: *id,
                         partitions: *partitions,
                         overrides: configs.clone(),
-                        config: TopicConfig::from_stored(configs),
+                        config: TopicConfig::from_stored(&self.defaults, configs),
                         created_ms: *created_ms,
                     });
                 }
@@ -92,11 +109,20 @@ impl MetadataImage {
                 let mut topic = self.topic_mut(*id)?;
                 topic.overrides.retain(|key, _| !delete.contains(key));
                 topic.overrides.extend(set.clone());
-                topic.config = TopicConfig::from_stored(&topic.overrides);
+                topic.config = TopicConfig::from_stored(&self.defaults, &topic.overrides);
                 self.insert(topic);
             }
             MetadataCommand::AllocateProducerIds { end } => {
                 self.producer_id_end = self.producer_id_end.max(*end);
+            }
+            MetadataCommand::SetBrokerConfigs { scope, set, delete } => {
+                let overrides = self.broker_overrides.entry(*scope).or_default();
+                overrides.retain(|key, _| !delete.contains(key));
+                overrides.extend(set.clone());
+                if overrides.is_empty() {
+                    self.broker_overrides.remove(scope);
+                }
+                self.follow_defaults();
             }
         }
         self.check();
@@ -138,6 +164,18 @@ impl MetadataImage {
         topic.partitions = new_count;
         self.insert(topic);
         Ok(())
+    }
+
+    /// Reads every topic's configuration again, because a default may have changed.
+    fn follow_defaults(&mut self) {
+        self.defaults = broker_config::topic_defaults(&self.broker_overrides, self.node_id);
+        let topics: Vec<Arc<Topic>> = self.topics().cloned().collect();
+        for topic in topics {
+            let config = TopicConfig::from_stored(&self.defaults, &topic.overrides);
+            if config != topic.config {
+                self.insert(Topic { config, ..Topic::clone(&topic) });
+            }
+        }
     }
 
     /// A copy to change and insert again.
@@ -209,6 +247,23 @@ impl MetadataImage {
         self.producer_id_end
     }
 
+    /// What brokers are configured to in each scope, as it was written.
+    #[must_use]
+    pub fn broker_overrides(&self) -> &BTreeMap<BrokerScope, BTreeMap<String, String>> {
+        &self.broker_overrides
+    }
+
+    /// What brokers' configurations say of a key's default on this node, the strongest first.
+    pub fn broker_values(
+        &self,
+        key: &'static TopicConfigKey,
+    ) -> impl Iterator<Item = (BrokerScope, &str)> {
+        broker_config::scopes(self.node_id).filter_map(|scope| {
+            let value = self.broker_overrides.get(&scope)?.get(key.broker_synonym)?;
+            Some((scope, value.as_str()))
+        })
+    }
+
     /// A number that differs between images that differ, as far as 64 bits can (FNV-1a over the
     /// snapshot); O(n). Nodes compare it to see that they agree.
     #[must_use]
@@ -225,11 +280,14 @@ impl MetadataImage {
         assert!(self.partitions >= self.by_name.len() as u64);
         assert!(self.partitions <= CLUSTER_PARTITIONS_MAX);
         assert!(self.producer_id_end >= ProducerId(0));
+        assert!(self.broker_overrides.values().all(|overrides| !overrides.is_empty()));
     }
 
     /// Asserts what holds of every topic, in O(n).
     pub fn check_all(&self) {
         self.check();
+        let defaults = broker_config::topic_defaults(&self.broker_overrides, self.node_id);
+        assert_eq!(self.defaults, defaults);
         let mut partitions = 0;
         let mut collision_keys = 0;
         for (name, topic) in &self.by_name {
@@ -238,7 +296,7 @@ impl MetadataImage {
             assert!((1..=TOPIC_PARTITIONS_MAX).contains(&topic.partitions));
             let same = self.by_id.get(&topic.id).expect("a topic is found by its id");
             assert!(Arc::ptr_eq(same, topic));
-            assert_eq!(topic.config, TopicConfig::from_stored(&topic.overrides));
+            assert_eq!(topic.config, TopicConfig::from_stored(&defaults, &topic.overrides));
             if let Some(key) = collision_key(name) {
                 assert_eq!(self.collisions.get(&key), Some(name));
                 collision_keys += 1;

@@ -2,6 +2,7 @@
 //! controller would give, in its words. Nothing is changed here; a request that only validates
 //! throws the command away.
 
+pub mod brokers;
 mod partitions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::command::MetadataCommand;
 use super::image::{MetadataImage, Topic};
 use super::topic_config::change::{ConfigOp, changed_value};
-use super::topic_config::{ConfigError, TopicConfig};
+use super::topic_config::{ConfigError, TopicConfig, key};
 use super::topic_name::{check_topic_name, colliding_internal, is_internal};
 use crate::ids::{ProducerId, TimestampMs, TopicId};
 use crate::limits::PRODUCER_ID_BLOCK;
@@ -281,7 +282,7 @@ pub fn plan_config_changes(
     }
     let mut wanted = topic.overrides.clone();
     for (key, op) in changes {
-        let value = changed_value(&topic.overrides, key, *op)
+        let value = changed_value(&topic.overrides, (key, key::find(key)), *op)
             .map_err(|error| PlanRefusal::new(PlanRefusalKind::InvalidConfig, error))?;
         match value {
             Some(value) => wanted.insert((*key).to_owned(), value),

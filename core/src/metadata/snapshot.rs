@@ -1,17 +1,29 @@
-//! A metadata image as bytes, for checkpoints and Raft snapshots: one version byte (1), then
-//! postcard of the producer id end and of the topics, ascending by name.
+//! A metadata image as bytes, for checkpoints and Raft snapshots: one version byte (2), then
+//! postcard of the producer id end, of what brokers are configured to, and of the topics,
+//! ascending by name. Version 1 had no configurations of brokers.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{DecodeError, MetadataCommand, decode, encode};
+use super::broker_config::BrokerOverrides;
+use super::command::{DecodeError, MetadataCommand, decode, encode, split_version};
 use super::image::MetadataImage;
 use crate::ids::{ProducerId, TimestampMs, TopicId};
+
+const VERSION: u8 = 2;
 
 /// The stored format; the order of fields is part of it.
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
+    producer_id_end: ProducerId,
+    broker_overrides: BrokerOverrides,
+    topics: Vec<StoredTopic>,
+}
+
+/// Version 1.
+#[derive(Deserialize)]
+struct SnapshotWithoutBrokers {
     producer_id_end: ProducerId,
     topics: Vec<StoredTopic>,
 }
@@ -37,7 +49,9 @@ impl MetadataImage {
             created_ms: topic.created_ms,
         });
         let producer_id_end = self.producer_id_end();
-        encode(&Snapshot { producer_id_end, topics: topics.collect() })
+        let broker_overrides = self.broker_overrides().clone();
+        let topics = topics.collect();
+        encode(VERSION, &Snapshot { producer_id_end, broker_overrides, topics })
     }
 
     /// Reads an image back; `bytes` hold exactly one snapshot.
@@ -45,7 +59,7 @@ impl MetadataImage {
     /// # Errors
     /// [`DecodeError`] when they hold anything else, or topics that no commands lead to.
     pub fn restore(bytes: &[u8]) -> Result<MetadataImage, DecodeError> {
-        let snapshot: Snapshot = decode(bytes)?;
+        let snapshot = decode_snapshot(bytes)?;
         let malformed = |reason: String| DecodeError::Malformed { reason };
         if snapshot.producer_id_end < ProducerId(0) {
             return Err(malformed("the producer id end is negative".to_owned()));
@@ -56,6 +70,9 @@ impl MetadataImage {
         let mut image = MetadataImage::default();
         let end = snapshot.producer_id_end;
         let ids = MetadataCommand::AllocateProducerIds { end };
+        let brokers = snapshot.broker_overrides.into_iter().map(|(scope, set)| {
+            MetadataCommand::SetBrokerConfigs { scope, set, delete: Vec::new() }
+        });
         let topics = snapshot.topics.into_iter().map(|topic| MetadataCommand::CreateTopic {
             name: topic.name,
             id: topic.id,
@@ -63,10 +80,21 @@ impl MetadataImage {
             configs: topic.overrides,
             created_ms: topic.created_ms,
         });
-        for command in std::iter::once(ids).chain(topics) {
+        for command in std::iter::once(ids).chain(brokers).chain(topics) {
             image.apply(&command).map_err(|error| malformed(error.to_string()))?;
         }
         image.check_all();
         Ok(image)
+    }
+}
+
+fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
+    match split_version(bytes)? {
+        (1, rest) => {
+            let SnapshotWithoutBrokers { producer_id_end, topics } = decode(rest)?;
+            Ok(Snapshot { producer_id_end, broker_overrides: BTreeMap::new(), topics })
+        }
+        (VERSION, rest) => decode(rest),
+        (version, _) => Err(DecodeError::Version { version }),
     }
 }

@@ -104,16 +104,18 @@ impl TopicConfig {
         Ok(config)
     }
 
-    /// Reads overrides that are stored. A key or value that this version does not know counts as
-    /// the default: another version of the broker accepted it, and the topic must open.
+    /// Reads overrides that are stored, over the defaults of the node. A key or value that this
+    /// version does not know counts as the default: another version of the broker accepted it, and
+    /// the topic must open.
     #[must_use]
-    pub fn from_stored(overrides: &BTreeMap<String, String>) -> TopicConfig {
-        let mut config = TopicConfig::default();
+    pub fn from_stored(
+        defaults: &TopicConfig,
+        overrides: &BTreeMap<String, String>,
+    ) -> TopicConfig {
+        let mut config = defaults.clone();
         for (name, value) in overrides {
-            if let Some(key) = key::find(name)
-                && let Ok(parsed) = key.parse(value)
-            {
-                (key.set)(&mut config, &parsed);
+            if let Some(key) = key::find(name) {
+                key.set_if_valid(&mut config, value);
             }
         }
         config

@@ -28,6 +28,16 @@ fn configs() -> impl Strategy<Value = BTreeMap<String, String>> {
     proptest::collection::btree_map(key, "[1-9]", 0..3)
 }
 
+fn broker_configs() -> impl Strategy<Value = BTreeMap<String, String>> {
+    const KEYS: [&str; 3] = ["log.retention.ms", "log.roll.ms", "from.the.future"];
+    let key = prop::sample::select(&KEYS[..]).prop_map(str::to_owned);
+    proptest::collection::btree_map(key, "[1-9]", 0..3)
+}
+
+fn broker_scope() -> impl Strategy<Value = BrokerScope> {
+    prop::sample::select(&[BrokerScope::Every, BrokerScope::One(0), BrokerScope::One(7)][..])
+}
+
 fn command() -> impl Strategy<Value = MetadataCommand> {
     let name = prop::sample::select(&NAMES[..]);
     prop_oneof![
@@ -46,6 +56,10 @@ fn command() -> impl Strategy<Value = MetadataCommand> {
             let delete = delete.into_keys().collect();
             MetadataCommand::SetTopicConfigs { id: id(number), set, delete }
         }),
+        1 => (broker_scope(), broker_configs(), broker_configs()).prop_map(|(scope, set, delete)| {
+            let delete = delete.into_keys().collect();
+            MetadataCommand::SetBrokerConfigs { scope, set, delete }
+        }),
         1 => (0i64..9000).prop_map(|end| {
             MetadataCommand::AllocateProducerIds { end: ProducerId(end) }
         }),
@@ -55,7 +69,7 @@ fn command() -> impl Strategy<Value = MetadataCommand> {
 proptest! {
     #[test]
     fn random_commands_keep_every_promise(commands in vec(command(), 1..80), from: usize) {
-        let mut image = MetadataImage::default();
+        let mut image = MetadataImage::default().of_node(7);
         let mut accepted = Vec::new();
         let mut used = std::collections::BTreeSet::new();
         for command in commands {
@@ -79,7 +93,8 @@ proptest! {
             }
         }
         let bytes = image.snapshot();
-        prop_assert_eq!(MetadataImage::restore(&bytes), Ok(image.clone()));
+        let restored = MetadataImage::restore(&bytes).map(|image| image.of_node(7));
+        prop_assert_eq!(restored, Ok(image.clone()));
         for end in 0..bytes.len() {
             prop_assert!(MetadataImage::restore(&bytes[..end]).is_err());
         }
@@ -96,8 +111,11 @@ proptest! {
     fn random_snapshots_never_panic(mut bytes in vec(any::<u8>(), 0..100)) {
         let _ = MetadataImage::restore(&bytes);
         bytes.insert(0, 1);
-        if let Ok(image) = MetadataImage::restore(&bytes) {
-            image.check_all();
+        for version in [1, 2] {
+            bytes[0] = version;
+            if let Ok(image) = MetadataImage::restore(&bytes) {
+                image.check_all();
+            }
         }
     }
 }
@@ -176,9 +194,62 @@ fn snapshot_has_its_drawn_bytes() {
     let mut image = MetadataImage::default();
     image.apply(&create("t", 7, 2)).unwrap();
     image.apply(&MetadataCommand::AllocateProducerIds { end: ProducerId(1000) }).unwrap();
-    let expected = [&[1, 0xd0, 15, 1, 1, b't'][..], &[7; 16], &[2, 0, 2]].concat();
+    let topic = [&[1, b't'][..], &[7; 16], &[2, 0, 2]].concat();
+    let of_version_1 = [&[1, 0xd0, 15, 1][..], &topic].concat();
+    assert_eq!(MetadataImage::restore(&of_version_1), Ok(image.clone()));
+    assert_eq!(image.snapshot(), [&[2, 0xd0, 15, 0, 1][..], &topic].concat());
+    let set = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+    let scopes = [BrokerScope::One(5), BrokerScope::Every];
+    for scope in scopes {
+        let (set, delete) = (set.clone(), Vec::new());
+        image.apply(&MetadataCommand::SetBrokerConfigs { scope, set, delete }).unwrap();
+    }
+    let brokers = [2, 0, 1, 1, b'a', 1, b'1', 1, 10, 1, 1, b'a', 1, b'1'];
+    let expected = [&[2, 0xd0, 15][..], &brokers, &[1], &topic].concat();
     assert_eq!(image.snapshot(), expected);
-    let two = [&[1, 0, 2][..], &expected[4..], &expected[4..]].concat();
+    assert_eq!(MetadataImage::restore(&expected), Ok(image));
+    let two = [&[1, 0, 2][..], &topic, &topic].concat();
     assert!(matches!(MetadataImage::restore(&two), Err(DecodeError::Malformed { .. })));
     assert!(matches!(MetadataImage::restore(&[1, 1, 0]), Err(DecodeError::Malformed { .. })));
+}
+
+#[test]
+fn brokers_configurations_are_the_defaults_of_topics() {
+    use BrokerScope::{Every, One};
+    let mut image = MetadataImage::default().of_node(7);
+    image.apply(&create("plain", 1, 1)).unwrap();
+    let mut own = create("own", 2, 1);
+    if let MetadataCommand::CreateTopic { configs, .. } = &mut own {
+        configs.insert("retention.ms".to_owned(), "1".to_owned());
+    }
+    image.apply(&own).unwrap();
+    let week = 7 * 24 * 3_600_000;
+    // What is done to log.retention.ms, and then the retention of `plain`.
+    let steps = [
+        (Every, Some("5"), 5),
+        (One(7), Some("6"), 6),
+        (One(8), Some("9"), 6),
+        (Every, Some("4"), 6),
+        (One(7), Some("not a number"), 4),
+        (One(7), None, 4),
+        (Every, None, week),
+    ];
+    for (scope, value, expected) in steps {
+        let key = "log.retention.ms".to_owned();
+        let (mut set, mut delete) = (BTreeMap::new(), Vec::new());
+        match value {
+            Some(value) => drop(set.insert(key, value.to_owned())),
+            None => delete.push(key),
+        }
+        image.apply(&MetadataCommand::SetBrokerConfigs { scope, set, delete }).unwrap();
+        image.check_all();
+        let retention = |name: &str| image.topic(name).unwrap().config.retention_ms;
+        assert_eq!(retention("plain"), Some(expected), "{scope:?} {value:?}");
+        assert_eq!(retention("own"), Some(1), "what a topic overrides counts more");
+    }
+    let elsewhere = image.clone().of_node(8);
+    assert_eq!(elsewhere.topic("plain").unwrap().config.retention_ms, Some(9));
+    assert_eq!(elsewhere.state_hash(), image.state_hash(), "nodes agree on the metadata");
+    image.apply(&create("late", 3, 1)).unwrap();
+    assert_eq!(image.of_node(8).topic("late").unwrap().config.retention_ms, Some(9));
 }

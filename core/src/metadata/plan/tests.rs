@@ -5,8 +5,10 @@ use PlanRefusalKind::{
     InvalidRequest, InvalidTopic, TopicAlreadyExists, UnknownTopic, UnknownTopicId,
 };
 
+use super::brokers::{plan_broker_changes, plan_broker_replacement};
 use super::*;
 use crate::limits::TOPIC_PARTITIONS_MAX;
+use crate::metadata::broker_config::BrokerScope;
 
 const CONTEXT: PlanContext<'static> = PlanContext {
     brokers: &[0],
@@ -327,6 +329,56 @@ fn configurations_change_key_by_key_or_as_a_whole() {
     assert_eq!(plan_config_replacement(topic, &[("segment.ms", None)]).unwrap_err().kind, {
         InvalidConfig
     });
+}
+
+#[test]
+fn a_broker_s_configuration_changes_key_by_key_or_as_a_whole() {
+    let scope = BrokerScope::One(7);
+    let mut image = image(&[]);
+    let set = |set: &[(&str, &str)], delete: &[&str]| MetadataCommand::SetBrokerConfigs {
+        scope,
+        set: set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        delete: delete.iter().map(|key| (*key).to_owned()).collect(),
+    };
+    let (segment, retention) = ("log.segment.bytes", "log.retention.ms");
+    let changes = [
+        (segment, ConfigOp::Set("2097152")),
+        (retention, ConfigOp::Set("6")),
+        ("log.cleanup.policy", ConfigOp::Append("compact")),
+        ("num.partitions", ConfigOp::Delete),
+    ];
+    let command = plan_broker_changes(&image, scope, &changes).unwrap();
+    let policy = ("log.cleanup.policy", "delete,compact");
+    assert_eq!(command, set(&[(segment, "2097152"), (retention, "6"), policy], &[]));
+    image.apply(&command).unwrap();
+
+    let configs = [(retention, Some("7")), (segment, Some("2097152"))];
+    let command = plan_broker_replacement(&image, scope, &configs).unwrap();
+    assert_eq!(command, set(&[(retention, "7")], &["log.cleanup.policy"]));
+
+    let resource = "Invalid config value for resource ConfigResource(type=BROKER, name='7'): ";
+    let not_dynamic = |key: &str| format!("Cannot update these configs dynamically: [{key}]");
+    let value = "Invalid value x for configuration log.retention.ms: Not a number of type LONG";
+    let cases = [
+        (vec![("num.partitions", ConfigOp::Set("1"))], not_dynamic("num.partitions")),
+        (vec![("retention.ms", ConfigOp::Set("1"))], not_dynamic("retention.ms")),
+        (vec![(retention, ConfigOp::Set("x"))], value.to_owned()),
+    ];
+    for (changes, expected) in cases {
+        let refusal = plan_broker_changes(&image, scope, &changes).unwrap_err();
+        assert_eq!(refusal.kind, InvalidRequest);
+        assert_eq!(refusal.message, Some(format!("{resource}{expected}")));
+    }
+    let cases = [
+        (vec![(retention, ConfigOp::Append("1"))], InvalidConfig),
+        (vec![(retention, ConfigOp::Delete); 2], InvalidRequest),
+    ];
+    for (changes, expected) in cases {
+        let refusal = plan_broker_changes(&image, scope, &changes).unwrap_err();
+        assert_eq!(refusal.kind, expected, "{changes:?}");
+    }
+    let refusal = plan_broker_replacement(&image, scope, &[(retention, None)]).unwrap_err();
+    assert_eq!(refusal.kind, InvalidRequest);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::key::{self, ConfigKind, split_list};
+use super::key::{ConfigKind, TopicConfigKey, split_list};
 
 /// How one key changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +25,23 @@ pub(crate) struct NotAList {
     key: String,
 }
 
-/// The value that `key` gets by `op`: `None` takes the override away.
+/// The value that a name gets by `op`, where it means `key`: `None` takes the override away.
 pub(crate) fn changed_value(
     overrides: &BTreeMap<String, String>,
-    key: &str,
+    (name, key): (&str, Option<&'static TopicConfigKey>),
     op: ConfigOp<'_>,
 ) -> Result<Option<String>, NotAList> {
+    let list_of = |op| match key {
+        Some(key) if matches!(key.kind, ConfigKind::Words(_)) => {
+            Ok(overrides.get(name).map_or(key.default, String::as_str))
+        }
+        _ => Err(NotAList { op, key: name.to_owned() }),
+    };
     match op {
         ConfigOp::Set(value) => Ok(Some(value.to_owned())),
         ConfigOp::Delete => Ok(None),
         ConfigOp::Append(added) => {
-            let current = list_of(overrides, key, "APPEND")?;
+            let current = list_of("APPEND")?;
             let mut items: Vec<&str> = split_list(current).collect();
             for item in split_list(added) {
                 if !items.contains(&item) {
@@ -45,24 +51,10 @@ pub(crate) fn changed_value(
             Ok(Some(items.join(",")))
         }
         ConfigOp::Subtract(removed) => {
-            let current = list_of(overrides, key, "SUBTRACT")?;
+            let current = list_of("SUBTRACT")?;
             let is_kept = |item: &&str| split_list(removed).all(|other| other != *item);
             let items: Vec<&str> = split_list(current).filter(is_kept).collect();
             Ok(Some(items.join(",")))
         }
-    }
-}
-
-/// The value that a list has now, by its override or by default.
-fn list_of<'a>(
-    overrides: &'a BTreeMap<String, String>,
-    name: &str,
-    op: &'static str,
-) -> Result<&'a str, NotAList> {
-    match key::find(name) {
-        Some(key) if matches!(key.kind, ConfigKind::Words(_)) => {
-            Ok(overrides.get(name).map_or(key.default, String::as_str))
-        }
-        _ => Err(NotAList { op, key: name.to_owned() }),
     }
 }

@@ -8,7 +8,7 @@ use crate::record::header::TimestampType;
 #[derive(Debug)]
 pub struct TopicConfigKey {
     pub name: &'static str,
-    /// Kafka's broker-wide setting of the same meaning, for DescribeConfigs.
+    /// Kafka's name of the broker's setting that is this key's default.
     pub broker_synonym: &'static str,
     pub kind: ConfigKind,
     pub default: &'static str,
@@ -237,9 +237,28 @@ impl ConfigValue {
 
 impl TopicConfigKey {
     pub(super) fn parse(&'static self, value: &str) -> Result<ConfigValue, ConfigError> {
+        self.parse_as(self.name, value)
+    }
+
+    /// Whether a broker may be given this value as the default of the key.
+    pub(in crate::metadata) fn check_broker_value(
+        &'static self,
+        value: &str,
+    ) -> Result<(), ConfigError> {
+        self.parse_as(self.broker_synonym, value).map(|_| ())
+    }
+
+    /// Sets the field of a stored value; one that this version cannot read is passed over.
+    pub(in crate::metadata) fn set_if_valid(&'static self, config: &mut TopicConfig, value: &str) {
+        if let Ok(parsed) = self.parse(value) {
+            (self.set)(config, &parsed);
+        }
+    }
+
+    fn parse_as(&self, name: &'static str, value: &str) -> Result<ConfigValue, ConfigError> {
         self.kind.parse(value).map_err(|reason| {
             let value = value.chars().take(CONFIG_VALUE_BYTES_MAX).collect();
-            ConfigError::Value { key: self.name, value, reason }
+            ConfigError::Value { key: name, value, reason }
         })
     }
 }

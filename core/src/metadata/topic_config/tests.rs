@@ -115,15 +115,16 @@ fn good_values_reach_their_fields() {
         let overrides = overrides(&[(key, value)]);
         let config = TopicConfig::parse(&overrides).unwrap();
         assert!(check(&config), "{key}={value}: {config:?}");
-        assert_eq!(config, TopicConfig::from_stored(&overrides));
+        assert_eq!(config, TopicConfig::from_stored(&TopicConfig::default(), &overrides));
     }
 }
 
 #[test]
 fn stored_keys_of_another_version_count_as_defaults() {
     let stored = overrides(&[("from.the.future", "1"), ("retention.ms", "x"), ("segment.ms", "9")]);
-    let expected = TopicConfig { segment_ms: 9, ..TopicConfig::default() };
-    assert_eq!(TopicConfig::from_stored(&stored), expected);
+    let defaults = TopicConfig { retention_ms: Some(8), ..TopicConfig::default() };
+    let expected = TopicConfig { segment_ms: 9, ..defaults.clone() };
+    assert_eq!(TopicConfig::from_stored(&defaults, &stored), expected);
 }
 
 #[test]
@@ -142,7 +143,8 @@ fn changes_give_the_new_value() {
         (&none, "cleanup.policy", ConfigOp::Subtract("delete"), text("")),
     ];
     for (overrides, key, op, expected) in cases {
-        let value = changed_value(overrides, key, op).map_err(|error| error.to_string());
+        let value =
+            changed_value(overrides, (key, key::find(key)), op).map_err(|error| error.to_string());
         assert_eq!(value, expected, "{key} {op:?}");
     }
 }
