@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import struct
 
-SERVED = "0,1,2,3,18,19,20,21,22,32,33,37,44,60"
+SERVED = "0,1,2,3,9,10,18,19,20,21,22,32,33,37,44,60"
 
 
 def varint(data, at):
