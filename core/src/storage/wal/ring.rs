@@ -12,16 +12,24 @@
 //! room, and must always find some.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_io::Env;
-use rivven_io::disk::{Create, File, OpenOptions};
+use rivven_io::disk::{Create, File, OpenOptions, aligned_buffer};
 use rivven_io::task::Task;
 
 use crate::storage::wal::commit::{COMMIT_ALIGN, Lsn};
 use crate::storage::wal::replay::{RingShape, WalPosition};
 
-const ZEROS_BYTES: usize = 1 << 20;
+/// Bytes of zeros in one write: small, so that commits get their turn between two.
+const ZEROS_BYTES: usize = 256 << 10;
+/// How far zero-filling runs ahead of its share before it pauses.
+const ZEROS_AHEAD_BYTES: u64 = 4 << 20;
+const ZEROS_PAUSE: Duration = Duration::from_millis(1);
 
 /// The ring, owned by the committer.
 pub struct Ring {
@@ -34,6 +42,7 @@ pub struct Ring {
     direct: bool,
     /// Slots that were written since their last sync.
     unsynced: Vec<usize>,
+    pace: Arc<Pace>,
 }
 
 struct Slot {
@@ -43,6 +52,20 @@ struct Slot {
     /// Zero-filling under way.
     preparing: Option<Task<io::Result<()>>>,
 }
+
+/// How fast the next file is filled: twice as fast as the current one, so that it is ready in time
+/// and the disk is not kept from commits.
+#[derive(Default)]
+struct Pace {
+    /// Where commits stand in the current file.
+    position: AtomicU64,
+    /// One of `PACED`, `HURRY` and `STOP`.
+    order: AtomicU8,
+}
+
+const PACED: u8 = 0;
+const HURRY: u8 = 1;
+const STOP: u8 = 2;
 
 /// Where the next commit goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +111,7 @@ impl Ring {
             checkpointed: checkpoint.lsn,
             direct,
             unsynced: Vec::new(),
+            pace: Arc::default(),
         };
         for sequence in checkpoint.file_sequence..=at.file_sequence {
             let slot = ring.slot_of(sequence);
@@ -194,6 +218,7 @@ impl Ring {
         assert!(self.slots[slot].last <= self.checkpointed, "a live file is never written over");
         match self.slots[slot].preparing.take() {
             Some(task) => {
+                self.pace.order.store(HURRY, Ordering::Relaxed);
                 task.await.unwrap_or_else(|end| Err(io::Error::other(format!("{end:?}"))))
             }
             None => Ok(()),
@@ -205,26 +230,20 @@ impl Ring {
     fn prepare_next(&mut self) {
         let next = self.at.file_sequence + 1;
         let slot = self.slot_of(next);
+        self.pace.position.store(self.at.position, Ordering::Relaxed);
         let fresh = self.slots[slot].last == Lsn(0) && next < u64::from(self.shape.files);
         if !fresh || self.slots[slot].preparing.is_some() {
             return;
         }
-        let env = self.env.clone();
-        let path = self.shape.path_of(next);
-        let bytes = self.shape.file_bytes;
-        self.slots[slot].preparing =
-            Some(self.env.tasks.spawn_dedicated("wal-prepare", async move {
-                let file = env.disk.open(&path, OpenOptions::write(Create::Never)).await?;
-                let zeros = Bytes::from(vec![0; ZEROS_BYTES.min(bytes as usize)]);
-                let mut position = 0;
-                while position < bytes {
-                    let piece = zeros.slice(..zeros.len().min((bytes - position) as usize));
-                    let piece_bytes = piece.len() as u64;
-                    file.write_all_at(position, vec![piece]).await?;
-                    position += piece_bytes;
-                }
-                file.sync_data().await
-            }));
+        self.pace.order.store(PACED, Ordering::Relaxed);
+        let filling = fill(Filling {
+            env: self.env.clone(),
+            path: self.shape.path_of(next),
+            bytes: self.shape.file_bytes,
+            direct: self.direct,
+            pace: self.pace.clone(),
+        });
+        self.slots[slot].preparing = Some(self.env.tasks.spawn_dedicated("wal-prepare", filling));
     }
 
     /// Makes everything written durable. After an error the ring must not be used any more.
@@ -237,10 +256,47 @@ impl Ring {
 
     /// Waits for background work on the files.
     pub async fn close(&mut self) {
+        self.pace.order.store(STOP, Ordering::Relaxed);
         for slot in &mut self.slots {
             if let Some(task) = slot.preparing.take() {
                 let _ = task.await;
             }
         }
     }
+}
+
+/// A file to be filled with zeros.
+struct Filling {
+    env: Env,
+    path: PathBuf,
+    bytes: u64,
+    direct: bool,
+    pace: Arc<Pace>,
+}
+
+/// Fills a file with zeros and syncs it; one that is stopped half-way is filled again another time.
+async fn fill(filling: Filling) -> io::Result<()> {
+    let Filling { env, path, bytes, direct, pace } = filling;
+    let options = OpenOptions { direct, ..OpenOptions::write(Create::Never) };
+    let file = env.disk.open(&path, options).await?;
+    let mut zeros = aligned_buffer(ZEROS_BYTES);
+    zeros.resize(ZEROS_BYTES, 0);
+    let zeros = zeros.freeze();
+    let mut position = 0;
+    while position < bytes {
+        let share = 2 * pace.position.load(Ordering::Relaxed) + ZEROS_AHEAD_BYTES;
+        match pace.order.load(Ordering::Relaxed) {
+            STOP => return Ok(()),
+            PACED if position > share => {
+                env.clock.sleep(ZEROS_PAUSE).await;
+                continue;
+            }
+            _ => {}
+        }
+        let piece = zeros.slice(..zeros.len().min((bytes - position) as usize));
+        let piece_bytes = piece.len() as u64;
+        file.write_all_at(position, vec![piece]).await?;
+        position += piece_bytes;
+    }
+    file.sync_data().await
 }
