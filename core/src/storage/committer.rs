@@ -48,7 +48,7 @@ pub(crate) struct CommitterParts {
 
 impl Committer {
     pub(crate) fn new(parts: CommitterParts) -> Committer {
-        let arena = Arena::new(parts.shared.options.tail_bytes_max);
+        let arena = Arena::new(parts.shared.options.arena_bytes_max());
         let synced = parts.ring.position().lsn;
         parts.shared.stats.direct_io.store(parts.ring.is_direct(), Ordering::Relaxed);
         Committer {

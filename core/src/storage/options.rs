@@ -63,6 +63,19 @@ impl StorageOptions {
         self.batch_bytes_max().min(4 << 20)
     }
 
+    /// Bytes of one write to a segment, a multiple of 4096.
+    #[must_use]
+    pub fn segment_write_bytes(&self) -> usize {
+        (self.tail_bytes_max / 32).clamp(4096, 2 << 20) / 4096 * 4096
+    }
+
+    /// Bytes of memory for commits and for the tail, which consists of their parts; the rest of
+    /// `tail_bytes_max` is the writer's.
+    #[must_use]
+    pub fn arena_bytes_max(&self) -> usize {
+        self.tail_bytes_max.saturating_sub(2 * self.segment_write_bytes())
+    }
+
     /// Largest batch in bytes that fits one commit of the WAL.
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {

@@ -1,6 +1,7 @@
-//! Writes batches to segments in whole pages, as direct I/O wants it: the front of the first page
-//! is written again with the same bytes, and the last page is filled up with zeros, which the next
-//! write goes over and which a closed segment is cut off from.
+//! Writes batches to segments. Large stretches go past the page cache, in whole pages: the front
+//! of the first page is written again with the same bytes, and the last page is filled up with
+//! zeros, which the next write goes over and which a closed segment is cut off from. Small ones go
+//! through the page cache: with many partitions the disk's latency would count, not its bandwidth.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,10 +16,8 @@ use crate::storage::shared::Shared;
 use crate::storage::wal::arena::{Arena, Lease};
 use crate::storage::writer::PAGE_BYTES;
 
-/// Bytes of one write to the disk.
-const WRITE_BYTES: usize = 2 << 20;
-/// Memory for writes: one under way, and one more while the last is not reclaimed.
-const MEMORY_BYTES: usize = 8 * WRITE_BYTES;
+/// A stretch of this part of a write, 64 KiB of 2 MiB, goes past the page cache.
+const DIRECT_SHARE: usize = 32;
 /// Partitions whose last, partly filled page is remembered.
 const FRONTS_MAX: usize = 256;
 
@@ -35,6 +34,8 @@ pub(crate) struct Stretch<'a> {
 pub(crate) struct SegmentWriter {
     shared: Arc<Shared>,
     memory: Arena,
+    /// Bytes of one write to the disk.
+    write_bytes: usize,
     /// The bytes before the end of what was written last, as far as they share its page.
     fronts: BTreeMap<PartitionId, Front>,
 }
@@ -52,41 +53,47 @@ struct Pages<'a> {
     lease: Lease,
     /// Where `lease.rest` begins in the file.
     position: u64,
-    is_direct: bool,
 }
 
 impl SegmentWriter {
     pub(crate) fn new(shared: Arc<Shared>) -> SegmentWriter {
-        SegmentWriter { shared, memory: Arena::new(MEMORY_BYTES), fronts: BTreeMap::new() }
+        let write_bytes = shared.options.segment_write_bytes();
+        // The arena's chunk is an eighth of its bound, and only one is in use at a time.
+        let memory = Arena::new(8 * write_bytes);
+        SegmentWriter { shared, memory, write_bytes, fronts: BTreeMap::new() }
     }
 
     /// Writes a stretch. Nothing is durable before the file is synced. After an error any part of
     /// it may be written.
     pub(crate) async fn write(&mut self, stretch: Stretch<'_>) -> io::Result<()> {
+        let bytes: usize = stretch.batches.iter().map(Bytes::len).sum();
+        if !self.shared.files.is_direct() || bytes < self.write_bytes / DIRECT_SHARE {
+            return self.write_cached(&stretch, bytes as u64).await;
+        }
+        rivven_io::probe!("segment_written_direct");
         let front = self.front(&stretch).await?;
         let shared = self.shared.clone();
         let file = shared.files.segment_to_write(stretch.partition, stretch.segment_base).await?;
-        let bytes: usize = stretch.batches.iter().map(Bytes::len).sum();
         let mut pages = Pages {
             file: &file,
             lease: self.lease(front.len() + bytes),
             position: stretch.position - front.len() as u64,
-            is_direct: shared.files.is_direct(),
         };
         assert!(pages.position.is_multiple_of(PAGE_BYTES), "a write begins with its page");
         pages.lease.rest.extend_from_slice(&front);
         let mut left = front.len() + bytes;
+        let write_bytes = self.write_bytes;
         for batch in stretch.batches {
             let mut rest = &batch[..];
             while !rest.is_empty() {
-                let room = WRITE_BYTES - pages.lease.rest.len();
+                let room = write_bytes - pages.lease.rest.len();
                 let (piece, behind) = rest.split_at(rest.len().min(room));
                 pages.lease.rest.extend_from_slice(piece);
                 rest = behind;
-                if pages.lease.rest.len() == WRITE_BYTES {
-                    left -= WRITE_BYTES;
+                if pages.lease.rest.len() == write_bytes {
+                    left -= write_bytes;
                     let written = pages.write().await;
-                    self.memory.put_back(pages.lease, WRITE_BYTES);
+                    self.memory.put_back(pages.lease, write_bytes);
                     written?;
                     pages.lease = self.lease(left);
                 }
@@ -94,6 +101,16 @@ impl SegmentWriter {
         }
         assert_eq!(pages.lease.rest.len(), left, "every byte was taken once");
         self.write_last(pages, &stretch).await
+    }
+
+    /// Writes a stretch as it is, through the page cache.
+    async fn write_cached(&mut self, stretch: &Stretch<'_>, bytes: u64) -> io::Result<()> {
+        self.fronts.remove(&stretch.partition.id());
+        let files = &self.shared.files;
+        let (partition, base) = (stretch.partition, stretch.segment_base);
+        let file = files.segment(partition, base, Create::IfMissing).await?;
+        file.write_all_at(stretch.position, stretch.batches.to_vec()).await?;
+        file.start_writeback(stretch.position, bytes).await
     }
 
     /// Writes the last, partly filled page, and remembers its front.
@@ -140,7 +157,7 @@ impl SegmentWriter {
 
     /// Memory for one write.
     fn lease(&mut self, bytes: usize) -> Lease {
-        let bytes = bytes.next_multiple_of(PAGE_BYTES as usize).min(WRITE_BYTES);
+        let bytes = bytes.next_multiple_of(PAGE_BYTES as usize).min(self.write_bytes);
         self.memory.take(bytes).expect("one write is under way, so the rest is free")
     }
 }
@@ -152,9 +169,6 @@ impl Pages<'_> {
         let bytes = pages.len() as u64;
         assert!(bytes > 0 && bytes.is_multiple_of(PAGE_BYTES), "pages are written whole");
         self.file.write_all_at(self.position, vec![pages]).await?;
-        if !self.is_direct {
-            self.file.start_writeback(self.position, bytes).await?;
-        }
         self.position += bytes;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The probes that an ensemble over all scenarios must hit: every one that stands in the code.
 
 /// Names in the sources of `core` and `broker`, sorted.
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 14] = [
     "duplicate_batch",
     "index_rebuilt",
     "page_logged",
@@ -11,6 +11,7 @@ pub const ALL: [&str; 13] = [
     "replay_torn_commit",
     "resync_after_damage",
     "retention_moved_log_start",
+    "segment_written_direct",
     "tail_full",
     "torn_checkpoint",
     "unsynced_commit_written_again",
