@@ -30,7 +30,7 @@ pub enum Fault {
     CrashLoop { crashes: u64, power: bool, after_us: u64, down_ms: u64 },
     CrashAt { when: When, power: bool, after_us: u64, down_ms: u64, then_us: u64 },
     FullDisk { free_bytes: u64, for_ms: u64 },
-    FailedSync { path: String, down_ms: u64 },
+    FailedSync { path: String, down_ms: u64, then_us: u64 },
     FailedWrite { path: String, down_ms: u64 },
     FailedRead { path: String, down_ms: u64 },
     Stall { for_ms: u64 },
@@ -49,6 +49,8 @@ pub enum When {
     Path(String),
     /// The next hit of a probe.
     Probe(String),
+    /// The next effect of a fault, by its number in the catalogue.
+    Fault(String),
 }
 
 /// Which packets vanish.
@@ -137,8 +139,10 @@ fn draw_one(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<Fault>
             Some(Fault::FullDisk { free_bytes, for_ms })
         }
         "failed_sync" => {
-            let (path, down_ms) = draw_path(specs.failed_sync.as_ref()?, draws);
-            Some(Fault::FailedSync { path, down_ms })
+            let spec = specs.failed_sync.as_ref()?;
+            let path = pick(&spec.paths, draws).cloned().unwrap_or_default();
+            let (down_ms, then_us) = (spec.down_ms.draw(draws), spec.then_us.draw(draws));
+            Some(Fault::FailedSync { path, down_ms, then_us })
         }
         "failed_write" => {
             let (path, down_ms) = draw_path(specs.failed_write.as_ref()?, draws);

@@ -21,7 +21,7 @@ pub struct FaultSpecs {
     /// D11: the disk is full for a while.
     pub full_disk: Option<FullDiskSpec>,
     /// D10: a sync fails and drops what it should have synced.
-    pub failed_sync: Option<PathSpec>,
+    pub failed_sync: Option<FailedSyncSpec>,
     /// D12: a write fails with EIO.
     pub failed_write: Option<PathSpec>,
     /// D12: a read fails with EIO.
@@ -103,6 +103,20 @@ pub struct PathSpec {
     pub paths: Vec<String>,
     /// If the broker ends itself because of it: time until the next start.
     pub down_ms: Draw,
+}
+
+/// The next sync of a path that contains one of `paths`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedSyncSpec {
+    pub per_minute: Draw,
+    pub paths: Vec<String>,
+    /// If the broker ends itself because of it: time until the next start.
+    pub down_ms: Draw,
+    /// From the failure to a power cut, if the process is still there; 0: there is none. It takes
+    /// what a broker that believes the next sync has acknowledged.
+    #[serde(default)]
+    pub then_us: Draw,
 }
 
 /// A fault that lasts.

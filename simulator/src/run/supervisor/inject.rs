@@ -48,9 +48,17 @@ impl Supervisor<'_> {
                 self.queue_in(for_ms * 1_000, Step::DiskHasRoom);
                 true
             }
-            Fault::FailedSync { path, down_ms }
-            | Fault::FailedWrite { path, down_ms }
-            | Fault::FailedRead { path, down_ms } => self.fail_next(fault, path, *down_ms),
+            Fault::FailedSync { path, down_ms, then_us } => {
+                if *then_us > 0 {
+                    let (after_us, down_ms) = (*then_us, *down_ms);
+                    let crash = Aimed { power: true, after_us, down_ms, then_us: 0 };
+                    self.begin_watch(&When::Fault("D10".to_owned()), crash);
+                }
+                self.fail_next(fault, path, *down_ms)
+            }
+            Fault::FailedWrite { path, down_ms } | Fault::FailedRead { path, down_ms } => {
+                self.fail_next(fault, path, *down_ms)
+            }
             Fault::Stall { for_ms } => {
                 self.node.disk().stall_for(Duration::from_millis(*for_ms));
                 true
@@ -157,10 +165,11 @@ impl Supervisor<'_> {
     }
 
     fn seen(&self, when: &When) -> u64 {
+        let faults =
+            |number: &str| self.node.disk().fault_counts().get(number).copied().unwrap_or_default();
         match when {
-            When::Path(_) => {
-                self.node.disk().fault_counts().get("D13").copied().unwrap_or_default()
-            }
+            When::Path(_) => faults("D13"),
+            When::Fault(number) => faults(number),
             When::Probe(name) => {
                 rivven_io::probe::hits().get(name.as_str()).copied().unwrap_or_default()
             }
