@@ -3,6 +3,7 @@
 mod api;
 pub mod config;
 mod connection;
+mod fetch_sessions;
 mod http;
 pub mod kafka;
 pub mod lifecycle;

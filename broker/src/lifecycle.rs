@@ -13,6 +13,7 @@ use rivven_core::storage::options::StorageOptions;
 use rivven_io::Env;
 
 use crate::config::Config;
+use crate::fetch_sessions::FetchSessions;
 use crate::http;
 use crate::limits::DRAIN_MAX;
 use crate::memory::Budget;
@@ -96,8 +97,10 @@ impl Broker {
             tracing::warn!(%addr, "other machines can reach this address, and nobody has to say \
                 who he is: there is no authentication yet");
         }
+        let budget = Budget::new(config.shared_bytes());
         let node = Arc::new(Node {
-            budget: Budget::new(config.shared_bytes()),
+            fetch_sessions: FetchSessions::new(&budget),
+            budget,
             metrics: Metrics::default(),
             stop: Stop::default(),
             env: env.clone(),

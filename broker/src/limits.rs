@@ -26,6 +26,13 @@ pub(crate) const CONNECTION_BYTES_MAX: usize = 32 << 20;
 pub(crate) const FETCH_BYTES_MAX: usize = 55 << 20;
 /// Longest wait of a Fetch, whatever the client asks for.
 pub(crate) const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Fetch sessions at once, as Kafka's `max.incremental.fetch.session.cache.slots`.
+pub(crate) const FETCH_SESSIONS_MAX: usize = 1000;
+/// Fetch sessions together take at most one part in so many of the shared memory.
+pub(crate) const FETCH_SESSION_SHARE: usize = 16;
+/// How long a fetch session that was just used is safe from others, as Kafka's
+/// `min.incremental.fetch.session.eviction.ms`.
+pub(crate) const FETCH_SESSION_EVICTABLE_AFTER: Duration = Duration::from_secs(120);
 /// How long a connection without a request stays open, as Kafka's `connections.max.idle.ms`.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(600);
 /// How long a frame may take to arrive, beside the time that its size needs at

@@ -280,6 +280,12 @@ impl Charge {
         self.bytes
     }
 
+    /// Takes over another charge of the same account.
+    pub(crate) fn absorb(&mut self, mut other: Charge) {
+        assert!(Arc::ptr_eq(&self.account, &other.account), "charges of two accounts");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives back all but `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {

@@ -8,6 +8,7 @@ use rivven_io::Env;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::fetch_sessions::FetchSessions;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 
@@ -16,6 +17,7 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) storage: Storage,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) fetch_sessions: FetchSessions,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
 }

@@ -1,7 +1,7 @@
 //! Fetch: whole batches from any number of partitions, at once or when there are enough of them.
 //!
-//! Sessions (KIP-227) are never opened: every request is a full one and is answered with session
-//! id 0, which the protocol allows.
+//! A request that continues a session (KIP-227) is worked on as if it named all that the session's
+//! client wants; the answer leaves out the partitions of which there is nothing new to say.
 
 mod rows;
 
@@ -18,6 +18,7 @@ use rivven_io::clock::Monotonic;
 use tokio::sync::Notify;
 
 use super::errors::read_error;
+use crate::fetch_sessions::cache::{Begun, Opening, SessionAt};
 use crate::kafka::codec::api::ApiKey;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::frame::encode_response;
@@ -25,7 +26,7 @@ use crate::kafka::messages::fetch::FetchRequest;
 use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, LARGE_FRAME_BYTES};
 use crate::memory::{Account, Charge, Class};
 use crate::node::Node;
-use rows::{Known, Row, response, rows, session_error};
+use rows::{AnsweredRow, Known, Row, response, rows};
 
 /// A Fetch that is being answered.
 pub(crate) struct Fetch {
@@ -33,6 +34,7 @@ pub(crate) struct Fetch {
     account: Arc<Account>,
     api_version: i16,
     isolation_level: i8,
+    session: SessionUse,
     /// Of the whole request; the rows are empty then.
     error_code: ErrorCode,
     rows: Vec<Row>,
@@ -40,6 +42,14 @@ pub(crate) struct Fetch {
     bytes_min: usize,
     bytes_max: usize,
     deadline: Monotonic,
+}
+
+/// What the answer means for a session.
+#[derive(Clone, Copy, Debug)]
+enum SessionUse {
+    None,
+    Opens,
+    Continues(SessionAt),
 }
 
 /// Whether a pass over the partitions read all that it could.
@@ -55,19 +65,30 @@ impl Fetch {
         node: Arc<Node>,
         account: Arc<Account>,
         api_version: i16,
-        request: FetchRequest,
+        mut request: FetchRequest,
     ) -> Fetch {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        let error_code = session_error(&request);
+        let now = node.env.clock.now();
+        let begun = node.fetch_sessions.with(|cache| cache.begin(now, api_version, &request));
+        let (session, error_code) = match begun {
+            Begun::Without => (SessionUse::None, ErrorCode::NONE),
+            Begun::Opens => (SessionUse::Opens, ErrorCode::NONE),
+            Begun::Continues { at, topics } => {
+                request.topics = topics;
+                (SessionUse::Continues(at), ErrorCode::NONE)
+            }
+            Begun::Refused(error_code) => (SessionUse::None, error_code),
+        };
         let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
         let rows =
             if error_code.is_error() { Vec::new() } else { rows(&node, api_version, &request) };
         Fetch {
-            deadline: node.env.clock.now().after(wait.min(FETCH_WAIT_MAX)),
+            deadline: now.after(wait.min(FETCH_WAIT_MAX)),
             node,
             account,
             api_version,
             isolation_level: request.isolation_level,
+            session,
             error_code,
             rows,
             bytes: 0,
@@ -107,16 +128,48 @@ impl Fetch {
     }
 
     /// The frame to send.
-    pub(crate) fn finish(self, correlation_id: i32, at: Monotonic) -> Vec<Bytes> {
+    pub(crate) fn finish(mut self, correlation_id: i32, at: Monotonic) -> Vec<Bytes> {
+        let rows = std::mem::take(&mut self.rows);
+        let rows = rows.into_iter().map(|row| row.answered(self.isolation_level)).collect();
+        let (head, rows) = match self.note_session(rows) {
+            Ok((session_id, rows)) => ((self.error_code, session_id), rows),
+            Err(error_code) => ((error_code, 0), Vec::new()),
+        };
         let metrics = &self.node.metrics;
-        let errors = self.rows.iter().map(|row| row.error_code).chain([self.error_code]);
+        let errors = rows.iter().map(|row| row.data.error_code).chain([head.0]);
         for code in errors.filter(|code| code.is_error()) {
             metrics.note_error(ApiKey::Fetch, code);
         }
         metrics.note_fetched(self.bytes);
         metrics.note_request(ApiKey::Fetch as i16, self.node.env.clock.now().since(at));
-        let response = response(self.error_code, self.isolation_level, self.rows);
-        encode_response(correlation_id, self.api_version, &response)
+        encode_response(correlation_id, self.api_version, &response(head, rows))
+    }
+
+    /// Tells the session what its client is about to learn; its id, 0 for none, and the rows that
+    /// the answer names.
+    fn note_session(
+        &self,
+        mut rows: Vec<AnsweredRow>,
+    ) -> Result<(i32, Vec<AnsweredRow>), ErrorCode> {
+        let sessions = &self.node.fetch_sessions;
+        match self.session {
+            SessionUse::None => Ok((0, rows)),
+            SessionUse::Opens => {
+                let opening = Opening {
+                    now: self.node.env.clock.now(),
+                    api_version: self.api_version,
+                    random: self.node.env.rng.u64(),
+                };
+                let told = rows.iter().map(AnsweredRow::told);
+                Ok((sessions.with(|cache| cache.open(opening, told)), rows))
+            }
+            SessionUse::Continues(at) => {
+                let told = rows.iter().map(AnsweredRow::told);
+                let mut named = sessions.with(|cache| cache.answer(at, told))?.into_iter();
+                rows.retain(|_| named.next().expect("one for each row"));
+                Ok((at.id, rows))
+            }
+        }
     }
 
     /// Nothing more has to be waited for: KIP-74's limits, an error of a partition that exists, no

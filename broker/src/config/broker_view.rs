@@ -2,7 +2,7 @@
 //! shows them. Only what is true of this broker is listed.
 
 use super::Config;
-use crate::limits::{FETCH_BYTES_MAX, FRAME_BYTES_MAX, IDLE_MAX};
+use crate::limits::{FETCH_BYTES_MAX, FETCH_SESSIONS_MAX, FRAME_BYTES_MAX, IDLE_MAX};
 
 /// Types on the wire.
 const BOOLEAN: i8 = 1;
@@ -85,6 +85,7 @@ fn fixed() -> Vec<BrokerEntry> {
         entry("default.replication.factor", "1".to_owned(), INT),
         entry("fetch.max.bytes", FETCH_BYTES_MAX.to_string(), INT),
         entry("log.retention.check.interval.ms", "30000".to_owned(), LONG),
+        entry("max.incremental.fetch.session.cache.slots", FETCH_SESSIONS_MAX.to_string(), INT),
         entry("producer.id.expiration.ms", "86400000".to_owned(), INT),
         entry("socket.request.max.bytes", FRAME_BYTES_MAX.to_string(), INT),
     ]

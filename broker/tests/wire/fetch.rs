@@ -187,3 +187,46 @@ async fn list_offsets_knows_the_ends_by_version() {
     }
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_answers_with_what_is_new() {
+    let fixture = Fixture::start().await;
+    let mut client = fixture.client().await;
+    for name in ["s", "quiet"] {
+        client.create(name, 1, &[]).await;
+    }
+    let topics = [fetch("s", 0), fetch("quiet", 0)].into_iter().flat_map(|one| one.topics);
+    let mut request = FetchRequest { session_epoch: 0, topics: topics.collect(), ..fetch("s", 0) };
+    let opened = client.call(11, &request).await;
+    assert_eq!((opened.error_code, opened.responses.len()), (ErrorCode::NONE, 2));
+    assert!(opened.session_id > 0);
+
+    let records = batch(&fixture.env, &[b"v"]);
+    client.produce("s", 0, records.clone()).await;
+    // Another connection goes on with the session, without saying again what it wants.
+    let mut client = fixture.client().await;
+    request.session_id = opened.session_id;
+    request.topics.clear();
+    // Epoch, whether the request has the new offset, and the bytes of the topics that are named.
+    let steps = [
+        (1, false, ErrorCode::NONE, vec![("s", records.len())]),
+        (2, true, ErrorCode::NONE, vec![]),
+        (2, false, ErrorCode::INVALID_FETCH_SESSION_EPOCH, vec![]),
+        (-1, false, ErrorCode::NONE, vec![]),
+        (3, false, ErrorCode::FETCH_SESSION_ID_NOT_FOUND, vec![]),
+    ];
+    for (epoch, has_read, error_code, expected) in steps {
+        request.session_epoch = epoch;
+        request.topics = if has_read { fetch("s", 1).topics } else { Vec::new() };
+        let response = client.call(11, &request).await;
+        let named: Vec<(&str, usize)> = response
+            .responses
+            .iter()
+            .map(|topic| (&*topic.topic, bytes(&topic.partitions[0])))
+            .collect();
+        assert_eq!((response.error_code, named), (error_code, expected), "{epoch}");
+        let goes_on = epoch > 0 && !error_code.is_error();
+        assert_eq!(response.session_id, if goes_on { opened.session_id } else { 0 }, "{epoch}");
+    }
+    fixture.stop().await;
+}

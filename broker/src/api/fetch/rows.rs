@@ -9,6 +9,7 @@ use rivven_core::storage::partition::Partition;
 use rivven_core::storage::read::ReadAnswer;
 
 use super::end_of;
+use crate::fetch_sessions::session::{Answered, Told};
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::records::Records;
 use crate::kafka::codec::text::WireStr;
@@ -20,16 +21,12 @@ use crate::node::Node;
 /// First version that names topics by id (KIP-516).
 const TOPIC_ID_VERSION_MIN: i16 = 13;
 const READ_COMMITTED: i8 = 1;
-/// Session epochs that ask for everything: a new session, and none.
-const FULL_EPOCHS: [i32; 2] = [0, -1];
 
 /// One partition of the request.
 pub(super) struct Row {
     topic: WireStr,
     topic_id: TopicId,
-    /// Whether the next topic of the request begins here.
-    begins_topic: bool,
-    index: i32,
+    wish: FetchPartition,
     pub(super) error_code: ErrorCode,
     known: Option<Known>,
 }
@@ -46,12 +43,23 @@ pub(super) struct Known {
     is_full: bool,
 }
 
-/// What is wrong with the request as a whole.
-pub(super) fn session_error(request: &FetchRequest) -> ErrorCode {
-    if !FULL_EPOCHS.contains(&request.session_epoch) {
-        return ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+/// A row with its answer.
+pub(super) struct AnsweredRow {
+    topic: WireStr,
+    topic_id: TopicId,
+    wish: FetchPartition,
+    pub(super) data: PartitionData,
+}
+
+impl AnsweredRow {
+    pub(super) fn told(&self) -> Answered<'_> {
+        Answered {
+            topic: &self.topic,
+            topic_id: self.topic_id,
+            wish: &self.wish,
+            told: Told::of(&self.data),
+        }
     }
-    ErrorCode::NONE
 }
 
 /// What is wrong with every partition of the request.
@@ -68,7 +76,7 @@ pub(super) fn rows(node: &Node, api_version: i16, request: &FetchRequest) -> Vec
     let mut rows = Vec::new();
     for asked in &request.topics {
         let found = find_topic(&image, api_version, asked);
-        for (position, partition) in asked.partitions.iter().enumerate() {
+        for partition in &asked.partitions {
             let known = found.and_then(|topic| find_partition(node, topic, partition));
             let error_code = match (&known, found) {
                 _ if common.is_error() => common,
@@ -79,8 +87,7 @@ pub(super) fn rows(node: &Node, api_version: i16, request: &FetchRequest) -> Vec
             rows.push(Row {
                 topic: asked.topic.clone(),
                 topic_id: asked.topic_id,
-                begins_topic: position == 0,
-                index: partition.partition,
+                wish: partition.clone(),
                 error_code,
                 known,
             });
@@ -162,9 +169,9 @@ impl Row {
         known.is_full |= known.records.len() >= known.bytes_max;
     }
 
-    fn into_data(self, isolation_level: i8) -> PartitionData {
+    pub(super) fn answered(self, isolation_level: i8) -> AnsweredRow {
         let mut data = PartitionData {
-            partition_index: self.index,
+            partition_index: self.wish.partition,
             error_code: self.error_code,
             high_watermark: -1,
             records: Some(Records::default()),
@@ -178,26 +185,27 @@ impl Row {
             data.aborted_transactions = (isolation_level == READ_COMMITTED).then(Vec::new);
             data.records = Some(known.records);
         }
-        data
+        let Row { topic, topic_id, wish, .. } = self;
+        AnsweredRow { topic, topic_id, wish, data }
     }
 }
 
+/// The answer; rows of one topic that follow each other are one topic there.
 pub(super) fn response(
-    error_code: ErrorCode,
-    isolation_level: i8,
-    rows: Vec<Row>,
+    (error_code, session_id): (ErrorCode, i32),
+    rows: Vec<AnsweredRow>,
 ) -> FetchResponse {
-    let mut response = FetchResponse { error_code, ..FetchResponse::default() };
-    for row in rows {
-        if row.begins_topic {
-            response.responses.push(FetchableTopicResponse {
-                topic: row.topic.clone(),
-                topic_id: row.topic_id,
-                partitions: Vec::new(),
-            });
+    let mut response = FetchResponse { error_code, session_id, ..FetchResponse::default() };
+    for AnsweredRow { topic, topic_id, data, .. } in rows {
+        match response.responses.last_mut() {
+            Some(last) if last.topic == topic && last.topic_id == topic_id => {
+                last.partitions.push(data);
+            }
+            _ => {
+                let partitions = vec![data];
+                response.responses.push(FetchableTopicResponse { topic, topic_id, partitions });
+            }
         }
-        let topic = response.responses.last_mut().expect("the first row begins a topic");
-        topic.partitions.push(row.into_data(isolation_level));
     }
     response
 }
