@@ -1,7 +1,6 @@
-//! The `rivvend` program: its ready line, its signals and its exit codes.
+//! The `rivvend` program: its ready line, its signals, its settings. Refusals: refusals.rs.
 
 #![allow(clippy::unwrap_used, reason = "functions that tests share")]
-#![expect(clippy::disallowed_methods, reason = "the files are made by the test")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -48,52 +47,6 @@ fn it_says_when_it_is_ready_and_ends_on_either_signal() {
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(0), "SIG{name}");
     }
-}
-
-#[test]
-fn a_locked_directory_is_exit_code_3() {
-    let folder = TempDir::new().unwrap();
-    let mut first = rivvend(folder.path()).spawn().unwrap();
-    ready(&mut first);
-    assert_eq!(rivvend(folder.path()).status().unwrap().code(), Some(3));
-    signal(&first, "TERM");
-    assert_eq!(first.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn a_strangers_directory_is_exit_code_3() {
-    let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("photo.jpg"), "x").unwrap();
-    assert_eq!(rivvend(folder.path()).status().unwrap().code(), Some(3));
-    let file = folder.path().join("file");
-    std::fs::write(&file, "x").unwrap();
-    assert_eq!(rivvend(&file).status().unwrap().code(), Some(3));
-}
-
-#[test]
-fn bad_configuration_is_exit_code_2() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("rivven.yaml");
-    std::fs::write(&file, "auto_create_topic: true\n").unwrap();
-    let file = file.to_str().unwrap();
-    let cases: [&[&str]; 6] = [
-        &["--no-such-flag", "1"],
-        &["--node-id", "x"],
-        &["--config", file],
-        &["--config", "/nonexistent/rivven.yaml"],
-        &["--memory-bytes", "1"],
-        &["--api-bind", "192.0.2.1:1"],
-    ];
-    for args in cases {
-        let data_dir = folder.path().join("data");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rivvend"));
-        command.args(["--bind", "127.0.0.1:0", "--data-dir"]).arg(data_dir).args(args);
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{args:?}");
-        assert!(!output.stderr.is_empty(), "{args:?}");
-    }
-    let output = rivvend(folder.path()).env("RIVVEN_NODE_ID", "x").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
