@@ -2,19 +2,23 @@
 //! free and recovery stays short. It also applies retention and removes what nobody may read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rivven_io::clock::Monotonic;
-use rivven_io::disk::{Create, OpenOptions};
+use rivven_io::disk::{Create, File, OpenOptions};
 
 use crate::ids::{Offset, PartitionId};
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, encode_log};
+use crate::storage::error::lacks_room;
 use crate::storage::housekeeping;
 use crate::storage::partition::Partition;
 use crate::storage::shared::{Change, EndGuard, Shared};
+
+/// Room for a checkpoint's file is reserved in steps of so many bytes.
+const ROOM_STEP_BYTES: u64 = 64 << 10;
 
 /// The state that only the checkpointer touches.
 pub(crate) struct Checkpointer {
@@ -25,6 +29,8 @@ pub(crate) struct Checkpointer {
     partitions: BTreeMap<PartitionId, Bytes>,
     /// Number of the last metadata command in the last checkpoint.
     commands: u64,
+    /// Whether the last checkpoint found no room on the disk, and must be made up for.
+    owed: bool,
     retention_due: Monotonic,
     checkpoint_due: Monotonic,
 }
@@ -45,6 +51,7 @@ impl Checkpointer {
             sequence: last.sequence,
             partitions: last.partitions.clone(),
             commands: last.commands,
+            owed: false,
             shared,
         }
     }
@@ -93,7 +100,7 @@ impl Checkpointer {
             self.shared.stats.wal_bytes.load(Ordering::Relaxed),
         );
         // Page images alone can fill the WAL, too.
-        if self.shared.has_dirty() || commands != self.commands || used * 2 > all {
+        if self.owed || self.shared.has_dirty() || commands != self.commands || used * 2 > all {
             self.checkpoint().await?;
         }
         housekeeping::remove_condemned(&self.shared).await
@@ -125,7 +132,11 @@ impl Checkpointer {
             partitions: self.partitions.clone(),
         };
         assert!(wal.lsn.0 > 0 || commands > 0, "a checkpoint counts something");
-        self.write(&checkpoint).await?;
+        // Without it the last checkpoint and the WAL behind it still tell everything.
+        self.owed = !self.write(&checkpoint).await?;
+        if self.owed {
+            return Ok(());
+        }
         self.sequence += 1;
         self.commands = commands;
         self.shared.change(Change::Checkpointed(wal)).await.map_err(failed)?;
@@ -217,24 +228,41 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Writes a checkpoint over the older of the two and makes it durable.
-    async fn write(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+    /// Writes a checkpoint over the older of the two and makes it durable; whether the disk had
+    /// room for it.
+    async fn write(&self, checkpoint: &Checkpoint) -> Result<bool, String> {
         let path: PathBuf = self.shared.layout.checkpoint(checkpoint.sequence % 2 == 1);
         let bytes = checkpoint.encode();
         assert!(bytes.len() as u64 <= CHECKPOINT_BYTES_MAX, "what is written can be read back");
-        let written = async {
-            let options = OpenOptions::write(Create::IfMissing);
-            let file = self.shared.env.disk.open(&path, options).await?;
-            let len = bytes.len() as u64;
-            file.write_all_at(0, vec![bytes]).await?;
-            file.set_len(len).await?;
-            if rivven_io::planted!("B03") {
-                return Ok(());
+        let failed = |error: std::io::Error| format!("writing {}: {error}", path.display());
+        let file = match self.overwrite(&path, bytes).await {
+            Ok(file) => file,
+            Err(error) if lacks_room(&error) => {
+                tracing::warn!(%error, "no room for a checkpoint; it is made when there is some");
+                return Ok(false);
             }
-            file.sync_data().await?;
-            self.shared.env.disk.sync_dir(&self.shared.layout.root).await
+            Err(error) => return Err(failed(error)),
         };
-        written.await.map_err(|error| format!("writing {}: {error}", path.display()))
+        if rivven_io::planted!("B03") {
+            return Ok(true);
+        }
+        file.sync_data().await.map_err(failed)?;
+        self.shared.env.disk.sync_dir(&self.shared.layout.root).await.map_err(failed)?;
+        Ok(true)
+    }
+
+    async fn overwrite(&self, path: &Path, bytes: Bytes) -> std::io::Result<File> {
+        let file = self.shared.env.disk.open(path, OpenOptions::write(Create::IfMissing)).await?;
+        let len = bytes.len() as u64;
+        file.allocate(len).await?;
+        file.write_all_at(0, vec![bytes]).await?;
+        file.set_len(len).await?;
+        // Room for the next one, which a disk that fills up meanwhile must not keep from being
+        // made. Only now: to set the length gives back what is reserved beyond it.
+        if let Err(error) = file.allocate((len + len / 4).next_multiple_of(ROOM_STEP_BYTES)).await {
+            tracing::debug!(%error, "no room is reserved for the next checkpoint");
+        }
+        Ok(file)
     }
 }
 

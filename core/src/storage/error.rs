@@ -11,6 +11,12 @@ pub struct StorageFailed {
     pub reason: String,
 }
 
+/// Whether an operation failed because the disk is full: what is there stays as it is, and it may
+/// go through later.
+pub(crate) fn lacks_room(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// Why a data directory does not open. The broker's exit code follows from the variant.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -10,7 +10,7 @@ use rivven_io::disk::{Create, OpenOptions};
 use crate::ids::{Offset, TimestampMs};
 use crate::log::retention::RetentionRules;
 use crate::metadata::image::MetadataImage;
-use crate::storage::error::StorageFailed;
+use crate::storage::error::{StorageFailed, lacks_room};
 use crate::storage::partition::Partition;
 use crate::storage::shared::{Change, CondemnedFiles, Shared};
 use crate::storage::{folder, layout};
@@ -69,7 +69,14 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
     }
     let _folders = shared.folders.lock().await;
     if folder::is_own(shared, partition).await? {
-        folder::set_aside(shared, partition.folder()).await?;
+        match folder::set_aside(shared, partition.folder()).await {
+            // Deleting is what makes room: it must not need any. A crash leaves a part behind,
+            // which is nobody's and removed by the next start.
+            Err(error) if lacks_room(&error) => {
+                shared.env.disk.remove_dir_all(partition.folder()).await?;
+            }
+            moved => moved?,
+        }
         remove_set_aside(shared).await?;
     }
     if let Some(topic) = partition.folder().parent() {

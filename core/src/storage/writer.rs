@@ -19,6 +19,7 @@ use rivven_io::disk::Create;
 use crate::ids::Offset;
 use crate::log::index_file;
 use crate::log::machine::ClosedSegment;
+use crate::storage::error::lacks_room;
 use crate::storage::partition::{Partition, PartitionState};
 use crate::storage::segment_write::{SegmentWriter, Stretch};
 use crate::storage::shared::{Change, EndGuard, PageImage, Shared};
@@ -150,7 +151,7 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
             Err(error) => return Err(describe("reading a page of", piece, &error)),
         }
     }
-    if pages.is_empty() {
+    if pages.is_empty() || rivven_io::planted!("B40") {
         return Ok(());
     }
     rivven_io::probe!("page_logged");
@@ -249,7 +250,13 @@ async fn seal_segment(
     }
     let covered = u32::try_from(closed.segment.bytes).expect("segments are below 2 GiB");
     let files = index_file::encode(base, covered, &closed.index);
-    write_index(shared, partition, base, files).await
+    match write_index(shared, partition, base, files).await {
+        Err(error) if lacks_room(&error) => {
+            tracing::warn!(partition = %partition.id(), %base, %error, "no room for an index");
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 /// Writes both index files of a segment; they are hints, and rebuilt when they are missing.
