@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use data_directory::{Listed, copy, make, options};
 use rivven_core::ids::PartitionId;
+use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::storage::Storage;
 use rivven_core::storage::verify::verify;
 use rivven_io::Env;
@@ -76,6 +77,38 @@ fn golden_directories_open_with_every_record_in_them() {
             storage.shutdown().await.expect("shuts down");
         });
     }
+}
+
+/// First from the WAL of a broker that was killed, then from the checkpoint of one that ended well.
+#[test]
+fn configurations_of_brokers_survive_a_kill_and_a_checkpoint() {
+    use rivven_core::metadata::broker_config::BrokerScope::{Every, One};
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (root, killed) = (dir.path().join("data"), dir.path().join("killed"));
+    let (mine, others) = (options(&root).node_id, options(&root).node_id + 1);
+    runtime().block_on(async {
+        let env = Env::real();
+        let storage = Storage::open(&env, options(&root)).await.expect("opens");
+        let id = support::create_topic(&storage, "t", 1).await.id();
+        let set = |(scope, value): (_, &str)| MetadataCommand::SetBrokerConfigs {
+            scope,
+            set: [("log.retention.ms".to_owned(), value.to_owned())].into(),
+            delete: Vec::new(),
+        };
+        let wanted = [(Every, "5"), (One(mine), "6"), (One(others), "7")].map(set).to_vec();
+        storage.change_metadata().await.commit(wanted).await.expect("durable");
+        copy(&root, &killed);
+        storage.shutdown().await.expect("shuts down");
+        for life in ["killed", "ended well"] {
+            let storage = Storage::open(&env, options(&killed)).await.expect("opens");
+            assert_eq!(storage.image().broker_overrides().len(), 3, "{life}");
+            let partition = storage.partition(id).expect("is there");
+            assert_eq!(partition.config().retention_ms, Some(6), "{life}: this node's counts");
+            storage.shutdown().await.expect("shuts down");
+            let report = verify(&env, &killed, &mut |_| {}).await.expect("it can be verified");
+            assert!(report.findings.is_empty(), "{life}: {report:#?}");
+        }
+    });
 }
 
 /// Writes a golden directory when `RIVVEN_WRITE_GOLDEN` names where; else only shows that what it
