@@ -20,6 +20,12 @@ use settings::{SETTINGS, Setting, find};
 
 /// Least memory in bytes that requests and answers may share, beside what each connection has.
 const SHARED_BYTES_MIN: usize = 16 << 20;
+/// Files that a process may hold open unless somebody knows better.
+const OPEN_FILES_DEFAULT: usize = 1 << 20;
+/// Segment files that are worth holding open.
+const SEGMENT_FILES_MAX: usize = 1024;
+/// Files beside segments and clients: the WAL, checkpoints, listeners, HTTP, and a reserve.
+const OPEN_FILES_OTHER: usize = 128;
 /// A variable that differs from a setting by so few letters is taken for a slip.
 const SLIP_DISTANCE: usize = 2;
 /// The file that is read when none is named, if it is there.
@@ -45,6 +51,8 @@ pub struct Config {
     /// Bytes of requests, answers and the tail of the log, together.
     pub memory_bytes: usize,
     pub max_connections: usize,
+    /// Files and sockets that the process may hold open; no setting, but what the machine allows.
+    pub open_files_max: usize,
     pub log_level: String,
 }
 
@@ -127,6 +135,7 @@ impl Default for Config {
             sync_policy: SyncPolicy::EveryWrite,
             memory_bytes: 0,
             max_connections: 0,
+            open_files_max: OPEN_FILES_DEFAULT,
             log_level: String::new(),
         };
         for setting in &SETTINGS {
@@ -142,6 +151,17 @@ impl Config {
     pub(crate) fn shared_bytes(&self) -> usize {
         let network = self.memory_bytes - self.tail_bytes();
         network - self.max_connections * CONNECTION_FREE_BYTES
+    }
+
+    /// Clients at once: a client too many must never take the file handle that the log needs.
+    pub(crate) fn connections_max(&self) -> usize {
+        let others = self.segment_files_max() + OPEN_FILES_OTHER;
+        self.max_connections.min(self.open_files_max.saturating_sub(others)).max(1)
+    }
+
+    /// Segment files held open at once: at most a quarter of all.
+    fn segment_files_max(&self) -> usize {
+        SEGMENT_FILES_MAX.min(self.open_files_max / 4)
     }
 
     fn tail_bytes(&self) -> usize {
@@ -162,6 +182,7 @@ impl Config {
         let mut options = StorageOptions::new(self.data_dir.clone(), self.node_id);
         options.sync_policy = self.sync_policy;
         options.tail_bytes_max = self.tail_bytes();
+        options.open_files_max = self.segment_files_max();
         options
     }
 

@@ -35,7 +35,7 @@ fn refused(error: &dyn std::fmt::Display) -> ExitCode {
 
 async fn run(flags: Flags) -> ExitCode {
     let env = Env::real();
-    let effective = match configure(&env, &flags).await {
+    let mut effective = match configure(&env, &flags).await {
         Ok(effective) => effective,
         Err(error) => return refused(&error),
     };
@@ -48,6 +48,8 @@ async fn run(flags: Flags) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+    effective.config.open_files_max =
+        usize::try_from(Env::raise_open_files_limit()).unwrap_or(usize::MAX);
     serve(env, effective).await
 }
 

@@ -85,7 +85,7 @@ impl Server {
     /// One connection too many is closed: to let it wait would look like a broker that hangs.
     fn admit(&self, node: &Arc<Node>, stream: Stream) {
         let active = self.connections.len();
-        if active >= node.config.max_connections {
+        if active >= node.config.connections_max() {
             node.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(peer = %stream.peer, active, "too many connections, closing this one");
             return;

@@ -32,6 +32,13 @@ impl Env {
         }
     }
 
+    /// Lets this process hold as many files and sockets open as its starter allows; how many that
+    /// are. A start from a shell has a soft limit of 1024, which a thousand clients use up.
+    #[must_use]
+    pub fn raise_open_files_limit() -> u64 {
+        crate::real::open_files::raise_limit()
+    }
+
     /// Whether the simulator wants the rare path at `site` to be taken now; always `false` in the
     /// real world. A site is active in a quarter of all seeds, and then fires one time in four.
     #[must_use]

@@ -6,6 +6,7 @@ pub(crate) mod disk;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux;
 pub(crate) mod net;
+pub(crate) mod open_files;
 pub(crate) mod rng;
 pub(crate) mod task;
 

@@ -132,6 +132,17 @@ fn files_that_are_no_settings_are_refused() {
 }
 
 #[test]
+fn clients_never_take_the_file_handles_of_the_log() {
+    for (open_files_max, segments, connections) in
+        [(1 << 20, 1024, 4096), (4096, 1024, 2944), (1024, 256, 640), (256, 64, 64), (100, 25, 1)]
+    {
+        let config = Config { open_files_max, ..Config::default() };
+        assert_eq!(config.storage_options().open_files_max, segments, "{open_files_max}");
+        assert_eq!(config.connections_max(), connections, "{open_files_max}");
+    }
+}
+
+#[test]
 fn memory_must_hold_every_connection() {
     let flags = flags(&["--max-connections", "1000000"]).unwrap();
     let error = effective(&flags, &BTreeMap::new(), None).unwrap_err();
