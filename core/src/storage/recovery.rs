@@ -74,7 +74,6 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         newest = Some(commit);
     }
     replay.refuse_lost_checkpoint().await?;
-    replayer::restore_pages(&shared, pages).await?;
     let failed = |error| OpenError::Io { doing: "opening the WAL".to_owned(), error };
     let unsynced = newest.filter(|commit| commit.header.lsn > replay.synced());
     let end = replay.position();
@@ -85,6 +84,9 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
             commit_again(&mut ring, &commit).await.map_err(failed)?;
         }
     }
+    // Not before the newest commit is durable: the images may stand in it, and a page that is being
+    // written is at risk.
+    replayer::restore_pages(&shared, pages).await?;
     Ok(Recovered { shared, ring, checkpoint, shape, end })
 }
 

@@ -71,7 +71,13 @@ impl SegmentWriter {
             return self.write_cached(&stretch, bytes as u64).await;
         }
         rivven_io::probe!("segment_written_direct");
-        let front = self.front(&stretch).await?;
+        let front = match self.front(&stretch).await {
+            // The disk lost the end of the file: what is left of the page stays as it is.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return self.write_cached(&stretch, bytes as u64).await;
+            }
+            front => front?,
+        };
         let shared = self.shared.clone();
         let file = shared.files.segment_to_write(stretch.partition, stretch.segment_base).await?;
         let mut pages = Pages {

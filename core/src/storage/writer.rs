@@ -148,6 +148,9 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
                 bytes: bytes.freeze(),
             }),
             Err(_) if !piece.partition.lock().wants_segment(piece.segment_base) => {}
+            // The disk lost the end of the file: there is nothing left to protect, recovery has
+            // reported it, and all other partitions go on.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(error) => return Err(describe("reading a page of", piece, &error)),
         }
     }
@@ -183,14 +186,33 @@ async fn write_piece(
         return Err(describe("writing", &piece, &error));
     }
     for closed in settle(shared, &piece) {
+        let base = closed.segment.base;
+        log_pages(shared, &[closing(&piece.partition, &closed)]).await?;
         let sealed = seal_segment(shared, &piece.partition, &closed).await;
+        let mut state = piece.partition.lock();
         if let Err(error) = sealed
-            && piece.partition.lock().wants_segment(closed.segment.base)
+            && state.wants_segment(base)
         {
             return Err(describe("closing", &piece, &error));
         }
+        // Only now: a checkpoint that passed over it earlier would trust what is cut off after it.
+        state.closed.retain(|waiting| waiting.segment.base != base);
     }
     Ok(())
+}
+
+/// To cut a closed segment off in the middle of a page is a write to that page.
+fn closing(partition: &Arc<Partition>, closed: &ClosedSegment) -> Piece {
+    let (segment_base, position) = (closed.segment.base, closed.segment.bytes);
+    Piece {
+        partition: partition.clone(),
+        segment_base,
+        position,
+        batches: Vec::new(),
+        bytes: 0,
+        end: segment_base,
+        log_page: must_log_page(&partition.lock(), segment_base, position),
+    }
 }
 
 /// Notes what was copied; the closed segments that are complete now.
@@ -209,7 +231,7 @@ fn settle(shared: &Arc<Shared>, piece: &Piece) -> Vec<ClosedSegment> {
     }
     let (flushed_base, _) = state.flushed();
     let done = state.closed.partition_point(|closed| closed.segment.base < flushed_base);
-    let closed = state.closed.drain(..done).collect();
+    let closed = state.closed[..done].to_vec();
     drop(state);
     if bytes > 0 {
         shared.recent.keep(piece.partition.clone(), piece.end, bytes);
