@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 11] = [
+pub const ALL: [PlantedBug; 12] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -63,6 +63,13 @@ pub const ALL: [PlantedBug; 11] = [
         origin: "KAFKA-6683",
         scenario: "full_disk",
         oracles: &["I1", "I2", "I3", "I13"],
+    },
+    PlantedBug {
+        id: "B40",
+        what: "a page that a checkpoint trusts is written again without its image in the WAL",
+        origin: "PostgreSQL's torn pages, which full_page_writes answers",
+        scenario: "shorn_pages",
+        oracles: &["I1", "I2", "I12"],
     },
     PlantedBug {
         id: "B41",

@@ -192,9 +192,12 @@ pub enum CrashStyle {
     Reordered,
     /// As `mixed`, on a file system that keeps the order of its entries.
     Journalled,
+    /// Pages that were being written are garbage, bytes of them that were durable included.
+    Shorn,
 }
 
 impl CrashStyle {
+    /// What a scenario that names none draws from. Not `shorn`: it spoils what nobody wrote.
     pub(crate) const ALL: [CrashStyle; 5] = [
         CrashStyle::Mixed,
         CrashStyle::Dropped,
@@ -280,6 +283,7 @@ impl CrashStyle {
             CrashStyle::Journalled => {
                 CrashModel { entries: EntryModel::OrderedJournal, ..CrashModel::default() }
             }
+            CrashStyle::Shorn => CrashModel { shorn_pages: true, ..weights(30, 10, 50, 10) },
         }
     }
 }

@@ -56,6 +56,7 @@ every_scenario![
     power_cuts,
     kill_storm,
     torn_reordered,
+    shorn_pages,
     full_disk,
     fsync_failure,
     stalled_disk,

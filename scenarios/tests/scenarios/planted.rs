@@ -45,6 +45,7 @@ every_bug![
     b09_is_found "B09",
     b25_is_found "B25",
     b26_is_found "B26",
+    b40_is_found "B40",
     b41_is_found "B41",
     b42_is_found "B42",
     b43_is_found "B43",

@@ -11,10 +11,11 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 14] = scenarios![
+const FILES: [(&str, &str); 15] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
+    "storage/shorn_pages.toml",
     "storage/full_disk.toml",
     "storage/fsync_failure.toml",
     "storage/stalled_disk.toml",
