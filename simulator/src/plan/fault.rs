@@ -39,6 +39,7 @@ pub enum Fault {
     HalfOpen,
     BlackHole { hole: Hole, for_ms: u64 },
     BitRot { path: String, pick: u64, bytes: u64, down_ms: u64 },
+    LostEnd { path: String, pick: u64, down_ms: u64 },
 }
 
 /// What a crash waits for.
@@ -82,6 +83,7 @@ impl Fault {
             Fault::HalfOpen => "half_open",
             Fault::BlackHole { .. } => "black_hole",
             Fault::BitRot { .. } => "bit_rot",
+            Fault::LostEnd { .. } => "lost_end",
         }
     }
 }
@@ -173,6 +175,10 @@ fn draw_one(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<Fault>
                 bytes: spec.bytes.draw(draws),
                 down_ms: spec.down_ms.draw(draws),
             })
+        }
+        "lost_end" => {
+            let (path, down_ms) = draw_path(specs.lost_end.as_ref()?, draws);
+            Some(Fault::LostEnd { path, pick: draws.below(1 << 32), down_ms })
         }
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! The supervisor of a run: applies the plan's faults at their times, starts the broker again
 //! after each of its ends, and notices ends that nothing explains.
 
+mod decay;
 mod inject;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -38,6 +38,8 @@ pub struct FaultSpecs {
     pub black_hole: Option<SpanSpec>,
     /// D5: bytes of the disk change while the power is off.
     pub bit_rot: Option<BitRotSpec>,
+    /// D5: the end of a file is gone when the power comes back.
+    pub lost_end: Option<PathSpec>,
 }
 
 /// How often a fault comes.
@@ -148,7 +150,7 @@ pub struct BitRotSpec {
 
 impl FaultSpecs {
     /// Each kind, and how often it comes if it is in the scenario.
-    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 15] {
+    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 16] {
         [
             ("power_cut", self.power_cut.as_ref().map(|spec| &spec.per_minute)),
             ("kill", self.kill.as_ref().map(|spec| &spec.per_minute)),
@@ -165,6 +167,7 @@ impl FaultSpecs {
             ("half_open", self.half_open.as_ref().map(|spec| &spec.per_minute)),
             ("black_hole", self.black_hole.as_ref().map(|spec| &spec.per_minute)),
             ("bit_rot", self.bit_rot.as_ref().map(|spec| &spec.per_minute)),
+            ("lost_end", self.lost_end.as_ref().map(|spec| &spec.per_minute)),
         ]
     }
 }

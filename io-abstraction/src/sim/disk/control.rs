@@ -81,6 +81,20 @@ impl DiskControl {
         changed
     }
 
+    /// D5: the file ends at `len`, as the repair of a damaged file system leaves it; what was not
+    /// synced of it is gone, too. Returns how many bytes are lost: none if it is shorter, or if its
+    /// name is not durable.
+    pub fn lose_end(&self, path: &Path, len: u64) -> u64 {
+        let mut inner = self.disk.inner.lock();
+        let Some(id) = inner.tree.find_durable(path) else { return 0 };
+        let lost = inner.tree.file_mut(id).map_or(0, |file| file.lose_end(len));
+        drop(inner);
+        if lost > 0 {
+            self.core.fault(self.disk.node, "D5", lost);
+        }
+        lost
+    }
+
     /// The file's content as the running system reads it; `None` if there is no such file.
     #[must_use]
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {

@@ -302,4 +302,14 @@ impl FileData {
         self.recount();
         changed
     }
+
+    /// The platter's content ends at `len`, as the repair of a damaged file system leaves it, and
+    /// the running system starts anew from it. Returns how many bytes are gone.
+    pub(crate) fn lose_end(&mut self, len: u64) -> u64 {
+        let lost = self.durable.len.saturating_sub(len);
+        self.durable.len -= lost;
+        cut(&mut self.durable.pages, self.durable.len);
+        self.reload();
+        lost
+    }
 }

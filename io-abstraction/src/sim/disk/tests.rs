@@ -109,6 +109,23 @@ fn no_byte_changes_that_was_not_written_since_the_sync_unless_pages_are_shorn() 
 }
 
 #[test]
+fn a_lost_end_is_gone_for_every_reader_and_counts_once() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = node_with_file(&world).await;
+        write(&file, 0, vec![1; 5000]).await;
+        file.sync_data().await.unwrap();
+        write(&file, 5000, vec![2; 1000]).await;
+        for (len, lost) in [(6000, 0), (4500, 500), (4500, 0)] {
+            assert_eq!(node.disk().lose_end(Path::new(PATH), len), lost);
+        }
+        assert_eq!(node.disk().content(Path::new(PATH)), Some(vec![1; 4500]));
+        assert_eq!(node.disk().durable(Path::new(PATH)), Some(vec![1; 4500]));
+        assert_eq!(node.disk().fault_counts().get("D5"), Some(&1));
+    });
+}
+
+#[test]
 fn length_lags_leads_or_lies_between_and_a_lost_truncation_restores_the_bytes() {
     let mut lengths = BTreeSet::new();
     for seed in 0..SEEDS {

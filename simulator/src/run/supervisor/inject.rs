@@ -78,6 +78,10 @@ impl Supervisor<'_> {
                 let crashed = self.crash(true, *down_ms);
                 crashed && self.rot((path, *pick), *bytes)
             }
+            Fault::LostEnd { path, pick, down_ms } => {
+                let crashed = self.crash(true, *down_ms);
+                crashed && self.lose_end((path, *pick))
+            }
         };
         if done {
             *self.tally.injected.entry(fault.kind()).or_default() += 1;
@@ -127,23 +131,6 @@ impl Supervisor<'_> {
         }
         self.queue_in(for_ms * 1_000, Step::HoleEnds(links));
         true
-    }
-
-    /// Changes `bytes` bytes in one place of one file whose path contains `path`.
-    fn rot(&mut self, (path, pick): (&str, u64), bytes: u64) -> bool {
-        let disk = self.node.disk();
-        let files: Vec<String> =
-            disk.durable_files().into_iter().filter(|file| file.contains(path)).collect();
-        let chosen = |count: usize| usize::try_from(pick % (count.max(1) as u64)).unwrap_or(0);
-        let Some(file) = files.get(chosen(files.len())) else { return false };
-        let file = std::path::Path::new(file);
-        let written = disk.durable(file).map_or(0, |content| {
-            content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-        });
-        let position = chosen(written) as u64;
-        let changed = disk.rot(file, position, usize::try_from(bytes).unwrap_or(1));
-        self.rotten |= changed > 0;
-        changed > 0
     }
 
     fn begin_watch(&mut self, when: &When, crash: Aimed) -> bool {
