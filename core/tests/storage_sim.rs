@@ -12,6 +12,7 @@ use std::time::Duration;
 use rivven_core::ids::PartitionId;
 use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
+use rivven_core::storage::verify::{VerifyError, verify};
 use rivven_io::Env;
 use rivven_io::sim::World;
 use support::{append, create_topic, read_all};
@@ -75,6 +76,15 @@ async fn check(
     }
 }
 
+/// What a crash left behind is whole, as `rivven log verify` sees it.
+async fn is_whole(env: Env) {
+    match verify(&env, &sim_options().data_dir, &mut |_| {}).await {
+        Ok(report) => assert!(report.ok, "{:?}", report.findings),
+        Err(VerifyError::Missing(_)) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_in_power_cuts_and_kills() {
     let seeds = std::env::var("SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
@@ -109,6 +119,8 @@ fn nothing_acknowledged_is_lost_in_power_cuts_and_kills() {
                     node.power_cut()
                 }
                 node.restart();
+                let verified = node.spawn(is_whole(node.env()));
+                verified.await.unwrap_or_else(|_| panic!("seed {seed} round {round}: damage"));
             }
             let last = node.spawn({
                 let (env, acked) = (node.env(), acked.clone());
