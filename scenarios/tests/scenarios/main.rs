@@ -7,3 +7,4 @@ mod determinism;
 mod harness;
 mod kept;
 mod planted;
+mod regressions;
