@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rivven_io::disk::{Create, OpenOptions};
 
-use crate::ids::PartitionId;
+use crate::ids::{Offset, PartitionId};
 use crate::storage::layout;
 use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
@@ -32,6 +32,24 @@ pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io:
     note_names(shared, partition);
     partition.lock().folder_ready = true;
     Ok(())
+}
+
+/// Removes a segment's file that an earlier life of the broker left. Nothing in it is trusted, and
+/// if a sync of the folder failed in that life, its name may be one that no later sync makes
+/// durable; the file that is made in its place has a name of its own.
+pub(crate) async fn remove_leftover(
+    shared: &Shared,
+    partition: &Partition,
+    base: Offset,
+) -> io::Result<()> {
+    assert!(partition.lock().room.0 < base, "this life has not made the file yet");
+    ensure_folder(shared, partition).await?;
+    shared.files.forget((partition.id(), base));
+    let path = partition.folder().join(layout::segment_file_name(base));
+    match shared.env.disk.remove_file(&path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn note_names(shared: &Shared, partition: &Partition) {

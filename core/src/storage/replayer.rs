@@ -33,7 +33,7 @@ pub(crate) async fn replay(
     while replay.position().lsn < end.lsn {
         let commit = replay.next().await?;
         let commit = commit.ok_or_else(|| replayer.damaged("the WAL changed".to_owned()))?;
-        replayer.apply(&commit)?;
+        replayer.apply(&commit).await?;
         replayer.wait_for_room().await?;
     }
     replayer.check_all_segments().await
@@ -60,7 +60,7 @@ struct Replayer {
 }
 
 impl Replayer {
-    fn apply(&self, commit: &ReplayedCommit) -> Result<(), OpenError> {
+    async fn apply(&self, commit: &ReplayedCommit) -> Result<(), OpenError> {
         let mut payload = commit.payload.clone();
         for _ in 0..commit.header.records {
             let Some(record) = WalRecord::decode(&mut payload) else {
@@ -69,7 +69,7 @@ impl Replayer {
                     commit.header.lsn.0
                 )));
             };
-            self.apply_record(record)?;
+            self.apply_record(record).await?;
         }
         Ok(())
     }
@@ -89,10 +89,11 @@ impl Replayer {
         Ok(())
     }
 
-    fn apply_record(&self, record: WalRecord) -> Result<(), OpenError> {
+    async fn apply_record(&self, record: WalRecord) -> Result<(), OpenError> {
         match record {
             WalRecord::Append { partition, placement, appended, batch } => {
                 if let Some(partition) = self.shared.partition(partition) {
+                    self.begin_segment(&partition, placement).await?;
                     self.append(&partition, (placement, appended), batch)?;
                 }
             }
@@ -118,6 +119,22 @@ impl Replayer {
             }
         }
         Ok(())
+    }
+
+    /// Before the first batch of a segment that no checkpoint knows: what stands under its name is
+    /// of an earlier life.
+    async fn begin_segment(
+        &self,
+        partition: &Arc<Partition>,
+        placement: Placement,
+    ) -> Result<(), OpenError> {
+        let known = partition.positions().log_end > placement.base_offset;
+        if placement.position > 0 || known {
+            return Ok(());
+        }
+        folder::remove_leftover(&self.shared, partition, placement.segment_base)
+            .await
+            .map_err(|error| self.io("beginning a segment of", partition.id(), error))
     }
 
     fn append(

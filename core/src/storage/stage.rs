@@ -145,7 +145,19 @@ impl Committer {
             return Ok(());
         }
         let room = room_after(end, segment_bytes);
-        match self.allocate(&request.partition, placement.segment_base, (room, end)).await {
+        let first = placement.position == 0 && base < placement.segment_base;
+        let made = match first {
+            true => {
+                let (shared, partition) = (&self.shared, &request.partition);
+                super::folder::remove_leftover(shared, partition, placement.segment_base).await
+            }
+            false => Ok(()),
+        };
+        let allocated = match made {
+            Ok(()) => self.allocate(&request.partition, placement.segment_base, (room, end)).await,
+            Err(error) => Err(error),
+        };
+        match allocated {
             Ok(reserved) => {
                 request.partition.lock().room = (placement.segment_base, reserved);
                 Ok(())
