@@ -184,11 +184,12 @@ impl Fetch {
     }
 
     async fn collect(&mut self, may_wait: bool) -> Pass {
+        // Rows that the limit leaves nothing for tell where their logs stand, too.
+        self.rows.iter_mut().for_each(Row::refresh);
         for index in 0..self.rows.len() {
             if self.bytes > 0 && self.bytes >= self.bytes_max {
                 break;
             }
-            self.rows[index].refresh();
             if !self.rows[index].has_more() {
                 continue;
             }

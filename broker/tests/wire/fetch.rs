@@ -102,6 +102,27 @@ async fn fetch_answers_as_kafka_does() {
     fixture.stop().await;
 }
 
+/// A client that reads to the high watermark would take a partition for read otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_the_limit_leaves_nothing_for_tell_their_high_watermark() {
+    let fixture = Fixture::start().await;
+    let mut client = fixture.client().await;
+    client.create("full", 2, &[]).await;
+    let records = batch(&fixture.env, &[b"v"]);
+    for partition in [0, 0, 1] {
+        client.produce("full", partition, records.clone()).await;
+    }
+    let mut request = fetch("full", 0);
+    request.max_bytes = i32::try_from(records.len()).unwrap();
+    let partitions = &mut request.topics[0].partitions;
+    partitions.push(FetchPartition { partition: 1, ..partitions[0].clone() });
+    let mut response = client.call(11, &request).await;
+    let rows = response.responses.remove(0).partitions;
+    let found: Vec<_> = rows.iter().map(|row| (bytes(row), row.high_watermark)).collect();
+    assert_eq!(found, [(records.len(), 2), (0, 1)]);
+    fixture.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_fetch_is_woken_by_an_append() {
     let fixture = Fixture::start().await;
