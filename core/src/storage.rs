@@ -12,6 +12,7 @@ pub mod checkpoint_file;
 mod checkpointer;
 mod committer;
 pub mod directory;
+mod earlier_life;
 pub mod error;
 mod files;
 mod folder;

@@ -14,7 +14,7 @@ use crate::ids::{Offset, PartitionId};
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, encode_log};
 use crate::storage::error::lacks_room;
 use crate::storage::housekeeping;
-use crate::storage::partition::Partition;
+use crate::storage::partition::{Partition, Trust};
 use crate::storage::shared::{Change, EndGuard, Shared};
 
 /// Room for a checkpoint's file is reserved in steps of so many bytes.
@@ -29,6 +29,8 @@ pub(crate) struct Checkpointer {
     partitions: BTreeMap<PartitionId, Bytes>,
     /// Number of the last metadata command in the last checkpoint.
     commands: u64,
+    /// Partitions whose begun checkpoint is not durable yet.
+    begun: BTreeMap<PartitionId, Arc<Partition>>,
     /// Whether the last checkpoint found no room on the disk, and must be made up for.
     owed: bool,
     retention_due: Monotonic,
@@ -51,6 +53,7 @@ impl Checkpointer {
             sequence: last.sequence,
             partitions: last.partitions.clone(),
             commands: last.commands,
+            begun: BTreeMap::new(),
             owed: false,
             shared,
         }
@@ -91,7 +94,7 @@ impl Checkpointer {
         let now = self.shared.env.clock.now();
         if now >= self.retention_due {
             self.retention_due = now.after(self.shared.options.retention_interval);
-            housekeeping::apply_retention(&self.shared).await.map_err(|failure| failure.reason)?;
+            housekeeping::apply_retention(&self.shared);
         }
         self.checkpoint_due = now.after(self.shared.options.checkpoint_interval);
         let (_, commands) = self.shared.image();
@@ -122,6 +125,7 @@ impl Checkpointer {
         let (image, commands) = self.shared.image();
         for goal in goals {
             self.partitions.insert(goal.partition.id(), goal.encoded);
+            self.begun.insert(goal.partition.id(), goal.partition);
         }
         self.partitions.retain(|id, _| image.topic_by_id(id.topic).is_some());
         let checkpoint = Checkpoint {
@@ -136,6 +140,10 @@ impl Checkpointer {
         self.owed = !self.write(&checkpoint).await?;
         if self.owed {
             return Ok(());
+        }
+        for partition in std::mem::take(&mut self.begun).into_values() {
+            let mut state = partition.lock();
+            state.durable = state.begun;
         }
         self.sequence += 1;
         self.commands = commands;
@@ -154,9 +162,8 @@ impl Checkpointer {
                 continue;
             }
             let end = (state.log.active().base, state.log.active().bytes);
-            assert!(end >= state.trusted, "what is trusted never shrinks");
-            state.trusted = end;
-            state.page_logged = false;
+            assert!(end >= state.begun.end, "what is trusted never shrinks");
+            state.begun = Trust { end, page_logged: false };
             let encoded = encode_log(&state.log);
             drop(state);
             goals.push(Goal { partition, end, encoded });

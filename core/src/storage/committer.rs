@@ -18,8 +18,10 @@ use crate::storage::shared::{AppendRequest, Appended, Change, EndGuard, Request,
 use crate::storage::stage::{Staged, StagedChange};
 use crate::storage::wal::arena::{Arena, Lease, unpooled};
 use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, Lsn, padded, seal};
+use crate::storage::wal::record::PAGE_OVERHEAD_BYTES;
 use crate::storage::wal::replay::WalPosition;
 use crate::storage::wal::ring::Ring;
+use crate::storage::writer::PAGE_BYTES;
 
 /// Requests after which a commit is closed.
 pub(crate) const COMMIT_REQUESTS_MAX: usize = 1000;
@@ -153,7 +155,7 @@ impl Committer {
     /// Nothing is staged meanwhile, so that the checkpoint sees only what is published.
     async fn wait_for_room(&mut self, bytes: usize, batches: bool) -> Result<Lease, StorageFailed> {
         let lease = self.take_memory(bytes).await?;
-        while self.ring.place(bytes, batches).is_none() {
+        while self.ring.place(bytes, self.reserved_files(batches)).is_none() {
             if let Some(failure) = self.shared.failure() {
                 return Err(failure.clone());
             }
@@ -163,6 +165,20 @@ impl Committer {
             self.commit_urgent().await.map_err(|reason| self.shared.fail(&reason))?;
         }
         Ok(lease)
+    }
+
+    /// WAL files that a commit leaves free. Between two checkpoints each partition logs at most two
+    /// pages, one that the durable checkpoint trusts and one that the begun checkpoint trusts;
+    /// batches leave room for all of them.
+    fn reserved_files(&self, batches: bool) -> u64 {
+        if !batches {
+            return 0;
+        }
+        let options = &self.shared.options;
+        let pages = 2 * self.shared.partition_count() as u64;
+        let files =
+            (pages * (PAGE_BYTES + PAGE_OVERHEAD_BYTES as u64)).div_ceil(options.wal_file_bytes);
+        files.clamp(1, u64::from(options.wal_files) - 2)
     }
 
     async fn take_memory(&mut self, bytes: usize) -> Result<Lease, StorageFailed> {
@@ -213,7 +229,8 @@ impl Committer {
     async fn write(&mut self, staged: &mut Staged) -> Result<(), String> {
         assert!(staged.memory.len() >= COMMIT_HEADER_BYTES, "room for the header is kept");
         assert_eq!(staged.commit_bytes, 0, "a commit is written once");
-        let place = self.ring.place(padded(staged.memory.len()), !staged.placed.is_empty());
+        let reserve = self.reserved_files(!staged.placed.is_empty());
+        let place = self.ring.place(padded(staged.memory.len()), reserve);
         let place = place.ok_or("the WAL has no file left for a checkpoint")?;
         let lsn = self.ring.position().lsn.next();
         let payload_bytes = u32::try_from(staged.memory.len() - COMMIT_HEADER_BYTES)

@@ -1,37 +1,79 @@
 //! Partition folders: made on the first append, tied to one creation of their topic, and set aside
 //! before anything of a later creation takes their name.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rivven_io::Env;
 use rivven_io::disk::{Create, OpenOptions};
 
 use crate::ids::{Offset, PartitionId};
-use crate::storage::layout;
+use crate::storage::layout::{self, Layout};
 use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
 
 const ID_BYTES_MAX: u64 = 256;
 
 /// Makes sure that the partition's folder exists and is its own. What an earlier topic of the same
-/// name left there is set aside. The names become durable with the next checkpoint; until then the
-/// WAL has everything.
+/// name left there is set aside, and so is what an earlier life made that no checkpoint counts. The
+/// names become durable with the next checkpoint; until then the WAL has everything.
 pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io::Result<()> {
     if partition.lock().folder_ready {
         return Ok(());
     }
-    let _folders = shared.folders.lock().await;
-    if !is_own(shared, partition).await? {
-        set_aside(shared, partition.folder()).await?;
+    let mut sound = shared.folders.lock().await;
+    // Somebody else may have made it meanwhile; what he made is not to be set aside.
+    if partition.lock().folder_ready {
+        return Ok(());
+    }
+    if !has_counted_folder(shared, partition).await? {
+        ensure_topic_folder(shared, partition, &mut sound).await?;
+        set_aside(&shared.env, &shared.layout, partition.folder()).await?;
         shared.env.disk.create_dir_all(partition.folder()).await?;
         write_id(shared, partition).await?;
     }
-    // A folder that was found may have been made by a process that was killed before any
-    // checkpoint: its names are as unsynced as those of one that was made just now.
     note_names(shared, partition);
     partition.lock().folder_ready = true;
     Ok(())
+}
+
+/// Sets a topic's folder aside unless this life has made it or it holds a partition that a
+/// checkpoint counts: one that was made and removed and made again is as unsynced as any other.
+async fn ensure_topic_folder(
+    shared: &Shared,
+    partition: &Partition,
+    sound: &mut BTreeSet<PathBuf>,
+) -> io::Result<()> {
+    let folder = topic_folder(partition);
+    if sound.contains(folder) {
+        return Ok(());
+    }
+    let image = shared.image().0;
+    let topic = image.topic(partition.topic());
+    let ids = topic.map(|topic| (0..topic.partitions).map(|index| (topic.id, index)));
+    for (topic, index) in ids.into_iter().flatten() {
+        if let Some(other) = shared.partition(PartitionId { topic, index })
+            && has_counted_folder(shared, &other).await?
+        {
+            sound.insert(folder.to_owned());
+            return Ok(());
+        }
+    }
+    set_aside(&shared.env, &shared.layout, folder).await?;
+    sound.insert(folder.to_owned());
+    Ok(())
+}
+
+/// Whether the partition has the folder that a checkpoint counts.
+async fn has_counted_folder(shared: &Shared, partition: &Partition) -> io::Result<bool> {
+    let counted = partition.lock().counted;
+    Ok(counted && is_own(shared, partition).await?)
+}
+
+fn topic_folder(partition: &Partition) -> &Path {
+    partition.folder().parent().expect("a partition's folder lies in its topic's")
 }
 
 /// Removes a segment's file that an earlier life of the broker left. Nothing in it is trusted, and
@@ -43,6 +85,10 @@ pub(crate) async fn remove_leftover(
     base: Offset,
 ) -> io::Result<()> {
     assert!(partition.lock().room.0 < base, "this life has not made the file yet");
+    if !partition.lock().counted {
+        // Its folder will be made anew, or was.
+        return Ok(());
+    }
     ensure_folder(shared, partition).await?;
     shared.files.forget((partition.id(), base));
     let path = partition.folder().join(layout::segment_file_name(base));
@@ -53,11 +99,10 @@ pub(crate) async fn remove_leftover(
 }
 
 fn note_names(shared: &Shared, partition: &Partition) {
-    let topic = partition.folder().parent().expect("a partition's folder lies in its topic's");
     shared.note_file(layout::partition_id(partition.folder()));
     shared.note_folder(shared.layout.root.clone());
     shared.note_folder(shared.layout.topics());
-    shared.note_folder(topic.to_owned());
+    shared.note_folder(topic_folder(partition).to_owned());
     shared.note_folder(partition.folder().clone());
 }
 
@@ -76,14 +121,14 @@ async fn write_id(shared: &Shared, partition: &Partition) -> io::Result<()> {
 }
 
 /// Moves a folder, if it is there, to where it will be removed.
-pub(crate) async fn set_aside(shared: &Shared, folder: &Path) -> io::Result<()> {
-    if shared.env.disk.file_len(folder).await?.is_none() {
+pub(crate) async fn set_aside(env: &Env, layout: &Layout, folder: &Path) -> io::Result<()> {
+    if env.disk.file_len(folder).await?.is_none() {
         return Ok(());
     }
-    let deleted = shared.layout.deleted();
-    shared.env.disk.create_dir_all(&deleted).await?;
-    let aside = deleted.join(format!("{:016x}", shared.env.rng.u64()));
-    match shared.env.disk.rename(folder, &aside).await {
+    let deleted = layout.deleted();
+    env.disk.create_dir_all(&deleted).await?;
+    let aside = deleted.join(format!("{:016x}", env.rng.u64()));
+    match env.disk.rename(folder, &aside).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }

@@ -6,18 +6,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rivven_io::disk::{Create, OpenOptions};
+use tokio::sync::oneshot;
 
 use crate::ids::{Offset, TimestampMs};
 use crate::log::retention::RetentionRules;
 use crate::metadata::image::MetadataImage;
-use crate::storage::error::{StorageFailed, lacks_room};
+use crate::storage::error::lacks_room;
 use crate::storage::partition::Partition;
-use crate::storage::shared::{Change, CondemnedFiles, Shared};
+use crate::storage::shared::{Change, CondemnedFiles, Request, Shared};
 use crate::storage::{folder, layout};
 
 /// Moves the log start of every partition whose old segments have expired, and forgets producers
 /// that were silent too long.
-pub(crate) async fn apply_retention(shared: &Arc<Shared>) -> Result<(), StorageFailed> {
+///
+/// It does not wait for the moves: they may stand behind batches that wait for a checkpoint, which
+/// only the caller makes.
+pub(crate) fn apply_retention(shared: &Arc<Shared>) {
     let now = TimestampMs(shared.env.clock.wall_ms());
     let mut moves = Vec::new();
     for partition in shared.all_partitions() {
@@ -37,9 +41,9 @@ pub(crate) async fn apply_retention(shared: &Arc<Shared>) -> Result<(), StorageF
         }
     }
     for (partition, to) in moves {
-        shared.change(Change::LogStart { partition, to }).await?;
+        let (done, _) = oneshot::channel();
+        shared.submit(Request::Change { change: Change::LogStart { partition, to }, done });
     }
-    Ok(())
 }
 
 /// Removes files of deleted topics and of segments below the log start. The WAL or the checkpoint
@@ -69,7 +73,7 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
     }
     let _folders = shared.folders.lock().await;
     if folder::is_own(shared, partition).await? {
-        match folder::set_aside(shared, partition.folder()).await {
+        match folder::set_aside(&shared.env, &shared.layout, partition.folder()).await {
             // Deleting is what makes room: it must not need any. A crash leaves a part behind,
             // which is nobody's and removed by the next start.
             Err(error) if lacks_room(&error) => {
@@ -136,7 +140,7 @@ pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
     for entry in shared.env.disk.read_dir(&topics).await? {
         let _folders = shared.folders.lock().await;
         if shared.image().0.topic(&entry.name).is_none() {
-            folder::set_aside(shared, &topics.join(&entry.name)).await?;
+            folder::set_aside(&shared.env, &shared.layout, &topics.join(&entry.name)).await?;
         }
     }
     for partition in shared.all_partitions() {

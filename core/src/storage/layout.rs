@@ -4,6 +4,7 @@
 //! meta.json                               format version, cluster id, node id
 //! lock                                    held while a broker has the directory open
 //! checkpoint.a, checkpoint.b              the last two checkpoints
+//! checkpoint.new                          the newest one while a start writes it once more
 //! topic_metadata.json                     topics for people to read; never read back
 //! wal/%020d.wal                           slots of the WAL ring
 //! topics/<topic>/partition-N/partition.id the topic id that this folder belongs to
@@ -73,6 +74,12 @@ impl Layout {
     #[must_use]
     pub fn topic_export(&self) -> PathBuf {
         self.root.join("topic_metadata.json")
+    }
+
+    /// Where a checkpoint is written that takes another one's name.
+    #[must_use]
+    pub fn new_checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint.new")
     }
 
     /// One of the two checkpoints.

@@ -12,6 +12,7 @@ use crate::ids::{LeaderEpoch, Offset, PartitionId};
 use crate::log::machine::{ClosedSegment, PartitionLog};
 use crate::log::positions::Positions;
 use crate::metadata::topic_config::TopicConfig;
+use crate::storage::writer::PAGE_BYTES;
 
 /// A batch in memory: acknowledged, or about to be. First come those that their segments hold
 /// already, kept for readers, then those that the writer has yet to copy.
@@ -48,10 +49,10 @@ pub(crate) struct PartitionState {
     pub(crate) closed: Vec<ClosedSegment>,
     /// Base of the segment whose file room is known, and how many bytes are reserved in it.
     pub(crate) room: (Offset, u64),
-    /// End of what the last begun checkpoint trusts or will trust: segment and position.
-    pub(crate) trusted: (Offset, u64),
-    /// Whether the page at `trusted` was logged since that checkpoint began.
-    pub(crate) page_logged: bool,
+    /// What the last durable checkpoint trusts.
+    pub(crate) durable: Trust,
+    /// What the last begun checkpoint trusts, or will trust once it is durable.
+    pub(crate) begun: Trust,
     /// Whether anything changed since the last checkpoint.
     pub(crate) dirty: bool,
     /// Why the log may not be continued, if its end is damaged.
@@ -59,8 +60,29 @@ pub(crate) struct PartitionState {
     pub(crate) deleted: bool,
     /// Whether the folder is known to exist with the right id.
     pub(crate) folder_ready: bool,
+    /// Whether the checkpoint that this life began with counts it, and so its folder.
+    pub(crate) counted: bool,
     watches: BTreeMap<u64, Arc<Notify>>,
     next_watch: u64,
+}
+
+/// Up to where a checkpoint takes segments for durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trust {
+    /// Segment and position.
+    pub(crate) end: (Offset, u64),
+    /// Whether the page at `end` was logged since the checkpoint began.
+    pub(crate) page_logged: bool,
+}
+
+impl Trust {
+    /// Whether a write at `position` of a segment goes on in the page in which the trusted bytes
+    /// end.
+    pub(crate) fn shares_page(&self, (segment_base, position): (Offset, u64)) -> bool {
+        let (base, end) = self.end;
+        let page = position / PAGE_BYTES * PAGE_BYTES;
+        segment_base == base && page < end && end <= position
+    }
 }
 
 /// What identifies a partition, and where it lives.
@@ -76,7 +98,8 @@ impl Partition {
         log: PartitionLog,
         config: Arc<TopicConfig>,
     ) -> Arc<Partition> {
-        let trusted = (log.active().base, log.active().bytes);
+        let end = (log.active().base, log.active().bytes);
+        let trust = Trust { end, page_logged: false };
         let state = PartitionState {
             log,
             config,
@@ -85,12 +108,13 @@ impl Partition {
             queued: false,
             closed: Vec::new(),
             room: (Offset(-1), 0),
-            trusted,
-            page_logged: false,
+            durable: trust,
+            begun: trust,
             dirty: false,
             quarantine: None,
             deleted: false,
             folder_ready: false,
+            counted: false,
             watches: BTreeMap::new(),
             next_watch: 0,
         };
@@ -224,6 +248,22 @@ impl PartitionState {
         self.tail.clear();
         self.copied = 0;
         uncopied
+    }
+
+    /// Whether a write there must wait for an image of its page in the WAL. What the begun
+    /// checkpoint trusts before that place needs none: until it is durable the WAL has it, and it
+    /// waits for the write.
+    pub(crate) fn must_log_page(&self, place: (Offset, u64)) -> bool {
+        [&self.durable, &self.begun]
+            .into_iter()
+            .any(|trust| !trust.page_logged && trust.shares_page(place))
+    }
+
+    /// Notes that the image of the page before `place` is durable.
+    pub(crate) fn note_page_logged(&mut self, place: (Offset, u64)) {
+        for trust in [&mut self.durable, &mut self.begun] {
+            trust.page_logged |= trust.shares_page(place);
+        }
     }
 
     /// Whether a segment's file is still wanted.

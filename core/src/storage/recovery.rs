@@ -2,26 +2,25 @@
 //!
 //! The WAL is walked twice. The first time finds its end and puts back the pages that a power cut
 //! may have spoiled. The newest commit may be one whose sync never returned; before anyone can see
-//! it, it is written and synced once more. The second time (`replayer`) applies everything, while
+//! it, it is written and synced once more (`earlier_life`). The second time (`replayer`) applies everything, while
 //! committer and writer run already, so that a long WAL needs no more memory than a short one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use rivven_io::Env;
 
 use crate::ids::{PartitionId, TimestampMs};
 use crate::metadata::image::MetadataImage;
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, decode_log};
+use crate::storage::earlier_life::{self, Unsynced};
 use crate::storage::error::OpenError;
 use crate::storage::layout::Layout;
 use crate::storage::options::StorageOptions;
 use crate::storage::partition::{Partition, PartitionPlace};
 use crate::storage::replayer;
 use crate::storage::shared::{Shared, SharedParts};
-use crate::storage::wal::arena::unpooled;
-use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, padded, seal};
+use crate::storage::wal::commit::Lsn;
 use crate::storage::wal::record::WalRecord;
 use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
 use crate::storage::wal::ring::Ring;
@@ -55,6 +54,18 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         files: options.wal_files,
         file_bytes: options.wal_file_bytes,
     };
+    let mut replay = Replay::new(&env, &shape, checkpoint.wal);
+    let mut pages = Vec::new();
+    let mut unsynced = Unsynced::default();
+    let mut place = replay.position();
+    while let Some(commit) = replay.next().await? {
+        pages.extend(page_records(&commit));
+        unsynced.note(place, replay.synced());
+        place = replay.position();
+    }
+    replay.refuse_lost_checkpoint().await?;
+    let end = replay.position();
+    earlier_life::renew(&env, &layout, (&checkpoint, end.lsn > Lsn(0))).await?;
     let direct = probe_direct(&env, &layout).await?;
     let shared = Arc::new(Shared::new(SharedParts {
         env: env.clone(),
@@ -66,23 +77,10 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         partitions,
         direct,
     }));
-    let mut replay = Replay::new(&env, &shape, checkpoint.wal);
-    let mut pages = Vec::new();
-    let mut newest = None;
-    while let Some(commit) = replay.next().await? {
-        pages.extend(page_records(&commit));
-        newest = Some(commit);
-    }
-    replay.refuse_lost_checkpoint().await?;
     let failed = |error| OpenError::Io { doing: "opening the WAL".to_owned(), error };
-    let unsynced = newest.filter(|commit| commit.header.lsn > replay.synced());
-    let end = replay.position();
     let mut ring = Ring::open(&env, shape.clone(), end, checkpoint.wal).await.map_err(failed)?;
-    if let Some(commit) = unsynced {
-        rivven_io::probe!("unsynced_commit_written_again");
-        if !rivven_io::planted!("B41") {
-            commit_again(&mut ring, &commit).await.map_err(failed)?;
-        }
+    if !rivven_io::planted!("B41") {
+        unsynced.write_again(&env, (&shape, &mut ring)).await?;
     }
     // Not before the newest commit is durable: the images may stand in it, and a page that is being
     // written is at risk.
@@ -90,7 +88,7 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
     Ok(Recovered { shared, ring, checkpoint, shape, end })
 }
 
-/// Whether segments can be written past the page cache. Topics may lie on a disk of their own.
+/// Whether segments can be written past the page cache.
 async fn probe_direct(env: &Env, layout: &Layout) -> Result<bool, OpenError> {
     let topics = layout.topics();
     let probed = async {
@@ -116,18 +114,6 @@ fn page_records(commit: &ReplayedCommit) -> Vec<WalRecord> {
         }
     }
     pages
-}
-
-/// Writes the newest commit once more, in its own place, and syncs it. Nobody has seen it yet, so
-/// a power cut in the middle may take it; and a file whose sync failed is not merely synced again.
-async fn commit_again(ring: &mut Ring, commit: &ReplayedCommit) -> std::io::Result<()> {
-    let bytes = COMMIT_HEADER_BYTES + commit.payload.len();
-    let mut memory: BytesMut = unpooled(padded(bytes));
-    memory.resize(COMMIT_HEADER_BYTES, 0);
-    memory.extend_from_slice(&commit.payload);
-    seal(&mut memory, &commit.header);
-    ring.write_last_again(memory.freeze()).await?;
-    ring.sync().await
 }
 
 /// The newer valid checkpoint; an empty one if there is none.
@@ -185,7 +171,9 @@ fn restore_partitions(
                     })?;
                     let folder = layout.partition(&name, index);
                     let place = PartitionPlace { id, topic: name.clone(), folder };
-                    Partition::new(place, log, config.clone())
+                    let partition = Partition::new(place, log, config.clone());
+                    partition.lock().counted = true;
+                    partition
                 }
             };
             partitions.insert(id, partition);

@@ -194,11 +194,13 @@ impl Replayer {
             // that ends before it is older than the checkpoint's sync: to write it would put
             // trusted bytes at risk that nothing in the WAL covers.
             let end = position + bytes.len() as u64;
-            let (trusted_base, trusted_end) = state.trusted;
+            let (trusted_base, trusted_end) = state.durable.end;
             if segment_base != trusted_base || position > trusted_end || end < trusted_end {
                 return Ok(());
             }
-            state.page_logged = true;
+            assert_eq!(state.begun, state.durable, "no checkpoint begins before recovery ends");
+            state.durable.page_logged = true;
+            state.begun.page_logged = true;
             if !state.dirty {
                 state.dirty = true;
                 self.shared.note_dirty(partition.clone());
@@ -231,7 +233,7 @@ impl Replayer {
             let state = partition.lock();
             let segments: Vec<_> =
                 state.log.sealed().iter().chain([state.log.active()]).copied().collect();
-            (segments, state.trusted)
+            (segments, state.durable.end)
         };
         for segment in segments {
             let needed = match segment.base.cmp(&trusted.0) {

@@ -130,8 +130,9 @@ pub(crate) struct Shared {
     touched: Mutex<BTreeMap<(PartitionId, Offset), Arc<Partition>>>,
     /// Small files and folders whose contents or names changed since they were last synced.
     new_names: Mutex<(BTreeSet<PathBuf>, BTreeSet<PathBuf>)>,
-    /// Held while partition folders are made or set aside.
-    pub(crate) folders: tokio::sync::Mutex<()>,
+    /// Held while partition folders are made or set aside: the topic folders that a checkpoint
+    /// counts or that this life has made.
+    pub(crate) folders: tokio::sync::Mutex<BTreeSet<PathBuf>>,
     failure: OnceLock<StorageFailed>,
     failed: Notify,
     pub(crate) closing: AtomicBool,
@@ -218,7 +219,7 @@ impl Shared {
             condemned: Mutex::new(Vec::new()),
             touched: Mutex::new(BTreeMap::new()),
             new_names: Mutex::default(),
-            folders: tokio::sync::Mutex::new(()),
+            folders: tokio::sync::Mutex::default(),
             failure: OnceLock::new(),
             failed: Notify::new(),
             closing: AtomicBool::new(false),
@@ -278,6 +279,10 @@ impl Shared {
 
     pub(crate) fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
         self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     pub(crate) fn all_partitions(&self) -> Vec<Arc<Partition>> {

@@ -20,7 +20,7 @@ use crate::ids::Offset;
 use crate::log::index_file;
 use crate::log::machine::ClosedSegment;
 use crate::storage::error::lacks_room;
-use crate::storage::partition::{Partition, PartitionState};
+use crate::storage::partition::Partition;
 use crate::storage::segment_write::{SegmentWriter, Stretch};
 use crate::storage::shared::{Change, EndGuard, PageImage, Shared};
 use crate::storage::{folder, layout};
@@ -114,19 +114,9 @@ fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
         end = entry.end;
         batches.push(entry.batch.clone());
     }
-    let log_page = must_log_page(&state, segment_base, position);
+    let log_page = state.must_log_page((segment_base, position));
     let partition = partition.clone();
     Some(Piece { partition, segment_base, position, batches, bytes, end, log_page })
-}
-
-/// Whether a write at `position` touches a page with trusted bytes that was not logged since the
-/// last checkpoint began.
-fn must_log_page(state: &PartitionState, segment_base: Offset, position: u64) -> bool {
-    let page = position / PAGE_BYTES * PAGE_BYTES;
-    let (trusted_base, trusted_end) = state.trusted;
-    page < position
-        && !state.page_logged
-        && (segment_base < trusted_base || segment_base == trusted_base && page < trusted_end)
 }
 
 /// Logs the fronts of all pages that need it, with one commit.
@@ -165,10 +155,7 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
         shared.change(Change::Pages(some)).await.map_err(|failure| failure.reason)?;
     }
     for piece in pieces.iter().filter(|piece| piece.log_page) {
-        let mut state = piece.partition.lock();
-        if (piece.segment_base, piece.position) >= state.trusted {
-            state.page_logged = true;
-        }
+        piece.partition.lock().note_page_logged((piece.segment_base, piece.position));
     }
     Ok(())
 }
@@ -211,7 +198,7 @@ fn closing(partition: &Arc<Partition>, closed: &ClosedSegment) -> Piece {
         batches: Vec::new(),
         bytes: 0,
         end: segment_base,
-        log_page: must_log_page(&partition.lock(), segment_base, position),
+        log_page: partition.lock().must_log_page((segment_base, position)),
     }
 }
 

@@ -11,12 +11,13 @@ use crate::storage::verify::Verifier;
 use crate::storage::verify::expected::{Expected, ExpectedPartition};
 
 /// Everything that stands in a data directory.
-const ROOT_NAMES: [&str; 10] = [
+const ROOT_NAMES: [&str; 11] = [
     "meta.json",
     "meta.json.new",
     "lock",
     "checkpoint.a",
     "checkpoint.b",
+    "checkpoint.new",
     "topic_metadata.json",
     "wal",
     "topics",

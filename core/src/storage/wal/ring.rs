@@ -8,19 +8,19 @@
 //!        └────────┴────────┴────────┴────────┘
 //! ```
 //!
-//! Batches leave one free file alone: a checkpoint may have to log page images before it can make
+//! Batches leave some free files alone: a checkpoint may have to log page images before it can make
 //! room, and must always find some.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_io::Env;
 use rivven_io::disk::{Create, File, OpenOptions, aligned_buffer};
 use rivven_io::task::Task;
+use tokio::sync::Notify;
 
 use crate::storage::wal::commit::{COMMIT_ALIGN, Lsn};
 use crate::storage::wal::replay::{RingShape, WalPosition};
@@ -29,7 +29,6 @@ use crate::storage::wal::replay::{RingShape, WalPosition};
 const ZEROS_BYTES: usize = 256 << 10;
 /// How far zero-filling runs ahead of its share before it pauses.
 const ZEROS_AHEAD_BYTES: u64 = 4 << 20;
-const ZEROS_PAUSE: Duration = Duration::from_millis(1);
 
 /// The ring, owned by the committer.
 pub struct Ring {
@@ -61,6 +60,15 @@ struct Pace {
     position: AtomicU64,
     /// One of `PACED`, `HURRY` and `STOP`.
     order: AtomicU8,
+    /// One of them changed.
+    changed: Notify,
+}
+
+impl Pace {
+    fn order(&self, order: u8) {
+        self.order.store(order, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
 }
 
 const PACED: u8 = 0;
@@ -155,10 +163,10 @@ impl Ring {
         self.slots[self.slot_of(file_sequence)].last <= self.checkpointed
     }
 
-    /// Where a commit of `bytes` goes now; `None` while its file waits for a checkpoint.
-    /// `for_batches` leaves the last free file to changes of state.
+    /// Where a commit of `bytes` goes now; `None` while its file waits for a checkpoint, or if
+    /// fewer than `reserve` files stayed free behind it.
     #[must_use]
-    pub fn place(&self, bytes: usize, for_batches: bool) -> Option<CommitPlace> {
+    pub fn place(&self, bytes: usize, reserve: u64) -> Option<CommitPlace> {
         assert!(bytes as u64 <= self.shape.file_bytes, "a commit fits a file");
         if self.at.position + bytes as u64 <= self.shape.file_bytes {
             return Some(CommitPlace {
@@ -167,7 +175,7 @@ impl Ring {
             });
         }
         let next = self.at.file_sequence + 1;
-        let free = self.is_free(next) && (!for_batches || self.is_free(next + 1));
+        let free = (next..=next + reserve).all(|sequence| self.is_free(sequence));
         free.then_some(CommitPlace { file_sequence: next, position: 0 })
     }
 
@@ -203,13 +211,16 @@ impl Ring {
         Ok(())
     }
 
-    /// Writes the newest commit over itself: the same bytes at the same place.
-    pub async fn write_last_again(&mut self, commit: Bytes) -> io::Result<()> {
-        let position = self.at.position.checked_sub(commit.len() as u64);
-        let position = position.expect("the newest commit ends where the WAL ends");
-        let slot = self.slot_of(self.at.file_sequence);
+    /// Writes a commit, which ends at `end`, over itself: the same bytes at the same place.
+    pub async fn write_again(&mut self, commit: Bytes, end: WalPosition) -> io::Result<()> {
+        assert!(end.lsn <= self.at.lsn, "it stands in the WAL");
+        let position = end.position.checked_sub(commit.len() as u64);
+        let position = position.expect("a commit stays in its file");
+        let slot = self.slot_of(end.file_sequence);
         self.slots[slot].file.write_all_at(position, vec![commit]).await?;
-        self.unsynced.push(slot);
+        if !self.unsynced.contains(&slot) {
+            self.unsynced.push(slot);
+        }
         Ok(())
     }
 
@@ -218,7 +229,7 @@ impl Ring {
         assert!(self.slots[slot].last <= self.checkpointed, "a live file is never written over");
         match self.slots[slot].preparing.take() {
             Some(task) => {
-                self.pace.order.store(HURRY, Ordering::Relaxed);
+                self.pace.order(HURRY);
                 task.await.unwrap_or_else(|end| Err(io::Error::other(format!("{end:?}"))))
             }
             None => Ok(()),
@@ -232,7 +243,11 @@ impl Ring {
         let slot = self.slot_of(next);
         self.pace.position.store(self.at.position, Ordering::Relaxed);
         let fresh = self.slots[slot].last == Lsn(0) && next < u64::from(self.shape.files);
-        if !fresh || self.slots[slot].preparing.is_some() {
+        if !fresh {
+            return;
+        }
+        if self.slots[slot].preparing.is_some() {
+            self.pace.changed.notify_one();
             return;
         }
         self.pace.order.store(PACED, Ordering::Relaxed);
@@ -256,7 +271,7 @@ impl Ring {
 
     /// Waits for background work on the files.
     pub async fn close(&mut self) {
-        self.pace.order.store(STOP, Ordering::Relaxed);
+        self.pace.order(STOP);
         for slot in &mut self.slots {
             if let Some(task) = slot.preparing.take() {
                 let _ = task.await;
@@ -288,7 +303,7 @@ async fn fill(filling: Filling) -> io::Result<()> {
         match pace.order.load(Ordering::Relaxed) {
             STOP => return Ok(()),
             PACED if position > share => {
-                env.clock.sleep(ZEROS_PAUSE).await;
+                pace.changed.notified().await;
                 continue;
             }
             _ => {}
