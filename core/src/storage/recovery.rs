@@ -2,8 +2,9 @@
 //!
 //! The WAL is walked twice. The first time finds its end and puts back the pages that a power cut
 //! may have spoiled. The newest commit may be one whose sync never returned; before anyone can see
-//! it, it is written and synced once more (`earlier_life`). The second time (`replayer`) applies everything, while
-//! committer and writer run already, so that a long WAL needs no more memory than a short one.
+//! it, it is written and synced once more (`earlier_life`). The second time (`replayer`) applies
+//! everything, while committer and writer run already, so that a long WAL needs no more memory than
+//! a short one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
