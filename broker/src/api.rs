@@ -51,6 +51,11 @@ pub(crate) fn sees_appends(request: &Request) -> bool {
     !matches!(request, Request::ApiVersions(_) | Request::Metadata(_))
 }
 
+/// Whether a small request of the kind may have an answer of any size.
+pub(crate) fn may_be_large(request: &Request) -> bool {
+    matches!(request, Request::Metadata(_) | Request::DescribeConfigs(_))
+}
+
 /// A frame to send, and the errors in it.
 struct Encoder<'a> {
     node: &'a Node,

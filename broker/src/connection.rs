@@ -16,11 +16,11 @@ use crate::kafka::codec::api::{ApiKey, served};
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::frame::encode_response;
 use crate::kafka::codec::header::RequestHeader;
-use crate::kafka::codec::reader::DecodeError;
+use crate::kafka::codec::reader::{DecodeError, Reader};
 use crate::kafka::messages::Request;
 use crate::kafka::messages::fetch::FetchRequest;
 use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
-use crate::memory::Account;
+use crate::memory::{Account, Charge, OutOfMemory};
 use crate::node::Node;
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
@@ -52,6 +52,8 @@ enum Refused {
     Request { api_key: i16, api_version: i16, error: DecodeError },
     #[error("header: {0}")]
     Header(DecodeError),
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
 }
 
 /// Serves a connection until its client or the broker ends it.
@@ -142,11 +144,17 @@ impl Connection {
             return Ok(());
         }
         let Received { header, body, at } = received;
-        let request = Request::decode(&header, body).map_err(|error| Refused::Request {
-            api_key: header.api_key,
-            api_version: header.api_version,
-            error,
+        // Memory may have run out while the request was waited for.
+        self.account.settle(&self.node.env.clock).await?;
+        let mut reader = Reader::new(body);
+        let request = Request::decode_from(&header, &mut reader).map_err(|error| {
+            Refused::Request { api_key: header.api_key, api_version: header.api_version, error }
         })?;
+        // What the request's arrays take, which the decoder has bounded.
+        let decoded = self.account.charge_anyway(reader.memory());
+        if api::may_be_large(&request) {
+            self.account.settle_whole(&self.node.env.clock).await?;
+        }
         match request {
             Request::Produce(request) => {
                 *last_produce = Some(turn);
@@ -154,7 +162,7 @@ impl Connection {
             }
             Request::Fetch(request) => {
                 self.after(last_produce).await;
-                self.fetch((turn, at), header, request).await;
+                self.fetch((turn, at), header, (request, decoded)).await;
             }
             request => {
                 if api::sees_appends(&request) {
@@ -181,7 +189,7 @@ impl Connection {
         &self,
         (turn, at): (Turn, Monotonic),
         header: RequestHeader,
-        request: FetchRequest,
+        (request, decoded): (FetchRequest, Charge),
     ) {
         let (node, account) = (self.node.clone(), self.account.clone());
         let mut fetch = api::fetch::Fetch::new(node, account, header.api_version, request);
@@ -189,6 +197,7 @@ impl Connection {
         let outbox = self.outbox.clone();
         let finish = move |fetch: api::fetch::Fetch| {
             let answer = fetch.finish(header.correlation_id, at);
+            drop(decoded);
             outbox.send(turn, Answer::Frame(answer));
         };
         if is_complete {

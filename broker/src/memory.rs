@@ -235,6 +235,18 @@ impl Account {
         self.wait(clock, settled).await.ok_or(OutOfMemory { bytes: 0 })
     }
 
+    /// Waits while more memory is in use than there is, however little this connection holds.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when that lasted [`MEMORY_WAIT_MAX`].
+    pub(crate) async fn settle_whole(&self, clock: &Clock) -> Result<(), OutOfMemory> {
+        let settled = || (!self.budget.is_overdrawn()).then_some(());
+        if settled().is_some() {
+            return Ok(());
+        }
+        self.wait(clock, settled).await.ok_or(OutOfMemory { bytes: 0 })
+    }
+
     async fn wait<T>(&self, clock: &Clock, attempt: impl Fn() -> Option<T>) -> Option<T> {
         let _waiting = Waiting::begin(&self.budget);
         let deadline = clock.now().after(MEMORY_WAIT_MAX);
@@ -381,6 +393,27 @@ mod tests {
         assert!(budget.is_overdrawn());
         drop(charge);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_may_need_much_waits_however_little_it_holds() {
+        let env = rivven_io::Env::real();
+        let budget = Budget::new(3000);
+        let (holder, asking) = (budget.open_account(), budget.open_account());
+        let beyond = holder.charge_anyway(FREE + 4000);
+        assert_eq!(asking.settle(&env.clock).await, Ok(()), "its free bytes are its own");
+        let released = AtomicBool::new(false);
+        let owner = async {
+            released.store(true, Ordering::Release);
+            drop(beyond);
+        };
+        let waiting = async {
+            let settled = asking.settle_whole(&env.clock).await;
+            assert!(released.load(Ordering::Acquire), "it went on while too much was in use");
+            settled
+        };
+        let (settled, ()) = tokio::join!(biased; waiting, owner);
+        assert_eq!(settled, Ok(()));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::codec::header::RequestHeader;
 use super::codec::message::Message;
-use super::codec::reader::DecodeError;
+use super::codec::reader::{DecodeError, Reader};
 
 pub mod alter_configs;
 pub mod api_versions;
@@ -39,10 +39,19 @@ macro_rules! requests {
             /// body is malformed. Kafka closes the connection in both cases, except for an
             /// ApiVersions request of an unknown version, which it answers in version 0.
             pub fn decode(header: &RequestHeader, body: Bytes) -> Result<Request, DecodeError> {
+                Request::decode_from(header, &mut Reader::new(body))
+            }
+
+            /// [`Request::decode`] from a reader that can be asked afterwards what it took.
+            pub(crate) fn decode_from(
+                header: &RequestHeader,
+                reader: &mut Reader,
+            ) -> Result<Request, DecodeError> {
                 let (api_key, api_version) = (header.api_key, header.api_version);
                 $(
                     if api_key == $module::$request::API as i16 {
-                        return $module::$request::decode(body, api_version).map(Request::$name);
+                        return $module::$request::decode_from(reader, api_version)
+                            .map(Request::$name);
                     }
                 )*
                 Err(DecodeError::Version { api_key, api_version })

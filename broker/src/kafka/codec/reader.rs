@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 
+/// Bytes of memory that any frame may make the decoder allocate.
+const MEMORY_MAX: usize = 32 << 20;
+
 /// Memory that one frame may make the decoder allocate: 8 bytes for each byte received, and 1 MiB
-/// so that small frames of tiny elements are never refused. Strings and records are slices of the
-/// frame and cost nothing.
+/// so that small frames of tiny elements are never refused, but at most 32 MiB. Strings and records
+/// are slices of the frame and cost nothing.
 #[must_use]
 pub fn memory_limit(frame_bytes: usize) -> usize {
-    frame_bytes.saturating_mul(8).saturating_add(1 << 20)
+    frame_bytes.saturating_mul(8).saturating_add(1 << 20).min(MEMORY_MAX)
 }
 
 /// Why bytes are no message. None of these may be retried with the same bytes.
@@ -66,7 +69,6 @@ impl Reader {
     }
 
     /// Bytes of memory that decoding has asked for so far, at most [`memory_limit`] of the frame.
-    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.memory
     }
@@ -202,6 +204,15 @@ mod tests {
         assert_eq!(few.admit_elements(5, 2, limit), Err(memory));
         assert_eq!(few.admit_elements(5, 2, 8), Ok(()));
         assert_eq!(few.memory(), 40);
+    }
+
+    #[test]
+    fn no_frame_takes_more_than_the_largest_memory() {
+        let mut large = reader(&vec![0; 10 << 20]);
+        let limit = MEMORY_MAX;
+        let memory = DecodeError::Memory { frame: 10 << 20, limit };
+        assert_eq!(large.admit_elements((4 << 20) + 1, 2, 8), Err(memory));
+        assert_eq!(large.admit_elements(4 << 20, 2, 8), Ok(()));
     }
 
     #[test]
