@@ -58,6 +58,13 @@ fn cut(path: &Path, len: u64) {
 
 /// First byte of the payload of the last WAL commit but one, which the last one calls synced.
 fn synced_commit(root: &Path) -> (PathBuf, usize) {
+    let commits = commits(root);
+    let (_, path, at) = commits[commits.len() - 2].clone();
+    (path, at + 64)
+}
+
+/// LSN, file and position of each commit of the ring, in order.
+fn commits(root: &Path) -> Vec<(u64, PathBuf, usize)> {
     let mut commits = Vec::new();
     for slot in 0..4 {
         let path = root.join(format!("wal/{slot:020}.wal"));
@@ -68,8 +75,46 @@ fn synced_commit(root: &Path) -> (PathBuf, usize) {
         }
     }
     commits.sort();
-    let (_, path, at) = commits[commits.len() - 2].clone();
-    (path, at + 64)
+    commits
+}
+
+/// What a start left whose power went while it wrote the newest commit in its place again.
+#[test]
+fn a_commit_that_is_damaged_while_it_is_written_again_is_not_lost() {
+    run(|env| async move {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (made, cut, whole) =
+            (folder.path().join("made"), folder.path().join("cut"), folder.path().join("whole"));
+        make(&env, &made).await;
+        let (newest, at) = newest_commit(&made);
+        let newest = newest.strip_prefix(&made).expect("below it").to_owned();
+        copy(&made, &whole);
+        let before = Storage::open(&env, options(&whole)).await.expect("opens");
+        copy(&whole, &cut);
+        let bytes = fs::read(cut.join(&newest)).expect("readable");
+        assert_eq!(&bytes[at..at + 4], b"RVCM", "the start left the commit where it was");
+        flip(&cut.join(&newest), at + 64);
+        let report = look(&env, &cut).await;
+        assert!(report.ok && report.findings.is_empty(), "{report:?}");
+        let after = Storage::open(&env, options(&cut)).await.expect("opens");
+        let topics = before.image();
+        for topic in topics.topics() {
+            for index in 0..topic.partitions {
+                let id = PartitionId { topic: topic.id, index };
+                let (old, new) = (before.partition(id), after.partition(id));
+                let (old, new) = (old.expect("there before"), new.expect("there after"));
+                assert_eq!(read_all(&before, &old).await, read_all(&after, &new).await);
+            }
+        }
+        before.shutdown().await.expect("shuts down");
+        after.shutdown().await.expect("shuts down");
+    });
+}
+
+/// File and position of the WAL's newest commit.
+fn newest_commit(root: &Path) -> (PathBuf, usize) {
+    let (_, path, at) = commits(root).pop().expect("it has commits");
+    (path, at)
 }
 
 type Damage = fn(&Path);

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rivven_io::Env;
@@ -16,10 +17,11 @@ use rivven_io::disk::{Create, OpenOptions};
 use crate::storage::checkpoint_file::Checkpoint;
 use crate::storage::error::OpenError;
 use crate::storage::folder;
-use crate::storage::layout::Layout;
+use crate::storage::layout::{Layout, NEW_REWRITTEN_WAL};
 use crate::storage::wal::arena::unpooled;
 use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, Lsn, padded, seal};
 use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
+use crate::storage::wal::rewritten::REWRITE_BYTES;
 use crate::storage::wal::ring::Ring;
 
 /// Makes the directory's own names and the checkpoint those of this life. The WAL was walked to
@@ -88,22 +90,66 @@ impl Unsynced {
         }
     }
 
-    /// Writes these commits once more, each in its own place, and syncs them. Nobody has seen them
-    /// in this life, so a power cut in the middle may take the newest ones.
+    /// Writes these commits once more, first beside the ring and then each in its own place: they
+    /// may have been durable and acknowledged in an earlier life, and a power cut may spoil what is
+    /// being written. `displaced` are those that an interrupted start left beside the ring only;
+    /// their copy there stays until they are in their place.
     pub(crate) async fn write_again(
         &self,
         env: &Env,
+        displaced: Vec<(ReplayedCommit, WalPosition)>,
         (shape, ring): (&RingShape, &mut Ring),
     ) -> Result<(), OpenError> {
         let Some(first) = self.places.front() else { return Ok(()) };
-        rivven_io::probe!("unsynced_commit_written_again");
         let failed = |error| OpenError::Io { doing: "writing the WAL again".to_owned(), error };
+        let displaced: Vec<_> =
+            displaced.into_iter().map(|(commit, end)| (sealed_again(&commit), end)).collect();
+        put_in_place(env, ring, &displaced).await.map_err(failed)?;
         let mut replay = Replay::new(env, shape, *first);
-        while let Some(commit) = replay.next().await? {
-            ring.write_again(sealed_again(&commit), replay.position()).await.map_err(failed)?;
+        loop {
+            let mut some = Vec::new();
+            let mut bytes = 0;
+            while bytes < REWRITE_BYTES
+                && let Some(commit) = replay.next().await?
+            {
+                let commit = sealed_again(&commit);
+                bytes += commit.len();
+                some.push((commit, replay.position()));
+            }
+            if some.is_empty() {
+                return Ok(());
+            }
+            write_beside(env, shape, &some).await.map_err(failed)?;
+            rivven_io::probe!("unsynced_commit_written_again");
+            put_in_place(env, ring, &some).await.map_err(failed)?;
         }
-        ring.sync().await.map_err(failed)
     }
+}
+
+async fn put_in_place(
+    env: &Env,
+    ring: &mut Ring,
+    commits: &[(Bytes, WalPosition)],
+) -> io::Result<()> {
+    for (commit, end) in commits {
+        ring.write_again(commit.clone(), *end).await?;
+    }
+    if env.buggify("rewritten_before_sync") {
+        env.clock.sleep(Duration::from_millis(20)).await;
+    }
+    ring.sync().await
+}
+
+/// Makes a copy of commits durable in `rewritten.wal`.
+async fn write_beside(
+    env: &Env,
+    shape: &RingShape,
+    commits: &[(Bytes, WalPosition)],
+) -> io::Result<()> {
+    let mut bytes = BytesMut::new();
+    commits.iter().for_each(|(commit, _)| bytes.extend_from_slice(commit));
+    let temporary = shape.dir.join(NEW_REWRITTEN_WAL);
+    replace_file(env, (&temporary, &shape.rewritten()), bytes.freeze()).await
 }
 
 /// The bytes of a commit, as they stand in the WAL.

@@ -7,6 +7,7 @@
 //! checkpoint.new                          the newest one while a start writes it once more
 //! topic_metadata.json                     topics for people to read; never read back
 //! wal/%020d.wal                           slots of the WAL ring
+//! wal/rewritten.wal, wal/rewritten.new    commits that a start writes once more
 //! topics/<topic>/partition-N/partition.id the topic id that this folder belongs to
 //! topics/<topic>/partition-N/%020d.log    a segment, named by its base offset
 //! topics/<topic>/partition-N/%020d.idx, %020d.timeindex
@@ -25,6 +26,11 @@ pub const FORMAT_VERSION: u32 = 1;
 pub fn wal_file_name(slot: u64) -> String {
     format!("{slot:020}.wal")
 }
+
+/// File of the commits that a start writes once more.
+pub(crate) const REWRITTEN_WAL: &str = "rewritten.wal";
+/// The same before it has its name.
+pub(crate) const NEW_REWRITTEN_WAL: &str = "rewritten.new";
 
 /// File of a segment.
 #[must_use]

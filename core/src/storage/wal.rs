@@ -4,4 +4,5 @@ pub mod arena;
 pub mod commit;
 pub mod record;
 pub mod replay;
+pub(crate) mod rewritten;
 pub mod ring;

@@ -4,7 +4,7 @@ use crate::ids::PartitionId;
 use crate::log::machine::PartitionLog;
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, decode_log};
 use crate::storage::error::OpenError;
-use crate::storage::layout;
+use crate::storage::layout::{self, NEW_REWRITTEN_WAL, REWRITTEN_WAL};
 use crate::storage::recovery::decode_image;
 use crate::storage::verify::Verifier;
 use crate::storage::verify::expected::{Expected, ExpectedPartition};
@@ -168,7 +168,7 @@ impl Verifier<'_> {
             if !entry.is_dir && entry.name == layout::wal_file_name(u64::from(files)) {
                 files += 1;
                 file_bytes = file_bytes.max(entry.len);
-            } else {
+            } else if ![REWRITTEN_WAL, NEW_REWRITTEN_WAL].contains(&entry.name.as_str()) {
                 let path = dir.join(&entry.name);
                 self.findings.error(&path, format!("it is not file {files} of the ring"));
             }

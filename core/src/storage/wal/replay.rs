@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::storage::error::OpenError;
 use crate::storage::layout;
 use crate::storage::wal::commit::{COMMIT_ALIGN, COMMIT_HEADER_BYTES, CommitHeader, Lsn};
+use crate::storage::wal::rewritten::Rewritten;
 
 /// Bytes that are read at once.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -45,6 +46,12 @@ impl RingShape {
     pub fn path_of(&self, file_sequence: u64) -> PathBuf {
         self.dir.join(layout::wal_file_name(file_sequence % u64::from(self.files)))
     }
+
+    /// Path of the file that holds commits while a start writes them once more.
+    #[must_use]
+    pub(crate) fn rewritten(&self) -> PathBuf {
+        self.dir.join(layout::REWRITTEN_WAL)
+    }
 }
 
 /// One commit, checked.
@@ -62,13 +69,25 @@ pub struct Replay<'a> {
     /// Largest LSN that a commit called synced.
     synced: Lsn,
     window: Window,
+    /// Read when a commit is missing for the first time.
+    rewritten: Option<Rewritten>,
+    /// Commits that were missing in their place, and where they end.
+    displaced: Vec<(ReplayedCommit, WalPosition)>,
 }
 
 impl<'a> Replay<'a> {
     /// Begins after `from`, which a checkpoint names.
     #[must_use]
     pub fn new(env: &'a Env, shape: &'a RingShape, from: WalPosition) -> Replay<'a> {
-        Replay { env, shape, at: from, synced: from.lsn, window: Window::default() }
+        Replay {
+            env,
+            shape,
+            at: from,
+            synced: from.lsn,
+            window: Window::default(),
+            rewritten: None,
+            displaced: Vec::new(),
+        }
     }
 
     /// Where the walk stands; after the last commit this is where the next one will be written.
@@ -96,10 +115,34 @@ impl<'a> Replay<'a> {
         if let Some(commit) = self.commit_at(next_file).await? {
             return Ok(Some(self.step_over(next_file, commit)));
         }
+        if let Some((begin, commit)) = self.rewritten_after(self.at).await? {
+            let commit = self.step_over(begin, commit);
+            self.displaced.push((commit.clone(), self.at));
+            return Ok(Some(commit));
+        }
         for place in [self.at, next_file] {
             self.refuse_synced_after(place).await?;
         }
         Ok(None)
+    }
+
+    /// The commits that were not found in their place but in the file of rewritten ones, each with
+    /// where it ends.
+    pub(crate) fn take_displaced(&mut self) -> Vec<(ReplayedCommit, WalPosition)> {
+        std::mem::take(&mut self.displaced)
+    }
+
+    async fn rewritten_after(
+        &mut self,
+        place: WalPosition,
+    ) -> Result<Option<(WalPosition, ReplayedCommit)>, OpenError> {
+        let rewritten = match self.rewritten.take() {
+            Some(rewritten) => rewritten,
+            None => Rewritten::read(self.env, self.shape).await?,
+        };
+        let found = rewritten.after(place, self.shape.file_bytes);
+        self.rewritten = Some(rewritten);
+        Ok(found)
     }
 
     /// Refuses a directory whose checkpoints are gone or older than what the WAL was freed for:
