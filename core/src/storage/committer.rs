@@ -18,7 +18,6 @@ use crate::storage::shared::{AppendRequest, Appended, Change, EndGuard, Request,
 use crate::storage::stage::{Staged, StagedChange};
 use crate::storage::wal::arena::{Arena, Lease, unpooled};
 use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, Lsn, padded, seal};
-use crate::storage::wal::record::PAGE_OVERHEAD_BYTES;
 use crate::storage::wal::replay::WalPosition;
 use crate::storage::wal::ring::Ring;
 use crate::storage::writer::PAGE_BYTES;
@@ -102,8 +101,7 @@ impl Committer {
             return Ok(());
         }
         let bytes = padded(COMMIT_HEADER_BYTES + requests.iter().map(request_bytes).sum::<usize>());
-        let batches = requests.iter().any(|request| matches!(request, Request::Append(_)));
-        let mut lease = match self.wait_for_room(bytes, batches).await {
+        let mut lease = match self.wait_for_room(bytes).await {
             Ok(lease) => lease,
             Err(failure) => {
                 refuse_all(requests, &failure);
@@ -153,11 +151,16 @@ impl Committer {
 
     /// Waits for memory, which the writer frees, and for a WAL file, which a checkpoint frees.
     /// Nothing is staged meanwhile, so that the checkpoint sees only what is published.
-    async fn wait_for_room(&mut self, bytes: usize, batches: bool) -> Result<Lease, StorageFailed> {
+    async fn wait_for_room(&mut self, bytes: usize) -> Result<Lease, StorageFailed> {
         let lease = self.take_memory(bytes).await?;
-        while self.ring.place(bytes, self.reserved_files(batches)).is_none() {
+        while self.ring.place(bytes, self.reserved_files()).is_none() {
             if let Some(failure) = self.shared.failure() {
                 return Err(failure.clone());
+            }
+            if self.shared.is_closing() {
+                // The last checkpoint may be made already: nobody would make room any more.
+                let reason = "the broker is shutting down".to_owned();
+                return Err(StorageFailed { reason });
             }
             rivven_io::probe!("wal_ring_full");
             self.shared.checkpoint_wanted.notify_one();
@@ -167,17 +170,13 @@ impl Committer {
         Ok(lease)
     }
 
-    /// WAL files that a commit leaves free. Between two checkpoints each partition logs at most two
-    /// pages, one that the durable checkpoint trusts and one that the begun checkpoint trusts;
-    /// batches leave room for all of them.
-    fn reserved_files(&self, batches: bool) -> u64 {
-        if !batches {
-            return 0;
-        }
+    /// WAL files that are left free for page images. Each partition logs at most two pages before a
+    /// checkpoint is durable: one that the last checkpoint trusts, and one that the begun one
+    /// trusts; a page that is logged alone takes two.
+    fn reserved_files(&self) -> u64 {
         let options = &self.shared.options;
-        let pages = 2 * self.shared.partition_count() as u64;
-        let files =
-            (pages * (PAGE_BYTES + PAGE_OVERHEAD_BYTES as u64)).div_ceil(options.wal_file_bytes);
+        let pages = 4 * self.shared.partition_count() as u64;
+        let files = (pages * PAGE_BYTES).div_ceil(options.wal_file_bytes);
         files.clamp(1, u64::from(options.wal_files) - 2)
     }
 
@@ -229,8 +228,8 @@ impl Committer {
     async fn write(&mut self, staged: &mut Staged) -> Result<(), String> {
         assert!(staged.memory.len() >= COMMIT_HEADER_BYTES, "room for the header is kept");
         assert_eq!(staged.commit_bytes, 0, "a commit is written once");
-        let reserve = self.reserved_files(!staged.placed.is_empty());
-        let place = self.ring.place(padded(staged.memory.len()), reserve);
+        // Whoever may not take what is kept for images has waited before.
+        let place = self.ring.place(padded(staged.memory.len()), 0);
         let place = place.ok_or("the WAL has no file left for a checkpoint")?;
         let lsn = self.ring.position().lsn.next();
         let payload_bytes = u32::try_from(staged.memory.len() - COMMIT_HEADER_BYTES)

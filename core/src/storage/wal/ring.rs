@@ -8,8 +8,8 @@
 //!        └────────┴────────┴────────┴────────┘
 //! ```
 //!
-//! Batches leave some free files alone: a checkpoint may have to log page images before it can make
-//! room, and must always find some.
+//! All but page images leave some free files alone: a checkpoint may have to log images before it can
+//! make room, and must always find some.
 
 use std::io;
 use std::path::PathBuf;
@@ -164,19 +164,20 @@ impl Ring {
     }
 
     /// Where a commit of `bytes` goes now; `None` while its file waits for a checkpoint, or if
-    /// fewer than `reserve` files stayed free behind it.
+    /// fewer than `reserve` files would stay free behind that file, also if it is the current one:
+    /// images may have gone into what was kept for them.
     #[must_use]
     pub fn place(&self, bytes: usize, reserve: u64) -> Option<CommitPlace> {
         assert!(bytes as u64 <= self.shape.file_bytes, "a commit fits a file");
-        if self.at.position + bytes as u64 <= self.shape.file_bytes {
-            return Some(CommitPlace {
-                file_sequence: self.at.file_sequence,
-                position: self.at.position,
-            });
-        }
         let next = self.at.file_sequence + 1;
-        let free = (next..=next + reserve).all(|sequence| self.is_free(sequence));
-        free.then_some(CommitPlace { file_sequence: next, position: 0 })
+        let are_free = |mut files: std::ops::Range<u64>| files.all(|file| self.is_free(file));
+        if self.at.position + bytes as u64 <= self.shape.file_bytes {
+            let (file_sequence, position) = (self.at.file_sequence, self.at.position);
+            return are_free(next..next + reserve)
+                .then_some(CommitPlace { file_sequence, position });
+        }
+        are_free(next..next + 1 + reserve)
+            .then_some(CommitPlace { file_sequence: next, position: 0 })
     }
 
     /// Writes a sealed commit where `place` said. It is durable only after `sync`.
