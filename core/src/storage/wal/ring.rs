@@ -8,8 +8,8 @@
 //!        └────────┴────────┴────────┴────────┘
 //! ```
 //!
-//! All but page images leave some free files alone: a checkpoint may have to log images before it can
-//! make room, and must always find some.
+//! All but page images leave some free files alone: a checkpoint may have to log images before it
+//! can make room, and must always find some.
 
 use std::io;
 use std::path::PathBuf;
