@@ -235,12 +235,16 @@ impl Account {
         self.wait(clock, settled).await.ok_or(OutOfMemory { bytes: 0 })
     }
 
-    /// Waits while more memory is in use than there is, however little this connection holds.
+    /// Waits while others use more memory than there is, however little this connection holds.
     ///
     /// # Errors
     /// [`OutOfMemory`] when that lasted [`MEMORY_WAIT_MAX`].
     pub(crate) async fn settle_whole(&self, clock: &Clock) -> Result<(), OutOfMemory> {
-        let settled = || (!self.budget.is_overdrawn()).then_some(());
+        // Its own share is not what it waits for: two that held much would wait for each other.
+        let settled = || {
+            let others = self.budget.used().saturating_sub(shared_part(self.held()));
+            (others <= self.budget.bytes_max).then_some(())
+        };
         if settled().is_some() {
             return Ok(());
         }

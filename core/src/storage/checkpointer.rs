@@ -102,8 +102,9 @@ impl Checkpointer {
             self.shared.stats.wal_used_bytes.load(Ordering::Relaxed),
             self.shared.stats.wal_bytes.load(Ordering::Relaxed),
         );
-        // Page images alone can fill the WAL, too.
-        if self.owed || self.shared.has_dirty() || commands != self.commands || used * 2 > all {
+        // Page images alone can fill the WAL, too, and keep a file that a checkpoint began in.
+        let is_full = self.shared.ring_full.swap(false, Ordering::AcqRel) || used * 2 > all;
+        if self.owed || self.shared.has_dirty() || commands != self.commands || is_full {
             self.checkpoint().await?;
         }
         housekeeping::remove_condemned(&self.shared).await

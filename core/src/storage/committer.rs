@@ -163,6 +163,7 @@ impl Committer {
                 return Err(StorageFailed { reason });
             }
             rivven_io::probe!("wal_ring_full");
+            self.shared.ring_full.store(true, Ordering::Release);
             self.shared.checkpoint_wanted.notify_one();
             self.shared.urgent.notified().await;
             self.commit_urgent().await.map_err(|reason| self.shared.fail(&reason))?;

@@ -38,10 +38,10 @@ pub(crate) async fn renew(
             replace_file(env, (&temporary, &path), checkpoint.encode()).await?;
         }
         if checkpoint.partitions.is_empty() {
-            folder::set_aside(env, layout, &layout.topics()).await?;
+            folder::remove_folder(env, &layout.topics()).await?;
         }
         if checkpoint.sequence == 0 && !has_commits {
-            remove_dir_if_there(env, layout).await?;
+            folder::remove_folder(env, &layout.wal()).await?;
         }
         Ok(())
     };
@@ -49,13 +49,6 @@ pub(crate) async fn renew(
         doing: format!("making files of {} anew", layout.root.display()),
         error,
     })
-}
-
-async fn remove_dir_if_there(env: &Env, layout: &Layout) -> io::Result<()> {
-    match env.disk.remove_dir_all(&layout.wal()).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 /// Replaces a file through a temporary one, so that a crash leaves the old or the new one; durable,
@@ -132,6 +125,7 @@ async fn put_in_place(
     commits: &[(Bytes, WalPosition)],
 ) -> io::Result<()> {
     for (commit, end) in commits {
+        assert!(commit.len() as u64 <= end.position, "a commit stands in one file");
         ring.write_again(commit.clone(), *end).await?;
     }
     if env.buggify("rewritten_before_sync") {

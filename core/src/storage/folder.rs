@@ -1,9 +1,10 @@
-//! Partition folders: made on the first append, tied to one creation of their topic, and set aside
+//! Partition folders: made on the first append, tied to one creation of their topic, and removed
 //! before anything of a later creation takes their name.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rivven_io::Env;
@@ -17,7 +18,7 @@ use crate::storage::shared::Shared;
 const ID_BYTES_MAX: u64 = 256;
 
 /// Makes sure that the partition's folder exists and is its own. What an earlier topic of the same
-/// name left there is set aside, and so is what an earlier life made that no checkpoint counts. The
+/// name left there is removed, and so is what an earlier life made that no checkpoint counts. The
 /// names become durable with the next checkpoint; until then the WAL has everything.
 pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io::Result<()> {
     if partition.lock().folder_ready {
@@ -30,7 +31,7 @@ pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io:
     }
     if !has_counted_folder(shared, partition).await? {
         ensure_topic_folder(shared, partition, &mut sound).await?;
-        set_aside(&shared.env, &shared.layout, partition.folder()).await?;
+        clear(shared, partition.folder()).await?;
         shared.env.disk.create_dir_all(partition.folder()).await?;
         write_id(shared, partition).await?;
     }
@@ -39,7 +40,7 @@ pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io:
     Ok(())
 }
 
-/// Sets a topic's folder aside unless this life has made it or it holds a partition that a
+/// Removes a topic's folder unless this life has made it or it holds a partition that a
 /// checkpoint counts: one that was made and removed and made again is as unsynced as any other.
 async fn ensure_topic_folder(
     shared: &Shared,
@@ -61,15 +62,27 @@ async fn ensure_topic_folder(
             return Ok(());
         }
     }
-    set_aside(&shared.env, &shared.layout, folder).await?;
+    clear(shared, folder).await?;
     sound.insert(folder.to_owned());
     Ok(())
 }
 
-/// Whether the partition has the folder that a checkpoint counts.
+/// Whether the partition has the folder that a checkpoint counts. What stands in it is not thrown
+/// away even if it is damaged; recovery has looked.
 async fn has_counted_folder(shared: &Shared, partition: &Partition) -> io::Result<bool> {
     let counted = partition.lock().counted;
-    Ok(counted && is_own(shared, partition).await?)
+    Ok(counted && shared.env.disk.file_len(partition.folder()).await?.is_some())
+}
+
+/// Takes a folder away whose contents the WAL has or nobody may read: at once while recovery runs,
+/// since the room may be the last, and later in the background.
+async fn clear(shared: &Shared, folder: &Path) -> io::Result<()> {
+    assert!(folder.starts_with(shared.layout.topics()), "only topics are cleared");
+    if shared.is_recovered.load(Ordering::Acquire) {
+        set_aside(&shared.env, &shared.layout, folder).await
+    } else {
+        remove_folder(&shared.env, folder).await
+    }
 }
 
 fn topic_folder(partition: &Partition) -> &Path {
@@ -118,6 +131,14 @@ async fn write_id(shared: &Shared, partition: &Partition) -> io::Result<()> {
     let file = shared.env.disk.open(&path, OpenOptions::write(Create::IfMissing)).await?;
     file.set_len(0).await?;
     file.write_all_at(0, vec![Bytes::from(id_text(partition.id()))]).await
+}
+
+/// Removes a folder, if it is there.
+pub(crate) async fn remove_folder(env: &Env, folder: &Path) -> io::Result<()> {
+    match env.disk.remove_dir_all(folder).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Moves a folder, if it is there, to where it will be removed.

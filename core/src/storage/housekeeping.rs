@@ -114,6 +114,11 @@ async fn remove_segments(
     partition: &Partition,
     bases: &[Offset],
 ) -> io::Result<()> {
+    // The topic may be gone meanwhile, and the folder that of its successor.
+    let _folders = shared.folders.lock().await;
+    if !folder::is_own(shared, partition).await? {
+        return Ok(());
+    }
     for base in bases {
         shared.files.forget((partition.id(), *base));
         let folder = partition.folder();

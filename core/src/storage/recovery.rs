@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rivven_io::Env;
 
 use crate::ids::{PartitionId, TimestampMs};
@@ -111,8 +112,10 @@ fn page_records(commit: &ReplayedCommit) -> Vec<WalRecord> {
     let mut payload = commit.payload.clone();
     let mut pages = Vec::new();
     while let Some(record) = WalRecord::decode(&mut payload) {
-        if matches!(record, WalRecord::Page { .. }) {
-            pages.push(record);
+        if let WalRecord::Page { partition, segment_base, position, bytes } = record {
+            // A slice would hold all that was read with it.
+            let bytes = Bytes::copy_from_slice(&bytes);
+            pages.push(WalRecord::Page { partition, segment_base, position, bytes });
         }
     }
     pages

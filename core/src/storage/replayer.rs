@@ -208,6 +208,12 @@ impl Replayer {
         }
         rivven_io::probe!("page_restored");
         let restored: io::Result<()> = async {
+            let path = partition.folder().join(layout::segment_file_name(segment_base));
+            let found = self.shared.env.disk.file_len(&path).await?.unwrap_or(0);
+            if found < position {
+                // What the disk lost is not to be hidden by a longer file: it is reported later.
+                return Ok(());
+            }
             folder::ensure_folder(&self.shared, partition).await?;
             let file =
                 self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
@@ -235,6 +241,18 @@ impl Replayer {
                 state.log.sealed().iter().chain([state.log.active()]).copied().collect();
             (segments, state.durable.end)
         };
+        let is_trusted = trusted.1 > 0 || segments.len() > 1;
+        let counted = partition.lock().counted;
+        if counted && is_trusted {
+            let own = folder::is_own(&self.shared, partition)
+                .await
+                .map_err(|error| self.io("looking at", partition.id(), error))?;
+            if !own {
+                let reason = "its folder is missing, or partition.id in it says something else";
+                self.quarantine(partition, reason.to_owned());
+                return Ok(());
+            }
+        }
         for segment in segments {
             let needed = match segment.base.cmp(&trusted.0) {
                 std::cmp::Ordering::Less => segment.bytes,
@@ -254,16 +272,19 @@ impl Replayer {
                 .map_err(|error| self.io("looking at", partition.id(), error))?;
             let found = found.unwrap_or(0);
             if found < needed {
-                self.quarantine(partition, (segment.base, needed, found));
+                let base = segment.base;
+                self.quarantine(
+                    partition,
+                    format!("segment {base} has {found} bytes, the checkpoint counts {needed}"),
+                );
             }
         }
         Ok(())
     }
 
     /// Takes a partition out of service for appends: continuing it would bury the damage.
-    fn quarantine(&self, partition: &Partition, (base, needed, found): (Offset, u64, u64)) {
+    fn quarantine(&self, partition: &Partition, reason: String) {
         rivven_io::probe!("partition_quarantined");
-        let reason = format!("segment {base} has {found} bytes, the checkpoint counts {needed}");
         tracing::error!(partition = %partition.id(), topic = partition.topic(), reason,
             "partition is damaged and takes no more batches; what is left is served");
         self.shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use crate::ids::{Offset, PartitionId};
 use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
 use crate::storage::wal::arena::{Arena, Lease};
-use crate::storage::writer::PAGE_BYTES;
+use crate::storage::writer::{PAGE_BYTES, is_lost};
 
 /// A stretch of this part of a write, 64 KiB of 2 MiB, goes past the page cache.
 const DIRECT_SHARE: usize = 32;
@@ -73,7 +73,7 @@ impl SegmentWriter {
         rivven_io::probe!("segment_written_direct");
         let front = match self.front(&stretch).await {
             // The disk lost the end of the file: what is left of the page stays as it is.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(error) if is_lost(&error) => {
                 return self.write_cached(&stretch, bytes as u64).await;
             }
             front => front?,

@@ -122,6 +122,8 @@ pub(crate) struct Shared {
     pub(crate) written_for_checkpoint: Notify,
     /// Wakes the checkpointer.
     pub(crate) checkpoint_wanted: Notify,
+    /// Whether the committer waits for a WAL file, which only a checkpoint frees.
+    pub(crate) ring_full: AtomicBool,
     /// Partitions changed since the last checkpoint.
     dirty: Mutex<BTreeMap<PartitionId, Arc<Partition>>>,
     /// Partitions whose folders are to be removed.
@@ -136,6 +138,8 @@ pub(crate) struct Shared {
     failure: OnceLock<StorageFailed>,
     failed: Notify,
     pub(crate) closing: AtomicBool,
+    /// Whether everything in the WAL is applied.
+    pub(crate) is_recovered: AtomicBool,
 }
 
 /// Files that nobody may read any more, to be removed when they are due.
@@ -215,6 +219,7 @@ impl Shared {
             written: Notify::new(),
             written_for_checkpoint: Notify::new(),
             checkpoint_wanted: Notify::new(),
+            ring_full: AtomicBool::new(false),
             dirty: Mutex::new(BTreeMap::new()),
             condemned: Mutex::new(Vec::new()),
             touched: Mutex::new(BTreeMap::new()),
@@ -223,6 +228,7 @@ impl Shared {
             failure: OnceLock::new(),
             failed: Notify::new(),
             closing: AtomicBool::new(false),
+            is_recovered: AtomicBool::new(false),
         }
     }
 

@@ -140,7 +140,7 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
             Err(_) if !piece.partition.lock().wants_segment(piece.segment_base) => {}
             // The disk lost the end of the file: there is nothing left to protect, recovery has
             // reported it, and all other partitions go on.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) if is_lost(&error) => {}
             Err(error) => return Err(describe("reading a page of", piece, &error)),
         }
     }
@@ -287,6 +287,11 @@ pub(crate) async fn write_index(
     }
     shared.note_folder(partition.folder().clone());
     Ok(())
+}
+
+/// Whether the disk lost a file or its end.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 fn describe(doing: &str, piece: &Piece, error: &io::Error) -> String {

@@ -169,6 +169,7 @@ impl Ring {
     #[must_use]
     pub fn place(&self, bytes: usize, reserve: u64) -> Option<CommitPlace> {
         assert!(bytes as u64 <= self.shape.file_bytes, "a commit fits a file");
+        assert!(reserve + 1 < self.slots.len() as u64, "the reserve leaves files to write");
         let next = self.at.file_sequence + 1;
         let are_free = |mut files: std::ops::Range<u64>| files.all(|file| self.is_free(file));
         if self.at.position + bytes as u64 <= self.shape.file_bytes {
