@@ -105,7 +105,6 @@ impl Storage {
         let span = (&recovered.shape, recovered.checkpoint.wal, recovered.end);
         replayer::replay(&shared, span).await?;
         shared.recent.begin();
-        shared.is_recovered.store(true, Ordering::Release);
         let checkpointer = Checkpointer::new(shared.clone(), &recovered.checkpoint);
         let checkpointer = tasks.spawn_dedicated("checkpointer", checkpointer.run());
         let running = RunningTasks { committer, writer, checkpointer, _lock: directory.lock };

@@ -38,7 +38,7 @@ pub(crate) async fn renew(
             replace_file(env, (&temporary, &path), checkpoint.encode()).await?;
         }
         if checkpoint.partitions.is_empty() {
-            folder::remove_folder(env, &layout.topics()).await?;
+            folder::clear(env, layout, &layout.topics()).await?;
         }
         if checkpoint.sequence == 0 && !has_commits {
             folder::remove_folder(env, &layout.wal()).await?;

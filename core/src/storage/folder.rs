@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rivven_io::Env;
@@ -16,6 +15,8 @@ use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
 
 const ID_BYTES_MAX: u64 = 256;
+/// With so much room on the disk, folders are removed in the background: more than the WAL holds.
+const SPARE_BYTES: u64 = 1 << 30;
 
 /// Makes sure that the partition's folder exists and is its own. What an earlier topic of the same
 /// name left there is removed, and so is what an earlier life made that no checkpoint counts. The
@@ -31,7 +32,7 @@ pub(crate) async fn ensure_folder(shared: &Shared, partition: &Partition) -> io:
     }
     if !has_counted_folder(shared, partition).await? {
         ensure_topic_folder(shared, partition, &mut sound).await?;
-        clear(shared, partition.folder()).await?;
+        clear(&shared.env, &shared.layout, partition.folder()).await?;
         shared.env.disk.create_dir_all(partition.folder()).await?;
         write_id(shared, partition).await?;
     }
@@ -62,7 +63,7 @@ async fn ensure_topic_folder(
             return Ok(());
         }
     }
-    clear(shared, folder).await?;
+    clear(&shared.env, &shared.layout, folder).await?;
     sound.insert(folder.to_owned());
     Ok(())
 }
@@ -74,14 +75,17 @@ async fn has_counted_folder(shared: &Shared, partition: &Partition) -> io::Resul
     Ok(counted && shared.env.disk.file_len(partition.folder()).await?.is_some())
 }
 
-/// Takes a folder away whose contents the WAL has or nobody may read: at once while recovery runs,
-/// since the room may be the last, and later in the background.
-async fn clear(shared: &Shared, folder: &Path) -> io::Result<()> {
-    assert!(folder.starts_with(shared.layout.topics()), "only topics are cleared");
-    if shared.is_recovered.load(Ordering::Acquire) {
-        set_aside(&shared.env, &shared.layout, folder).await
+/// Takes a folder away whose contents the WAL has or nobody may read: aside, from where it is
+/// removed in the background, or at once if its room may be the last.
+pub(crate) async fn clear(env: &Env, layout: &Layout, folder: &Path) -> io::Result<()> {
+    assert!(folder.starts_with(layout.topics()), "only topics are cleared");
+    if env.disk.file_len(folder).await?.is_none() {
+        return Ok(());
+    }
+    if env.disk.available_bytes(&layout.root).await? >= SPARE_BYTES {
+        set_aside(env, layout, folder).await
     } else {
-        remove_folder(&shared.env, folder).await
+        remove_folder(env, folder).await
     }
 }
 

@@ -138,8 +138,6 @@ pub(crate) struct Shared {
     failure: OnceLock<StorageFailed>,
     failed: Notify,
     pub(crate) closing: AtomicBool,
-    /// Whether everything in the WAL is applied.
-    pub(crate) is_recovered: AtomicBool,
 }
 
 /// Files that nobody may read any more, to be removed when they are due.
@@ -228,7 +226,6 @@ impl Shared {
             failure: OnceLock::new(),
             failed: Notify::new(),
             closing: AtomicBool::new(false),
-            is_recovered: AtomicBool::new(false),
         }
     }
 
