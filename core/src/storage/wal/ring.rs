@@ -58,6 +58,8 @@ struct Slot {
 struct Pace {
     /// Where commits stand in the current file.
     position: AtomicU64,
+    /// Where commits must stand to wake the filling, which would cost them a call each.
+    resume_at: AtomicU64,
     /// One of `PACED`, `HURRY` and `STOP`.
     order: AtomicU8,
     /// One of them changed.
@@ -68,6 +70,18 @@ impl Pace {
     fn order(&self, order: u8) {
         self.order.store(order, Ordering::Relaxed);
         self.changed.notify_one();
+    }
+
+    /// Whether filling through `filled` is enough for now; if so, it pauses for a while.
+    fn is_ahead(&self, filled: u64) -> bool {
+        let is_ahead = || filled > 2 * self.position.load(Ordering::SeqCst) + ZEROS_AHEAD_BYTES;
+        if !is_ahead() {
+            self.resume_at.store(u64::MAX, Ordering::SeqCst);
+            return false;
+        }
+        self.resume_at.store((filled - ZEROS_AHEAD_BYTES / 2) / 2, Ordering::SeqCst);
+        // A commit that came before this was to be seen did not wake anybody.
+        is_ahead()
     }
 }
 
@@ -243,16 +257,19 @@ impl Ring {
     fn prepare_next(&mut self) {
         let next = self.at.file_sequence + 1;
         let slot = self.slot_of(next);
-        self.pace.position.store(self.at.position, Ordering::Relaxed);
+        self.pace.position.store(self.at.position, Ordering::SeqCst);
         let fresh = self.slots[slot].last == Lsn(0) && next < u64::from(self.shape.files);
         if !fresh {
             return;
         }
         if self.slots[slot].preparing.is_some() {
-            self.pace.changed.notify_one();
+            if self.at.position >= self.pace.resume_at.load(Ordering::SeqCst) {
+                self.pace.changed.notify_one();
+            }
             return;
         }
         self.pace.order.store(PACED, Ordering::Relaxed);
+        self.pace.resume_at.store(u64::MAX, Ordering::SeqCst);
         let filling = fill(Filling {
             env: self.env.clone(),
             path: self.shape.path_of(next),
@@ -301,10 +318,9 @@ async fn fill(filling: Filling) -> io::Result<()> {
     let zeros = zeros.freeze();
     let mut position = 0;
     while position < bytes {
-        let share = 2 * pace.position.load(Ordering::Relaxed) + ZEROS_AHEAD_BYTES;
         match pace.order.load(Ordering::Relaxed) {
             STOP => return Ok(()),
-            PACED if position > share => {
+            PACED if pace.is_ahead(position) => {
                 pace.changed.notified().await;
                 continue;
             }
