@@ -102,8 +102,9 @@ impl Frames {
     async fn grow(&mut self, total: usize) -> Result<(), FrameError> {
         let have = self.buffer.len();
         let spare = self.buffer.capacity() - have;
-        // A remainder of a few bytes would only cost a read of its own.
-        if spare >= LENGTH_BYTES || have > 0 && spare > 0 {
+        // A remainder that is too small for the next frame would only cost a read of its own.
+        let wanted = self.last_bytes.clamp(LENGTH_BYTES, READ_BYTES_MIN);
+        if spare >= wanted || have > 0 && spare > 0 {
             return Ok(());
         }
         // What idle connections hold in advance may not use up the memory.
