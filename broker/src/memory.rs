@@ -216,9 +216,6 @@ impl Account {
         class: Class,
         clock: &Clock,
     ) -> Result<Charge, OutOfMemory> {
-        if let Some(charge) = self.try_charge(bytes, class) {
-            return Ok(charge);
-        }
         self.wait(clock, || self.try_charge(bytes, class)).await.ok_or(OutOfMemory { bytes })
     }
 
@@ -229,9 +226,6 @@ impl Account {
     pub(crate) async fn settle(self: &Arc<Account>, clock: &Clock) -> Result<(), OutOfMemory> {
         let settled =
             || (!self.budget.is_overdrawn() || self.held() <= CONNECTION_FREE_BYTES).then_some(());
-        if settled().is_some() {
-            return Ok(());
-        }
         self.wait(clock, settled).await.ok_or(OutOfMemory { bytes: 0 })
     }
 
@@ -245,13 +239,14 @@ impl Account {
             let others = self.budget.used().saturating_sub(shared_part(self.held()));
             (others <= self.budget.bytes_max).then_some(())
         };
-        if settled().is_some() {
-            return Ok(());
-        }
         self.wait(clock, settled).await.ok_or(OutOfMemory { bytes: 0 })
     }
 
+    /// Attempts it at once, and then whenever memory came free.
     async fn wait<T>(&self, clock: &Clock, attempt: impl Fn() -> Option<T>) -> Option<T> {
+        if let Some(done) = attempt() {
+            return Some(done);
+        }
         let _waiting = Waiting::begin(&self.budget);
         let deadline = clock.now().after(MEMORY_WAIT_MAX);
         loop {
