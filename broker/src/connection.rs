@@ -158,7 +158,7 @@ impl Connection {
         match request {
             Request::Produce(request) => {
                 *last_produce = Some(turn);
-                self.producing.produce((turn, at), &header, request);
+                self.producing.produce((turn, at), &header, (request, decoded));
             }
             Request::Fetch(request) => {
                 self.after(last_produce).await;

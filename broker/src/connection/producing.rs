@@ -15,7 +15,7 @@ use crate::kafka::codec::api::ApiKey;
 use crate::kafka::codec::frame::encode_response;
 use crate::kafka::codec::header::RequestHeader;
 use crate::kafka::messages::produce::{ProduceRequest, ProduceResponse};
-use crate::memory::Account;
+use crate::memory::{Account, Charge};
 use crate::metrics::TopicCounters;
 use crate::node::Node;
 
@@ -38,6 +38,8 @@ struct Pending {
     response: ProduceResponse,
     rows: Vec<Row>,
     remaining: usize,
+    /// What the request's arrays took, and its answer takes.
+    _decoded: Charge,
 }
 
 /// One batch: its place in the response, and what it counts for.
@@ -64,7 +66,7 @@ impl Producing {
         self: &Arc<Producing>,
         (turn, at): (Turn, Monotonic),
         header: &RequestHeader,
-        request: ProduceRequest,
+        (request, decoded): (ProduceRequest, Charge),
     ) {
         let acks = request.acks;
         let Produced { response, appends } =
@@ -77,6 +79,7 @@ impl Producing {
             response,
             rows: appends.iter().map(Row::new).collect(),
             remaining: appends.len(),
+            _decoded: decoded,
         };
         if appends.is_empty() {
             let answer = self.answer(&mut pending);
