@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use data_directory::{copy, make, options};
 use rivven_core::ids::PartitionId;
 use rivven_core::storage::Storage;
-use rivven_core::storage::error::OpenError;
+use rivven_core::storage::error::{AppendError, OpenError};
+use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::verify::{Severity, VerifyError, VerifyReport, verify};
 use rivven_io::Env;
-use support::read_all;
+use support::{append, create_topic, read_all};
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,6 +109,42 @@ fn a_commit_that_is_damaged_while_it_is_written_again_is_not_lost() {
         }
         before.shutdown().await.expect("shuts down");
         after.shutdown().await.expect("shuts down");
+    });
+}
+
+/// The WAL may hold so much that the writer copies some of it before replay has ended.
+#[test]
+fn a_lost_segment_is_missed_although_the_wal_goes_on_in_it() {
+    run(|env| async move {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (made, lost) = (folder.path().join("made"), folder.path().join("lost"));
+        let roomy = |root: &Path| StorageOptions {
+            wal_file_bytes: 1 << 20,
+            tail_bytes_max: 256 << 10,
+            ..options(root)
+        };
+        let storage = Storage::open(&env, roomy(&made)).await.expect("opens");
+        let partition = create_topic(&storage, "holed", 1).await;
+        let filler = "x".repeat(10_000);
+        append(&storage, &partition, &filler).await.expect("appended");
+        storage.shutdown().await.expect("shuts down");
+
+        let storage = Storage::open(&env, roomy(&made)).await.expect("opens");
+        let partition = storage.partition(partition.id()).expect("there");
+        for _ in 0..40 {
+            append(&storage, &partition, &filler).await.expect("appended");
+        }
+        copy(&made, &lost);
+        storage.shutdown().await.expect("shuts down");
+
+        let segment = "topics/holed/partition-0/00000000000000000000.log";
+        fs::remove_file(lost.join(segment)).expect("it was there");
+        let storage = Storage::open(&env, roomy(&lost)).await.expect("others are served");
+        assert!(lost.join(segment).exists(), "the writer went on");
+        let partition = storage.partition(partition.id()).expect("there");
+        let refused = append(&storage, &partition, "more").await;
+        assert!(matches!(refused, Err(AppendError::Quarantined(_))), "{refused:?}");
+        storage.shutdown().await.expect("shuts down");
     });
 }
 

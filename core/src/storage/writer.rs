@@ -138,8 +138,8 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
                 bytes: bytes.freeze(),
             }),
             Err(_) if !piece.partition.lock().wants_segment(piece.segment_base) => {}
-            // The disk lost the end of the file: there is nothing left to protect, recovery has
-            // reported it, and all other partitions go on.
+            // The disk lost the file or its end: there is nothing left to protect, recovery reports
+            // it, and all other partitions go on.
             Err(error) if is_lost(&error) => {}
             Err(error) => return Err(describe("reading a page of", piece, &error)),
         }
