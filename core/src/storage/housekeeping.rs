@@ -71,7 +71,7 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
     } {
         shared.files.forget((partition.id(), base));
     }
-    let _folders = shared.folders.lock().await;
+    let mut sound = shared.folders.lock().await;
     if folder::is_own(shared, partition).await? {
         match folder::set_aside(&shared.env, &shared.layout, partition.folder()).await {
             // Deleting is what makes room: it must not need any. A crash leaves a part behind,
@@ -86,6 +86,7 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
     if let Some(topic) = partition.folder().parent() {
         let empty = shared.env.disk.read_dir(topic).await.is_ok_and(|entries| entries.is_empty());
         if empty {
+            sound.remove(topic);
             shared.env.disk.remove_dir_all(topic).await?;
         }
     }

@@ -12,6 +12,7 @@ use crate::metadata::topic_config::TopicConfig;
 use crate::record::header::patch;
 use crate::storage::committer::{Committer, Done, room_after};
 use crate::storage::error::{AppendError, StorageFailed};
+use crate::storage::folder;
 use crate::storage::partition::{Partition, TailEntry};
 use crate::storage::shared::{AppendRequest, Appended, Change};
 use crate::storage::wal::commit::COMMIT_HEADER_BYTES;
@@ -144,20 +145,16 @@ impl Committer {
         if base == placement.segment_base && end <= room {
             return Ok(());
         }
-        let room = room_after(end, segment_bytes);
-        let first = placement.position == 0 && base < placement.segment_base;
-        let made = match first {
-            true => {
-                let (shared, partition) = (&self.shared, &request.partition);
-                super::folder::remove_leftover(shared, partition, placement.segment_base).await
+        let wanted = room_after(end, segment_bytes);
+        let is_first = placement.position == 0 && base < placement.segment_base;
+        let reserved = async {
+            let (partition, base) = (&request.partition, placement.segment_base);
+            if is_first {
+                folder::remove_leftover(&self.shared, partition, base).await?;
             }
-            false => Ok(()),
+            self.allocate(partition, base, (wanted, end)).await
         };
-        let allocated = match made {
-            Ok(()) => self.allocate(&request.partition, placement.segment_base, (room, end)).await,
-            Err(error) => Err(error),
-        };
-        match allocated {
+        match reserved.await {
             Ok(reserved) => {
                 request.partition.lock().room = (placement.segment_base, reserved);
                 Ok(())
@@ -179,7 +176,7 @@ impl Committer {
         segment_base: Offset,
         (wanted, needed): (u64, u64),
     ) -> std::io::Result<u64> {
-        super::folder::ensure_folder(&self.shared, partition).await?;
+        folder::ensure_folder(&self.shared, partition).await?;
         let file = self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
         if file.allocate(wanted).await.is_ok() {
             return Ok(wanted);
