@@ -1,11 +1,12 @@
 //! The data directory as a whole: its lock, its identity, and how often it was opened.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use rivven_io::Env;
-use rivven_io::disk::Lock;
+use rivven_io::disk::{Create, Lock, OpenOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::storage::earlier_life::replace_file;
 use crate::storage::error::OpenError;
 use crate::storage::layout::{FORMAT_VERSION, Layout};
 use crate::storage::options::StorageOptions;
@@ -127,6 +128,22 @@ async fn write_meta(env: &Env, layout: &Layout, meta: &Meta) -> std::io::Result<
     let text = serde_json::to_vec_pretty(meta).expect("plain data has a JSON form");
     let temporary = layout.root.join("meta.json.new");
     replace_file(env, (&temporary, &layout.meta()), Bytes::from(text)).await
+}
+
+/// Replaces a file through a temporary one, so that a crash leaves the old or the new one; durable,
+/// with its name, when it returns.
+pub(crate) async fn replace_file(
+    env: &Env,
+    (temporary, path): (&Path, &Path),
+    bytes: Bytes,
+) -> std::io::Result<()> {
+    let file = env.disk.open(temporary, OpenOptions::write(Create::IfMissing)).await?;
+    file.set_len(0).await?;
+    file.write_all_at(0, vec![bytes]).await?;
+    file.sync_data().await?;
+    env.disk.rename(temporary, path).await?;
+    let folder = path.parent().expect("the file lies in the data directory");
+    env.disk.sync_dir(folder).await
 }
 
 /// 22 characters of base64url, as Kafka draws a cluster id.

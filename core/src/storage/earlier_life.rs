@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rivven_io::Env;
-use rivven_io::disk::{Create, OpenOptions};
 
 use crate::storage::checkpoint_file::Checkpoint;
+use crate::storage::directory::replace_file;
 use crate::storage::error::OpenError;
 use crate::storage::folder;
 use crate::storage::layout::{Layout, NEW_REWRITTEN_WAL};
@@ -51,22 +51,6 @@ pub(crate) async fn renew(
     })
 }
 
-/// Replaces a file through a temporary one, so that a crash leaves the old or the new one; durable,
-/// with its name, when it returns.
-pub(crate) async fn replace_file(
-    env: &Env,
-    (temporary, path): (&std::path::Path, &std::path::Path),
-    bytes: Bytes,
-) -> io::Result<()> {
-    let file = env.disk.open(temporary, OpenOptions::write(Create::IfMissing)).await?;
-    file.set_len(0).await?;
-    file.write_all_at(0, vec![bytes]).await?;
-    file.sync_data().await?;
-    env.disk.rename(temporary, path).await?;
-    let folder = path.parent().expect("the file lies in the data directory");
-    env.disk.sync_dir(folder).await
-}
-
 /// Where the commits begin that nothing in the WAL calls synced.
 #[derive(Default)]
 pub(crate) struct Unsynced {
@@ -85,19 +69,24 @@ impl Unsynced {
 
     /// Writes these commits once more, first beside the ring and then each in its own place: they
     /// may have been durable and acknowledged in an earlier life, and a power cut may spoil what is
-    /// being written. `displaced` are those that an interrupted start left beside the ring only;
-    /// their copy there stays until they are in their place.
+    /// being written. `beside` are those that an interrupted start left beside the ring: whether
+    /// they are durable in their place nobody knows, so they come first, before another copy
+    /// replaces theirs.
     pub(crate) async fn write_again(
         &self,
         env: &Env,
-        displaced: Vec<(ReplayedCommit, WalPosition)>,
+        beside: Vec<(ReplayedCommit, WalPosition)>,
         (shape, ring): (&RingShape, &mut Ring),
     ) -> Result<(), OpenError> {
         let Some(first) = self.places.front() else { return Ok(()) };
         let failed = |error| OpenError::Io { doing: "writing the WAL again".to_owned(), error };
-        let displaced: Vec<_> =
-            displaced.into_iter().map(|(commit, end)| (sealed_again(&commit), end)).collect();
-        put_in_place(env, ring, &displaced).await.map_err(failed)?;
+        let again = |(commit, end): (ReplayedCommit, _)| (sealed_again(&commit), end);
+        let beside: Vec<_> = beside.into_iter().map(again).collect();
+        if !beside.is_empty() {
+            // Also the copy may be one whose sync failed.
+            write_beside(env, shape, &beside).await.map_err(failed)?;
+            put_in_place(env, ring, &beside).await.map_err(failed)?;
+        }
         let mut replay = Replay::new(env, shape, *first);
         loop {
             let mut some = Vec::new();

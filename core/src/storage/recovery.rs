@@ -66,7 +66,7 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         place = replay.position();
     }
     replay.refuse_lost_checkpoint().await?;
-    let displaced = replay.take_displaced();
+    let beside = replay.take_beside();
     let end = replay.position();
     earlier_life::renew(&env, &layout, (&checkpoint, end.lsn > Lsn(0))).await?;
     let direct = probe_direct(&env, &layout).await?;
@@ -83,7 +83,7 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
     let failed = |error| OpenError::Io { doing: "opening the WAL".to_owned(), error };
     let mut ring = Ring::open(&env, shape.clone(), end, checkpoint.wal).await.map_err(failed)?;
     if !rivven_io::planted!("B41") {
-        unsynced.write_again(&env, displaced, (&shape, &mut ring)).await?;
+        unsynced.write_again(&env, beside, (&shape, &mut ring)).await?;
     }
     // Not before the newest commit is durable: the images may stand in it, and a page that is being
     // written is at risk.

@@ -69,10 +69,10 @@ pub struct Replay<'a> {
     /// Largest LSN that a commit called synced.
     synced: Lsn,
     window: Window,
-    /// Read when a commit is missing for the first time.
+    /// Read before the first commit.
     rewritten: Option<Rewritten>,
-    /// Commits that were missing in their place, and where they end.
-    displaced: Vec<(ReplayedCommit, WalPosition)>,
+    /// Commits that have a copy in it, and where they end.
+    beside: Vec<(ReplayedCommit, WalPosition)>,
 }
 
 impl<'a> Replay<'a> {
@@ -86,7 +86,7 @@ impl<'a> Replay<'a> {
             synced: from.lsn,
             window: Window::default(),
             rewritten: None,
-            displaced: Vec::new(),
+            beside: Vec::new(),
         }
     }
 
@@ -107,42 +107,41 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// `Corrupt` if a commit that was synced is damaged or missing; `Io` for the disk's errors.
     pub async fn next(&mut self) -> Result<Option<ReplayedCommit>, OpenError> {
-        if let Some(commit) = self.commit_at(self.at).await? {
-            return Ok(Some(self.step_over(self.at, commit)));
+        if self.rewritten.is_none() {
+            self.rewritten = Some(Rewritten::read(self.env, self.shape).await?);
         }
-        let next_file =
-            WalPosition { file_sequence: self.at.file_sequence + 1, position: 0, ..self.at };
-        if let Some(commit) = self.commit_at(next_file).await? {
-            return Ok(Some(self.step_over(next_file, commit)));
-        }
-        if let Some((begin, commit)) = self.rewritten_after(self.at).await? {
-            let commit = self.step_over(begin, commit);
-            self.displaced.push((commit.clone(), self.at));
-            return Ok(Some(commit));
-        }
-        for place in [self.at, next_file] {
-            self.refuse_synced_after(place).await?;
-        }
-        Ok(None)
-    }
-
-    /// The commits that were not found in their place but in the file of rewritten ones, each with
-    /// where it ends.
-    pub(crate) fn take_displaced(&mut self) -> Vec<(ReplayedCommit, WalPosition)> {
-        std::mem::take(&mut self.displaced)
-    }
-
-    async fn rewritten_after(
-        &mut self,
-        place: WalPosition,
-    ) -> Result<Option<(WalPosition, ReplayedCommit)>, OpenError> {
-        let rewritten = match self.rewritten.take() {
-            Some(rewritten) => rewritten,
-            None => Rewritten::read(self.env, self.shape).await?,
+        let Some((begin, commit)) = self.find_next().await? else {
+            let next_file = self.front_of_next_file();
+            for place in [self.at, next_file] {
+                self.refuse_synced_after(place).await?;
+            }
+            return Ok(None);
         };
-        let found = rewritten.after(place, self.shape.file_bytes);
-        self.rewritten = Some(rewritten);
-        Ok(found)
+        let commit = self.step_over(begin, commit);
+        let copy = self.rewritten.as_ref().and_then(|file| file.copy_of(&commit.header));
+        if let Some(copy) = copy {
+            self.beside.push((copy.clone(), self.at));
+        }
+        Ok(Some(commit))
+    }
+
+    async fn find_next(&mut self) -> Result<Option<(WalPosition, ReplayedCommit)>, OpenError> {
+        for place in [self.at, self.front_of_next_file()] {
+            if let Some(commit) = self.commit_at(place).await? {
+                return Ok(Some((place, commit)));
+            }
+        }
+        let rewritten = self.rewritten.as_ref().expect("read before the first commit");
+        Ok(rewritten.after(self.at, self.shape.file_bytes))
+    }
+
+    fn front_of_next_file(&self) -> WalPosition {
+        WalPosition { file_sequence: self.at.file_sequence + 1, position: 0, ..self.at }
+    }
+
+    /// The commits that were passed and have a copy beside the ring, each with where it ends.
+    pub(crate) fn take_beside(&mut self) -> Vec<(ReplayedCommit, WalPosition)> {
+        std::mem::take(&mut self.beside)
     }
 
     /// Refuses a directory whose checkpoints are gone or older than what the WAL was freed for:

@@ -5,7 +5,8 @@
 //! have been durable, and acknowledged, in an earlier life, so they are never written over
 //! themselves without a durable copy: this file, `rewritten.wal`, in the folder of the ring. It
 //! holds whole commits as they stand in the ring, one after the other, each padded to 4096 bytes.
-//! A walk takes a commit from here when it is missing in its place.
+//! A walk takes a commit from here when it is missing in its place. As long as a walk passes them,
+//! the commits of this file may not be durable in their place, and a start puts them there first.
 
 use bytes::Bytes;
 use rivven_io::Env;
@@ -36,6 +37,11 @@ impl Rewritten {
             error,
         })?;
         Ok(Rewritten { commits: commits(bytes.unwrap_or_default()) })
+    }
+
+    /// The copy of a commit, if it is here.
+    pub(crate) fn copy_of(&self, header: &CommitHeader) -> Option<&ReplayedCommit> {
+        self.commits.iter().find(|commit| commit.header == *header)
     }
 
     /// The commit after `place`, and where it begins: there, or at the front of the next file.
