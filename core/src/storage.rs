@@ -121,6 +121,12 @@ impl Storage {
         self.shared.stats.recovered_batches.load(Ordering::Relaxed)
     }
 
+    /// Partitions in all for which the WAL has room, [`StorageOptions::partitions_max`].
+    #[must_use]
+    pub fn partitions_max(&self) -> u64 {
+        self.shared.options.partitions_max()
+    }
+
     /// 22 characters of base64url.
     #[must_use]
     pub fn cluster_id(&self) -> &str {

@@ -60,5 +60,5 @@ fn plan(
         assignments.iter().map(|assignment| assignment.broker_ids.clone()).collect()
     });
     let wish = Wish { name: &topic.name, count: topic.count, assignments: assignments.as_deref() };
-    plan_partitions(image, &wish, &[node.config.node_id])
+    plan_partitions(image, &wish, (&[node.config.node_id], node.storage.partitions_max()))
 }

@@ -23,6 +23,7 @@ use crate::node::Node;
 pub(crate) fn plan_context<'a>(node: &Node, brokers: &'a [i32]) -> PlanContext<'a> {
     PlanContext {
         brokers,
+        partitions_max: node.storage.partitions_max(),
         default_partitions: node.config.default_partitions,
         default_replication_factor: 1,
         new_topic_id: TopicId::from_random(node.env.rng.bytes16()),

@@ -77,6 +77,8 @@ pub struct CreatePartitionsRequest<'a> {
 pub struct PlanContext<'a> {
     /// Ids of the brokers that may hold partitions.
     pub brokers: &'a [i32],
+    /// Partitions in all for which the broker has room.
+    pub partitions_max: u64,
     pub default_partitions: u32,
     pub default_replication_factor: u16,
     /// A fresh id for the topic: random, never used before.
@@ -166,9 +168,7 @@ fn plan_new_topic(
     }
     let configs = plan_overrides(request.configs)?;
     let partitions = plan_partition_count(request, context)?;
-    if !image.has_room_for(0, partitions) {
-        return Err(too_many_partitions(partitions));
-    }
+    check_room(image, (0, partitions), context.partitions_max)?;
     let command = MetadataCommand::CreateTopic {
         name: name.to_owned(),
         id: context.new_topic_id,
@@ -184,9 +184,26 @@ fn already_exists(name: &str) -> PlanRefusal {
     PlanRefusal::new(PlanRefusalKind::TopicAlreadyExists, text)
 }
 
-fn too_many_partitions(partitions: u32) -> PlanRefusal {
-    let text = format!("{partitions} partitions are more than this cluster allows.");
-    PlanRefusal::new(PlanRefusalKind::InvalidPartitions, text)
+/// Refuses a topic that is to go from `before` to `after` partitions if the cluster does not allow
+/// it or the broker has no room.
+fn check_room(
+    image: &MetadataImage,
+    (before, after): (u32, u32),
+    partitions_max: u64,
+) -> Result<(), PlanRefusal> {
+    let text = if !image.has_room_for(before, after) {
+        format!("{after} partitions are more than this cluster allows.")
+    } else {
+        let others = image.partitions() - u64::from(before);
+        if others + u64::from(after) <= partitions_max {
+            return Ok(());
+        }
+        format!(
+            "{after} partitions beside {others} others are more than the {partitions_max} that \
+             this broker has room for; ask for fewer, or delete topics."
+        )
+    };
+    Err(PlanRefusal::new(PlanRefusalKind::InvalidPartitions, text))
 }
 
 fn plan_partition_count(
@@ -223,7 +240,7 @@ fn plan_partition_count(
 pub fn plan_partitions(
     image: &MetadataImage,
     request: &CreatePartitionsRequest<'_>,
-    brokers: &[i32],
+    (brokers, partitions_max): (&[i32], u64),
 ) -> Result<MetadataCommand, PlanRefusal> {
     let Some(topic) = image.topic(request.name) else {
         return Err(PlanRefusal::silent(PlanRefusalKind::UnknownTopic));
@@ -242,9 +259,7 @@ pub fn plan_partitions(
     if let Some(assignments) = request.assignments {
         partitions::check_added(new_count - now, assignments, brokers)?;
     }
-    if !image.has_room_for(now, new_count) {
-        return Err(too_many_partitions(new_count));
-    }
+    check_room(image, (now, new_count), partitions_max)?;
     Ok(MetadataCommand::CreatePartitions { id: topic.id, new_count })
 }
 

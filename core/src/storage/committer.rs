@@ -20,7 +20,6 @@ use crate::storage::wal::arena::{Arena, Lease, unpooled};
 use crate::storage::wal::commit::{COMMIT_HEADER_BYTES, CommitHeader, Lsn, padded, seal};
 use crate::storage::wal::replay::WalPosition;
 use crate::storage::wal::ring::Ring;
-use crate::storage::writer::PAGE_BYTES;
 
 /// Requests after which a commit is closed.
 pub(crate) const COMMIT_REQUESTS_MAX: usize = 1000;
@@ -171,14 +170,9 @@ impl Committer {
         Ok(lease)
     }
 
-    /// WAL files that are left free for page images. Each partition logs at most two pages before a
-    /// checkpoint is durable: one that the last checkpoint trusts, and one that the begun one
-    /// trusts; a page that is logged alone takes two.
+    /// WAL files that are left free for page images.
     fn reserved_files(&self) -> u64 {
-        let options = &self.shared.options;
-        let pages = 4 * self.shared.partition_count() as u64;
-        let files = (pages * PAGE_BYTES).div_ceil(options.wal_file_bytes);
-        files.clamp(1, u64::from(options.wal_files) - 2)
+        self.shared.options.reserved_files(self.shared.partition_count() as u64)
     }
 
     async fn take_memory(&mut self, bytes: usize) -> Result<Lease, StorageFailed> {

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::storage::writer::PAGE_BYTES;
+
+/// Bytes of the WAL that the page images of one partition may take.
+const PARTITION_IMAGES_BYTES: u64 = 4 * PAGE_BYTES;
+
 /// When an append counts as done (`--sync-policy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -74,6 +79,23 @@ impl StorageOptions {
     #[must_use]
     pub fn arena_bytes_max(&self) -> usize {
         self.tail_bytes_max.saturating_sub(2 * self.segment_write_bytes())
+    }
+
+    /// Partitions for which the WAL can keep room. Each logs at most two page images before a
+    /// checkpoint is durable, one that the last checkpoint trusts and one that the begun one
+    /// trusts; an image that is logged alone takes two pages.
+    #[must_use]
+    pub fn partitions_max(&self) -> u64 {
+        let files = u64::from(self.wal_files).saturating_sub(2);
+        files * self.wal_file_bytes / PARTITION_IMAGES_BYTES
+    }
+
+    /// Files of the ring that only page images of so many partitions may fill; in a ring that is
+    /// too small for them, all but the one that is written and one more.
+    #[must_use]
+    pub(crate) fn reserved_files(&self, partitions: u64) -> u64 {
+        let files = (partitions * PARTITION_IMAGES_BYTES).div_ceil(self.wal_file_bytes);
+        files.clamp(1, u64::from(self.wal_files) - 2)
     }
 
     /// Largest batch in bytes that fits one commit of the WAL.

@@ -12,6 +12,7 @@ use crate::metadata::broker_config::BrokerScope;
 
 const CONTEXT: PlanContext<'static> = PlanContext {
     brokers: &[0],
+    partitions_max: 100_010,
     default_partitions: 4,
     default_replication_factor: 1,
     new_topic_id: TopicId([9; 16]),
@@ -244,6 +245,8 @@ fn partitions_only_grow() {
     let stranger = "The manual partition assignment includes broker 7, but no such broker is \
                     registered.";
     let many = "100001 partitions are more than this cluster allows.";
+    let no_room = "104 partitions beside 0 others are more than the 103 that this broker has room \
+                   for; ask for fewer, or delete topics.";
     type Case<'a> = (&'a str, i32, Option<Vec<Vec<i32>>>, Option<Refused<'a>>);
     let cases: Vec<Case<'_>> = vec![
         ("t", 2, None, Some((InvalidPartitions, Some(fewer)))),
@@ -251,6 +254,8 @@ fn partitions_only_grow() {
         ("t", -1, None, Some((InvalidPartitions, Some(negative)))),
         ("none", 5, None, Some((UnknownTopic, None))),
         ("t", 100_001, None, Some((InvalidPartitions, Some(many)))),
+        ("t", 104, None, Some((InvalidPartitions, Some(no_room)))),
+        ("t", 103, None, None),
         ("t", 5, Some(vec![vec![0]]), Some((InvalidReplicaAssignment, Some(one_of_two)))),
         ("t", 4, Some(vec![vec![7]]), Some((InvalidReplicaAssignment, Some(stranger)))),
         ("t", 4, Some(vec![vec![0]]), None),
@@ -258,7 +263,7 @@ fn partitions_only_grow() {
     ];
     for (name, count, assignments, expected) in cases {
         let request = CreatePartitionsRequest { name, count, assignments: assignments.as_deref() };
-        let planned = plan_partitions(&image, &request, CONTEXT.brokers);
+        let planned = plan_partitions(&image, &request, (CONTEXT.brokers, 103));
         assert_eq!(refused(&planned), expected, "{name} {count}");
         if let Ok(command) = planned {
             let (id, new_count) = (TopicId([1; 16]), count as u32);
