@@ -1,6 +1,6 @@
 //! Load through librdkafka: producers, consumers, end to end, topics, and its mock cluster.
 use crate::Args;
-use crate::meter::{Meter, lat};
+use crate::meter::{Meter, lat, sum, wait_until};
 use crate::payload::payload;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -106,13 +106,7 @@ pub(crate) fn produce(a: &Args) {
             })
         })
         .collect();
-    let (mut ok, mut err, mut l) = (0, 0, vec![]);
-    for h in hs {
-        let (o, e, v) = h.join().unwrap();
-        ok += o;
-        err += e;
-        l.extend(v);
-    }
+    let (ok, err, mut l) = sum(hs);
     m.row(&label, ok, ok * size as u64, &format!("errors {err}; queue+ack {}", lat(&mut l)));
 }
 
@@ -243,14 +237,7 @@ pub(crate) fn e2e(a: &Args) {
     let start = t0.elapsed().as_nanos() as u64;
     for k in 0..n {
         let due = start + (k as f64 * 1e9 / rate) as u64;
-        loop {
-            let now = t0.elapsed().as_nanos() as u64;
-            if now >= due {
-                break;
-            }
-            let left = due - now;
-            thread::sleep(Duration::from_nanos(left.min(500_000).max(20_000)));
-        }
+        wait_until(t0, due);
         body[..8].copy_from_slice(&due.to_le_bytes());
         let mut r: BaseRecord<'_, (), [u8], usize> = BaseRecord::with_opaque_to(&topic, due as usize).payload(&body[..]).partition((k % parts as u64) as i32);
         while let Err((_, back)) = p.send(r) {

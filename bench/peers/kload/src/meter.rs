@@ -1,5 +1,6 @@
 //! Accounting: CPU and memory of client and broker, latency percentiles, and the row.
-use std::time::Instant;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 fn self_cpu() -> f64 {
     unsafe {
@@ -61,4 +62,27 @@ fn pct(v: &mut [u64], p: f64) -> f64 {
 }
 pub(crate) fn lat(v: &mut [u64]) -> String {
     format!("p50 {:.2} p99 {:.2} p99.9 {:.2} max {:.1} ms", pct(v, 0.5), pct(v, 0.99), pct(v, 0.999), pct(v, 1.0))
+}
+
+/// What producing threads counted, together: acknowledged, errors, latencies.
+pub(crate) fn sum(hs: Vec<JoinHandle<(u64, u64, Vec<u64>)>>) -> (u64, u64, Vec<u64>) {
+    let (mut ok, mut err, mut l) = (0, 0, vec![]);
+    for h in hs {
+        let (o, e, v) = h.join().unwrap();
+        ok += o;
+        err += e;
+        l.extend(v);
+    }
+    (ok, err, l)
+}
+
+/// Sleeps until `due` nanoseconds after `t0`.
+pub(crate) fn wait_until(t0: Instant, due: u64) {
+    loop {
+        let now = t0.elapsed().as_nanos() as u64;
+        if now >= due {
+            return;
+        }
+        thread::sleep(Duration::from_nanos((due - now).clamp(20_000, 500_000)));
+    }
 }

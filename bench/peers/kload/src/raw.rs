@@ -1,6 +1,6 @@
 //! Load by prepared requests over plain TCP: produce, fetch, and the wait for the broker.
 use crate::Args;
-use crate::meter::{Meter, lat};
+use crate::meter::{Meter, lat, sum};
 use crate::wire::{batch, frame, head, i16at, i32at, kstr, seal};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -133,13 +133,7 @@ pub(crate) fn raw_produce(a: &Args) {
             })
         })
         .collect();
-    let (mut ok, mut err, mut l) = (0, 0, vec![]);
-    for h in hs {
-        let (o, e, v) = h.join().unwrap();
-        ok += o;
-        err += e;
-        l.extend(v);
-    }
+    let (ok, err, mut l) = sum(hs);
     m.row(
         &a.s("label", &format!("raw produce {msgs} x {size} B, {conns} conn, {inflight} in flight")),
         ok * msgs as u64,

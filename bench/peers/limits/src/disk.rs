@@ -45,13 +45,12 @@ pub(crate) fn fdatasync(f: &File) {
 pub(crate) fn disk(dir: &Path) {
     let mb = env_mb("SEQ_MB", 1024);
     let p = dir.join("seq");
-    for (name, prep, flags, dsync_each) in [
-        ("seq write 1 MiB blocks, growing file, fdatasync at end", Prep::Append, 0, false),
-        ("seq write 1 MiB, fallocated, fdatasync at end", Prep::Fallocate, 0, false),
-        ("seq write 1 MiB, rewritten file, fdatasync at end", Prep::Zeroed, 0, false),
-        ("seq write 1 MiB, rewritten file, O_DIRECT, fdatasync at end", Prep::Zeroed, libc::O_DIRECT, false),
+    for (name, prep, flags) in [
+        ("seq write 1 MiB blocks, growing file, fdatasync at end", Prep::Append, 0),
+        ("seq write 1 MiB, fallocated, fdatasync at end", Prep::Fallocate, 0),
+        ("seq write 1 MiB, rewritten file, fdatasync at end", Prep::Zeroed, 0),
+        ("seq write 1 MiB, rewritten file, O_DIRECT, fdatasync at end", Prep::Zeroed, libc::O_DIRECT),
     ] {
-        let _ = dsync_each;
         let mut buf = Aligned::new(1 << 20);
         let (mut v, mut w1, mut cpu, mut oth) = (vec![], vec![], vec![], vec![]);
         for _ in 0..reps() {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(crate) fn uring(dir: &Path) {
     use io_uring::{IoUring, opcode, squeue::Flags, types};
@@ -178,5 +178,4 @@ pub(crate) fn sys() {
         oth.push(o);
     }
     row("glibc malloc+zero+free of 100 B", "ns", &mut v, med(oth), "");
-    let _ = Duration::ZERO;
 }

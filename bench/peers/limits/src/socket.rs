@@ -13,6 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+/// Round trips in microseconds, `n` of them.
+fn ping(s: &mut TcpStream, b: &mut [u8], n: usize) -> Vec<f64> {
+    let mut l = Vec::with_capacity(n);
+    for _ in 0..n {
+        let t = Instant::now();
+        s.write_all(b).unwrap();
+        s.read_exact(b).unwrap();
+        l.push(t.elapsed().as_secs_f64() * 1e6);
+    }
+    l
+}
+
 fn pair() -> (TcpStream, TcpStream) {
     let l = TcpListener::bind("127.0.0.1:0").unwrap();
     let a = TcpStream::connect(l.local_addr().unwrap()).unwrap();
@@ -69,13 +81,7 @@ pub(crate) fn tcp() {
             });
             let mut b = vec![0u8; sz];
             let m = Meter::new();
-            let mut l = Vec::with_capacity(n);
-            for _ in 0..n {
-                let t = Instant::now();
-                a.write_all(&b).unwrap();
-                a.read_exact(&mut b).unwrap();
-                l.push(t.elapsed().as_secs_f64() * 1e6);
-            }
+            let mut l = ping(&mut a, &mut b, n);
             let (_, _, o) = m.stop();
             drop(a);
             h.join().unwrap();
@@ -120,13 +126,7 @@ pub(crate) fn tcp() {
             a.set_nodelay(true).unwrap();
             let mut b = [0u8; 64];
             let m = Meter::new();
-            let mut l = Vec::with_capacity(n);
-            for _ in 0..n {
-                let t = Instant::now();
-                a.write_all(&b).unwrap();
-                a.read_exact(&mut b).unwrap();
-                l.push(t.elapsed().as_secs_f64() * 1e6);
-            }
+            let mut l = ping(&mut a, &mut b, n);
             let (_, _, o) = m.stop();
             drop(a);
             h.join().unwrap();
