@@ -83,6 +83,7 @@ impl Unsynced {
         let again = |(commit, end): (ReplayedCommit, _)| (sealed_again(&commit), end);
         let beside: Vec<_> = beside.into_iter().map(again).collect();
         if !beside.is_empty() {
+            rivven_io::probe!("copies_beside_the_wal_used");
             // Also the copy may be one whose sync failed.
             write_beside(env, shape, &beside).await.map_err(failed)?;
             put_in_place(env, ring, &beside).await.map_err(failed)?;

@@ -1,7 +1,9 @@
 //! The probes that an ensemble over all scenarios must hit: every one that stands in the code.
 
 /// Names in the sources of `core` and `broker`, sorted.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 16] = [
+    "commit_only_beside_the_wal",
+    "copies_beside_the_wal_used",
     "duplicate_batch",
     "index_rebuilt",
     "page_logged",

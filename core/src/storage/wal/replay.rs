@@ -132,7 +132,11 @@ impl<'a> Replay<'a> {
             }
         }
         let rewritten = self.rewritten.as_ref().expect("read before the first commit");
-        Ok(rewritten.after(self.at, self.shape.file_bytes))
+        let found = rewritten.after(self.at, self.shape.file_bytes);
+        if found.is_some() {
+            rivven_io::probe!("commit_only_beside_the_wal");
+        }
+        Ok(found)
     }
 
     fn front_of_next_file(&self) -> WalPosition {
