@@ -11,6 +11,7 @@ mod apply;
 pub mod checkpoint_file;
 mod checkpointer;
 mod committer;
+mod damage;
 pub mod directory;
 mod earlier_life;
 pub mod error;

@@ -145,6 +145,15 @@ fn a_lost_segment_is_missed_although_the_wal_goes_on_in_it() {
         let refused = append(&storage, &partition, "more").await;
         assert!(matches!(refused, Err(AppendError::Quarantined(_))), "{refused:?}");
         storage.shutdown().await.expect("shuts down");
+
+        let report = look(&env, &lost).await;
+        let marks = report.findings.iter().filter(|finding| finding.path.ends_with("/damaged"));
+        assert_eq!(marks.count(), 1, "{report:?}");
+        let storage = Storage::open(&env, roomy(&lost)).await.expect("opens again");
+        let partition = storage.partition(partition.id()).expect("there");
+        let refused = append(&storage, &partition, "more").await;
+        assert!(matches!(refused, Err(AppendError::Quarantined(_))), "it was forgotten");
+        storage.shutdown().await.expect("shuts down");
     });
 }
 

@@ -9,6 +9,7 @@
 //! wal/%020d.wal                           slots of the WAL ring
 //! wal/rewritten.wal, wal/rewritten.new    commits that a start writes once more
 //! topics/<topic>/partition-N/partition.id the topic id that this folder belongs to
+//! topics/<topic>/partition-N/damaged      mark of a partition of which the disk lost a part
 //! topics/<topic>/partition-N/%020d.log    a segment, named by its base offset
 //! topics/<topic>/partition-N/%020d.idx, %020d.timeindex
 //! deleted/<number>                        folders and files on their way out
@@ -105,6 +106,12 @@ impl Layout {
 #[must_use]
 pub fn partition_id(folder: &Path) -> PathBuf {
     folder.join("partition.id")
+}
+
+/// Mark of a partition of which the disk lost a part.
+#[must_use]
+pub fn damaged(folder: &Path) -> PathBuf {
+    folder.join("damaged")
 }
 
 /// Offset index of a segment.

@@ -12,6 +12,7 @@ use crate::log::machine::{Placement, Replayed};
 use crate::metadata::command::MetadataCommand;
 use crate::record::header::BatchHeader;
 use crate::storage::apply::apply_change;
+use crate::storage::damage;
 use crate::storage::error::OpenError;
 use crate::storage::folder;
 use crate::storage::layout;
@@ -30,7 +31,7 @@ pub(crate) async fn replay(
     let replayer = Replayer { shared: shared.clone() };
     let env = shared.env.clone();
     // Before the writer touches a segment: what it writes would hide that the rest is missing.
-    let damages = replayer.find_damages().await?;
+    let damages = damage::find(shared).await?;
     let mut replay = Replay::new(&env, shape, from);
     while replay.position().lsn < end.lsn {
         let commit = replay.next().await?;
@@ -38,7 +39,7 @@ pub(crate) async fn replay(
         replayer.apply(&commit).await?;
         replayer.wait_for_room().await?;
     }
-    replayer.quarantine(damages);
+    damage::quarantine(shared, damages).await;
     Ok(())
 }
 
@@ -60,14 +61,6 @@ pub(crate) async fn restore_pages(
 
 struct Replayer {
     shared: Arc<Shared>,
-}
-
-/// What a checkpoint counts and the disk does not have.
-struct Damage {
-    partition: Arc<Partition>,
-    /// `None`: the whole folder.
-    segment: Option<Offset>,
-    reason: String,
 }
 
 impl Replayer {
@@ -235,73 +228,6 @@ impl Replayer {
         }
         .await;
         restored.map_err(|error| self.io("restoring a page of", partition.id(), error))
-    }
-
-    /// Looks whether every segment is there with at least the bytes that a checkpoint trusts.
-    async fn find_damages(&self) -> Result<Vec<Damage>, OpenError> {
-        let mut damages = Vec::new();
-        for partition in self.shared.all_partitions() {
-            self.look_at(&partition, &mut damages)
-                .await
-                .map_err(|error| self.io("looking at", partition.id(), error))?;
-        }
-        Ok(damages)
-    }
-
-    async fn look_at(
-        &self,
-        partition: &Arc<Partition>,
-        damages: &mut Vec<Damage>,
-    ) -> io::Result<()> {
-        let (segments, trusted, counted) = {
-            let state = partition.lock();
-            let segments: Vec<_> =
-                state.log.sealed().iter().chain([state.log.active()]).copied().collect();
-            (segments, state.durable.end, state.counted)
-        };
-        let is_trusted = trusted.1 > 0 || segments.len() > 1;
-        let damage = |segment, reason| Damage { partition: partition.clone(), segment, reason };
-        if counted && is_trusted && !folder::is_own(&self.shared, partition).await? {
-            let reason = "its folder is missing, or partition.id in it says something else";
-            damages.push(damage(None, reason.to_owned()));
-            return Ok(());
-        }
-        for segment in segments {
-            let base = segment.base;
-            let needed = match base.cmp(&trusted.0) {
-                std::cmp::Ordering::Less => segment.bytes,
-                std::cmp::Ordering::Equal => trusted.1,
-                std::cmp::Ordering::Greater => 0,
-            };
-            let path = partition.folder().join(layout::segment_file_name(base));
-            if needed == 0 {
-                continue;
-            }
-            let found = self.shared.env.disk.file_len(&path).await?.unwrap_or(0);
-            if found < needed {
-                let reason =
-                    format!("segment {base} has {found} bytes, the checkpoint counts {needed}");
-                damages.push(damage(Some(base), reason));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes damaged partitions out of service for appends: continuing them would bury the damage.
-    /// What the WAL deleted since is not missed.
-    fn quarantine(&self, damages: Vec<Damage>) {
-        for Damage { partition, segment, reason } in damages {
-            let mut state = partition.lock();
-            let is_gone = segment.is_some_and(|base| !state.log.holds_segment(base));
-            if state.deleted || is_gone {
-                continue;
-            }
-            rivven_io::probe!("partition_quarantined");
-            tracing::error!(partition = %partition.id(), topic = partition.topic(), reason,
-                "partition is damaged and takes no more batches; what is left is served");
-            self.shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
-            state.quarantine = Some(reason);
-        }
     }
 
     fn damaged(&self, reason: String) -> OpenError {

@@ -7,6 +7,7 @@ use rivven_io::disk::{File, OpenOptions};
 
 use crate::ids::PartitionId;
 use crate::log::segment::Segment;
+use crate::storage::damage;
 use crate::storage::folder::id_text;
 use crate::storage::layout;
 use crate::storage::segment_walk::{Damage, SegmentWalk, Step, Stretch};
@@ -41,6 +42,7 @@ impl Verifier<'_> {
         for (id, partition) in &expected.partitions {
             self.report.partitions += 1;
             self.identity(*id, partition).await;
+            self.mark(partition).await;
             for segment in partition.log.sealed().iter().chain([partition.log.active()]) {
                 if segment.is_empty() {
                     continue;
@@ -67,6 +69,22 @@ impl Verifier<'_> {
         if partition.trusts_bytes() && !self.is_own(id, &partition.folder).await {
             let what = format!("it is missing or damaged; it must say {id}");
             self.findings.error(&layout::partition_id(&partition.folder), what);
+        }
+    }
+
+    /// A partition that a start took out of service.
+    async fn mark(&mut self, partition: &ExpectedPartition) {
+        let path = layout::damaged(&partition.folder);
+        match damage::read_mark(self.env, &partition.folder).await {
+            Ok(Some((base, reason))) if partition.log.holds_segment(base) => {
+                let what = format!(
+                    "{reason}: the partition takes no batches; delete its topic, or its records \
+                     through this segment"
+                );
+                self.findings.error(&path, what);
+            }
+            Ok(_) => {}
+            Err(error) => self.findings.error(&path, format!("it cannot be read: {error}")),
         }
     }
 

@@ -25,6 +25,9 @@ const ROOT_NAMES: [&str; 11] = [
     "lost+found",
 ];
 
+/// What stands in a partition's folder beside its segments.
+const PARTITION_NAMES: [&str; 3] = ["partition.id", "damaged", "damaged.new"];
+
 impl Verifier<'_> {
     pub(super) async fn strays(&mut self, expected: &Expected) {
         let root = self.layout.root.clone();
@@ -94,7 +97,7 @@ impl Verifier<'_> {
                 // A batch that was never written had its room reserved.
                 Some(_) if entry.len == 0 => {}
                 Some(_) => self.findings.warning(&path, "the log has no such segment"),
-                None if entry.name == "partition.id" => {}
+                None if PARTITION_NAMES.contains(&entry.name.as_str()) => {}
                 None => self.findings.warning(&path, "it is none of the broker's"),
             }
         }

@@ -1,0 +1,144 @@
+//! What a checkpoint counts and the disk does not have: found at a start, and remembered.
+//!
+//! It is looked for before the writer runs: what the WAL still has for such a partition is written
+//! behind the gap, and the file is long enough again. For the same reason a mark, the file
+//! `damaged` in the partition's folder, is durable before. Its first line is the base offset of the
+//! lost segment; the rest is the reason, for people. It goes with the topic, or with the first
+//! start that finds the segment below the log.
+//!
+//! A folder that is lost, or that holds another one's `partition.id`, needs no mark: nobody writes
+//! that file again for a partition that a checkpoint counts.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rivven_io::Env;
+
+use crate::ids::Offset;
+use crate::storage::directory::replace_file;
+use crate::storage::error::OpenError;
+use crate::storage::partition::Partition;
+use crate::storage::shared::Shared;
+use crate::storage::{folder, layout};
+
+const MARK_BYTES_MAX: u64 = 4096;
+
+/// A part of a partition that is lost.
+pub(crate) struct Damage {
+    partition: Arc<Partition>,
+    /// `None`: the whole folder.
+    segment: Option<Offset>,
+    reason: String,
+}
+
+/// Looks whether every segment is there with at least the bytes that a checkpoint trusts.
+///
+/// # Errors
+/// `Io` for the disk's errors, but those of a mark.
+pub(crate) async fn find(shared: &Shared) -> Result<Vec<Damage>, OpenError> {
+    let mut damages = Vec::new();
+    for partition in shared.all_partitions() {
+        let found = look_at(shared, &partition, &mut damages).await;
+        found.map_err(|error| OpenError::Io {
+            doing: format!("looking at partition {}", partition.id()),
+            error,
+        })?;
+    }
+    Ok(damages)
+}
+
+async fn look_at(
+    shared: &Shared,
+    partition: &Arc<Partition>,
+    damages: &mut Vec<Damage>,
+) -> io::Result<()> {
+    let (segments, trusted, counted) = {
+        let state = partition.lock();
+        let segments: Vec<_> =
+            state.log.sealed().iter().chain([state.log.active()]).copied().collect();
+        (segments, state.durable.end, state.counted)
+    };
+    let is_trusted = trusted.1 > 0 || segments.len() > 1;
+    let damage = |segment, reason| Damage { partition: partition.clone(), segment, reason };
+    if !counted || !is_trusted {
+        return Ok(());
+    }
+    if !folder::is_own(shared, partition).await? {
+        shared.env.disk.create_dir_all(partition.folder()).await?;
+        let reason = "its folder is missing, or partition.id in it says something else";
+        damages.push(damage(None, reason.to_owned()));
+        return Ok(());
+    }
+    if let Some((base, reason)) = read_mark(&shared.env, partition.folder()).await? {
+        damages.push(damage(Some(base), reason));
+        return Ok(());
+    }
+    for segment in segments {
+        let base = segment.base;
+        let needed = match base.cmp(&trusted.0) {
+            std::cmp::Ordering::Less => segment.bytes,
+            std::cmp::Ordering::Equal => trusted.1,
+            std::cmp::Ordering::Greater => 0,
+        };
+        if needed == 0 {
+            continue;
+        }
+        let path = partition.folder().join(layout::segment_file_name(base));
+        let found = shared.env.disk.file_len(&path).await?.unwrap_or(0);
+        assert!(needed <= segment.bytes, "a checkpoint trusts no more than the segment holds");
+        if found < needed {
+            let reason =
+                format!("segment {base} has {found} bytes, the checkpoint counts {needed}");
+            write_mark(&shared.env, partition, (base, &reason)).await;
+            damages.push(damage(Some(base), reason));
+        }
+    }
+    Ok(())
+}
+
+/// Takes damaged partitions out of service for appends: continuing them would bury the damage. What
+/// the WAL has deleted since is not missed.
+pub(crate) async fn quarantine(shared: &Shared, damages: Vec<Damage>) {
+    for Damage { partition, segment, reason } in damages {
+        let is_missed = {
+            let state = partition.lock();
+            !state.deleted && segment.is_none_or(|base| state.log.holds_segment(base))
+        };
+        if !is_missed {
+            let removed = shared.env.disk.remove_file(&layout::damaged(partition.folder())).await;
+            tracing::info!(partition = %partition.id(), reason, ?removed, "nobody misses it");
+            continue;
+        }
+        rivven_io::probe!("partition_quarantined");
+        tracing::error!(partition = %partition.id(), topic = partition.topic(), reason,
+            "partition is damaged and takes no more batches; what is left is served");
+        shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+        partition.lock().quarantine = Some(reason);
+    }
+}
+
+/// The lost segment and the reason in a folder's mark, if there is one.
+///
+/// # Errors
+/// The disk's; one that is no mark of ours counts as none.
+pub(crate) async fn read_mark(env: &Env, folder: &Path) -> io::Result<Option<(Offset, String)>> {
+    let bytes = env.read_file(&layout::damaged(folder), MARK_BYTES_MAX).await?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+    Ok(text.and_then(|text| {
+        let (base, reason) = text.split_once('\n')?;
+        Some((Offset(base.parse().ok()?), reason.trim_end().to_owned()))
+    }))
+}
+
+async fn write_mark(env: &Env, partition: &Partition, (base, reason): (Offset, &str)) {
+    let path = layout::damaged(partition.folder());
+    let temporary = path.with_extension("new");
+    let text = Bytes::from(format!("{}\n{reason}\n", base.0));
+    if let Err(error) = replace_file(env, (&temporary, &path), text).await {
+        tracing::warn!(path = %path.display(), %error,
+            "the damage is not marked; the next start may not see it");
+    }
+}
