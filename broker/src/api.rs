@@ -8,18 +8,26 @@ pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod elect_leaders;
 pub(crate) mod errors;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod init_producer_id;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod offset_fetch;
+pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod reassignments;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use rivven_core::ids::PartitionId;
+use rivven_core::storage::partition::Partition;
 
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::frame::encode_response;
@@ -53,7 +61,21 @@ pub(crate) fn sees_appends(request: &Request) -> bool {
 
 /// Whether a small request of the kind may have an answer of any size.
 pub(crate) fn may_be_large(request: &Request) -> bool {
-    matches!(request, Request::Metadata(_) | Request::DescribeConfigs(_))
+    matches!(
+        request,
+        Request::Metadata(_)
+            | Request::DescribeConfigs(_)
+            | Request::DescribeLogDirs(_)
+            | Request::ListConfigResources(_)
+    )
+}
+
+/// The partition that a request names, if it is there.
+pub(crate) fn find_partition(node: &Node, topic: &str, index: i32) -> Option<Arc<Partition>> {
+    let image = node.storage.image();
+    let index = u32::try_from(index).ok()?;
+    let topic = image.topic(topic).filter(|topic| index < topic.partitions)?;
+    node.storage.partition(PartitionId { topic: topic.id, index })
 }
 
 /// A frame to send, and the errors in it.
@@ -127,6 +149,11 @@ pub(crate) async fn answer(
             let rows = response.coordinators.iter().map(|row| row.error_code);
             out.frame(&response, rows.chain([response.error_code]))
         }
+        Request::OffsetForLeaderEpoch(request) => {
+            let response = offset_for_leader_epoch::handle(node, request);
+            let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
         other => configure(&out, caller, other).await,
     }
 }
@@ -155,6 +182,34 @@ async fn configure(out: &Encoder<'_>, caller: Caller, request: Request) -> Vec<B
             let response = describe_cluster::handle(node, caller, &request);
             out.frame(&response, [response.error_code])
         }
+        Request::ListConfigResources(request) => {
+            let response = list_config_resources::handle(node, out.header.api_version, &request);
+            out.frame(&response, [response.error_code])
+        }
+        other => place(out, other).await,
+    }
+}
+
+/// The APIs that are about where partitions lie, and who leads them.
+async fn place(out: &Encoder<'_>, request: Request) -> Vec<Bytes> {
+    let node = out.node;
+    match request {
+        Request::DescribeLogDirs(request) => {
+            let response = describe_log_dirs::handle(node, request).await;
+            out.frame(&response, response.results.iter().map(|result| result.error_code))
+        }
+        Request::ElectLeaders(request) => {
+            let response = elect_leaders::handle(node, request);
+            let results = response.replica_election_results.iter();
+            let rows = results.flat_map(|result| &result.partition_result);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
+        Request::AlterPartitionReassignments(request) => {
+            let response = reassignments::alter(node, request);
+            let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
+        Request::ListPartitionReassignments(_) => out.frame(&reassignments::list(), []),
         other => unreachable!("{other:?} is answered above"),
     }
 }

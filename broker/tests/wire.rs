@@ -18,5 +18,7 @@ mod frames;
 mod hostile;
 #[path = "wire/http.rs"]
 mod http;
+#[path = "wire/placement.rs"]
+mod placement;
 #[path = "wire/produce.rs"]
 mod produce;

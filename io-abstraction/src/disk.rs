@@ -77,6 +77,14 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total_bytes: u64,
+    /// What may still be written.
+    pub available_bytes: u64,
+}
+
 /// The contract of a disk.
 pub trait DiskOps {
     type File: FileOps;
@@ -103,8 +111,8 @@ pub trait DiskOps {
     /// Exclusive lock on a file (created if missing) until the returned value is dropped or the
     /// process ends; `WouldBlock` while another process (or another handle) has it.
     fn lock(&self, path: &Path) -> impl Future<Output = io::Result<Self::Lock>> + Send;
-    /// Bytes that may still be written in the file system of `path`.
-    fn available_bytes(&self, path: &Path) -> impl Future<Output = io::Result<u64>> + Send;
+    /// The room of the file system of `path`.
+    fn space(&self, path: &Path) -> impl Future<Output = io::Result<Space>> + Send;
     /// Whether direct I/O works in directory `path`, found by a real aligned write.
     fn supports_direct(&self, path: &Path) -> impl Future<Output = io::Result<bool>> + Send;
 }
@@ -250,9 +258,9 @@ impl Disk {
         both!(self, Disk, disk => disk.file_len(path).await)
     }
 
-    /// See [`DiskOps::available_bytes`].
-    pub async fn available_bytes(&self, path: &Path) -> io::Result<u64> {
-        both!(self, Disk, disk => disk.available_bytes(path).await)
+    /// See [`DiskOps::space`].
+    pub async fn space(&self, path: &Path) -> io::Result<Space> {
+        both!(self, Disk, disk => disk.space(path).await)
     }
 
     /// See [`DiskOps::supports_direct`].

@@ -21,6 +21,9 @@ SECTIONS = [
     ("CreatePartitions", "CreatePartitions"), ("Produce", "Produce"), ("InitProducerId", "InitProducerId"),
     ("Idempotence", "Idempotence"), ("Fetch", "Fetch"), ("ListOffsets", "ListOffsets"),
     ("FindCoordinator", "FindCoordinator"), ("OffsetFetch", "OffsetFetch"),
+    ("OffsetForLeaderEpoch", "OffsetForLeaderEpoch"), ("DescribeLogDirs", "DescribeLogDirs"),
+    ("ElectLeaders", "ElectLeaders"), ("AlterPartitionReassignments", "AlterPartitionReassignments"),
+    ("ListPartitionReassignments", "ListPartitionReassignments"), ("ListConfigResources", "ListConfigResources"),
 ]
 
 HEAD = """# Behaviour, case by case

@@ -17,6 +17,7 @@ pub(crate) fn plan_error(refusal: PlanRefusal) -> (ErrorCode, Option<WireStr>) {
         PlanRefusalKind::InvalidReplicaAssignment => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
         PlanRefusalKind::InvalidConfig => ErrorCode::INVALID_CONFIG,
         PlanRefusalKind::InvalidRequest => ErrorCode::INVALID_REQUEST,
+        PlanRefusalKind::NoReassignmentInProgress => ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
         PlanRefusalKind::UnknownTopic => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         PlanRefusalKind::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
     };

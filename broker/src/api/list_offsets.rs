@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rivven_core::ids::{Offset, PartitionId, TimestampMs};
+use rivven_core::ids::{Offset, TimestampMs};
 use rivven_core::storage::error::ReadError;
 
 use super::errors::read_error;
+use super::find_partition;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -77,12 +78,8 @@ async fn answer(
     asked: Asked,
     (topic, question): (&str, &ListOffsetsPartition),
 ) -> Result<(Found, i32), ErrorCode> {
-    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-    let image = node.storage.image();
-    let index = u32::try_from(question.partition_index).map_err(|_| unknown)?;
-    let topic = image.topic(topic).filter(|topic| index < topic.partitions).ok_or(unknown)?;
-    let id = PartitionId { topic: topic.id, index };
-    let partition = node.storage.partition(id).ok_or(unknown)?;
+    let partition = find_partition(node, topic, question.partition_index)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let leader_epoch = partition.leader_epoch().0;
     let epoch_error = epoch_error(question.current_leader_epoch, leader_epoch);
     if epoch_error.is_error() {

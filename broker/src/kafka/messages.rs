@@ -7,6 +7,7 @@ use super::codec::message::Message;
 use super::codec::reader::{DecodeError, Reader};
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -14,13 +15,18 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 
 macro_rules! requests {
@@ -72,11 +78,19 @@ requests! {
     DeleteTopics(delete_topics::DeleteTopicsRequest),
     DeleteRecords(delete_records::DeleteRecordsRequest),
     InitProducerId(init_producer_id::InitProducerIdRequest),
+    OffsetForLeaderEpoch(offset_for_leader_epoch::OffsetForLeaderEpochRequest),
     DescribeConfigs(describe_configs::DescribeConfigsRequest),
     AlterConfigs(alter_configs::AlterConfigsRequest),
+    DescribeLogDirs(describe_log_dirs::DescribeLogDirsRequest),
     CreatePartitions(create_partitions::CreatePartitionsRequest),
+    ElectLeaders(elect_leaders::ElectLeadersRequest),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest),
+    AlterPartitionReassignments(
+        alter_partition_reassignments::AlterPartitionReassignmentsRequest
+    ),
+    ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
+    ListConfigResources(list_config_resources::ListConfigResourcesRequest),
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 
+pub(crate) const NODE_ID: i32 = 0;
+
 pub(crate) struct Fixture {
     pub(crate) env: Env,
     pub(crate) broker: Broker,
@@ -32,7 +34,7 @@ impl Fixture {
             data_dir: folder.path().join("data"),
             bind: vec![any_port()],
             api_bind: any_port(),
-            node_id: 0,
+            node_id: NODE_ID,
             default_partitions: 4,
             ..Config::default()
         };

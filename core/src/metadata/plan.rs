@@ -3,7 +3,7 @@
 //! throws the command away.
 
 pub mod brokers;
-mod partitions;
+pub mod partitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +33,8 @@ pub enum PlanRefusalKind {
     InvalidConfig,
     /// INVALID_REQUEST (42).
     InvalidRequest,
+    /// NO_REASSIGNMENT_IN_PROGRESS (85).
+    NoReassignmentInProgress,
     /// UNKNOWN_TOPIC_OR_PARTITION (3).
     UnknownTopic,
     /// UNKNOWN_TOPIC_ID (100).

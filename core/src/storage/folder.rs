@@ -82,7 +82,7 @@ pub(crate) async fn clear(env: &Env, layout: &Layout, folder: &Path) -> io::Resu
     if env.disk.file_len(folder).await?.is_none() {
         return Ok(());
     }
-    if env.disk.available_bytes(&layout.root).await? >= SPARE_BYTES {
+    if env.disk.space(&layout.root).await?.available_bytes >= SPARE_BYTES {
         set_aside(env, layout, folder).await
     } else {
         remove_folder(env, folder).await

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 pub(crate) use file::RealFile;
 
-use crate::disk::{Create, DirEntry, DiskOps, OpenOptions};
+use crate::disk::{Create, DirEntry, DiskOps, OpenOptions, Space};
 
 /// The machine's disk.
 #[derive(Clone)]
@@ -119,9 +119,12 @@ impl DiskOps for RealDisk {
         }
     }
 
-    async fn available_bytes(&self, path: &Path) -> io::Result<u64> {
-        let space = retry(|| rustix::fs::statvfs(path))?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    async fn space(&self, path: &Path) -> io::Result<Space> {
+        let found = retry(|| rustix::fs::statvfs(path))?;
+        Ok(Space {
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            available_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        })
     }
 
     async fn supports_direct(&self, path: &Path) -> io::Result<bool> {

@@ -59,7 +59,7 @@ pub use control::DiskControl;
 pub use faults::{AfterSyncError, CrashModel, DiskFaults, EntryModel};
 pub use handle::SimFile;
 
-use crate::disk::{Create, DirEntry, DiskOps, OpenOptions};
+use crate::disk::{Create, DirEntry, DiskOps, OpenOptions, Space};
 use crate::sim::disk::faults::Target;
 use crate::sim::disk::state::{Op, Port, io_failed};
 use crate::sim::disk::tree::{Found, InodeId, Tree};
@@ -213,13 +213,13 @@ impl DiskOps for SimDisk {
         Ok(SimLock { port: self.port.clone(), inode })
     }
 
-    async fn available_bytes(&self, path: &Path) -> io::Result<u64> {
+    async fn space(&self, path: &Path) -> io::Result<Space> {
         self.port.pay(Op::Names, &path.to_string_lossy(), 0).await?;
         let mut inner = self.port.state.inner.lock();
         if matches!(inner.tree.find(path)?, Found::Missing) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(inner.available_bytes())
+        Ok(inner.space())
     }
 
     async fn supports_direct(&self, path: &Path) -> io::Result<bool> {

@@ -15,11 +15,17 @@ pub enum ApiKey {
     DeleteTopics = 20,
     DeleteRecords = 21,
     InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     AlterConfigs = 33,
+    DescribeLogDirs = 35,
     CreatePartitions = 37,
+    ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
+    AlterPartitionReassignments = 45,
+    ListPartitionReassignments = 46,
     DescribeCluster = 60,
+    ListConfigResources = 74,
 }
 
 /// One row of the table: an API with its versions, both ends inclusive.
@@ -52,7 +58,7 @@ impl Served {
 /// The ranges of Apache Kafka 4.3.1, in key order. Produce 0 to 2 are listed and not served:
 /// librdkafka before 2.11.1 stops compressing if they are not listed (KAFKA-18659). It sends lz4
 /// batches uncompressed if FindCoordinator is not listed.
-pub const SERVED: [Served; 16] = [
+pub const SERVED: [Served; 22] = [
     Served::new(ApiKey::Produce, (0, 13), 9),
     Served::new(ApiKey::Fetch, (4, 18), 12),
     Served::new(ApiKey::ListOffsets, (1, 11), 6),
@@ -64,11 +70,17 @@ pub const SERVED: [Served; 16] = [
     Served::new(ApiKey::DeleteTopics, (1, 6), 4),
     Served::new(ApiKey::DeleteRecords, (0, 2), 2),
     Served::new(ApiKey::InitProducerId, (0, 5), 2),
+    Served::new(ApiKey::OffsetForLeaderEpoch, (2, 4), 4),
     Served::new(ApiKey::DescribeConfigs, (1, 4), 4),
     Served::new(ApiKey::AlterConfigs, (0, 2), 2),
+    Served::new(ApiKey::DescribeLogDirs, (1, 5), 2),
     Served::new(ApiKey::CreatePartitions, (0, 3), 2),
+    Served::new(ApiKey::ElectLeaders, (0, 2), 2),
     Served::new(ApiKey::IncrementalAlterConfigs, (0, 1), 1),
+    Served::new(ApiKey::AlterPartitionReassignments, (0, 1), 0),
+    Served::new(ApiKey::ListPartitionReassignments, (0, 0), 0),
     Served::new(ApiKey::DescribeCluster, (0, 2), 0),
+    Served::new(ApiKey::ListConfigResources, (0, 1), 0),
 ];
 
 /// The row of a key that came over the wire.

@@ -10,9 +10,11 @@ use crate::kafka::codec::sample::Sample;
 use std::fmt::Debug;
 
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, fetch, find_coordinator, incremental_alter_configs,
-    init_producer_id, list_offsets, metadata, offset_fetch, produce,
+    alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
+    delete_records, delete_topics, describe_cluster, describe_configs, describe_log_dirs,
+    elect_leaders, fetch, find_coordinator, incremental_alter_configs, init_producer_id,
+    list_config_resources, list_offsets, list_partition_reassignments, metadata, offset_fetch,
+    offset_for_leader_epoch, produce,
 };
 
 /// A check that runs for every message; `Theirs` is the same message of another implementation.
@@ -46,11 +48,19 @@ every_message! {
     delete_topics: DeleteTopicsRequest DeleteTopicsResponse,
     delete_records: DeleteRecordsRequest DeleteRecordsResponse,
     init_producer_id: InitProducerIdRequest InitProducerIdResponse,
+    offset_for_leader_epoch: OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
     describe_configs: DescribeConfigsRequest DescribeConfigsResponse,
     alter_configs: AlterConfigsRequest AlterConfigsResponse,
+    describe_log_dirs: DescribeLogDirsRequest DescribeLogDirsResponse,
     create_partitions: CreatePartitionsRequest CreatePartitionsResponse,
+    elect_leaders: ElectLeadersRequest ElectLeadersResponse,
     incremental_alter_configs: IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+    alter_partition_reassignments:
+        AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse,
+    list_partition_reassignments:
+        ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse,
     describe_cluster: DescribeClusterRequest DescribeClusterResponse,
+    list_config_resources: ListConfigResourcesRequest ListConfigResourcesResponse,
 }
 
 /// A fixed sequence of pseudo-random bytes (SplitMix64), for checks with more cases than proptest

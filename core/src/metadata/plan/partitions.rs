@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CreateTopicRequest, PlanRefusal, PlanRefusalKind};
+use crate::metadata::image::MetadataImage;
 
 fn assignment(text: impl ToString) -> PlanRefusal {
     PlanRefusal::new(PlanRefusalKind::InvalidReplicaAssignment, text)
@@ -69,6 +70,30 @@ pub(super) fn check_added(
     }
     let width = assignments.first().map_or(0, Vec::len);
     assignments.iter().try_for_each(|replicas| check_replicas(replicas, width, brokers))
+}
+
+/// Checks the wish to move a partition to `replicas`, or to stop its move (`None`). The only
+/// broker has every partition, so that what is allowed is where it is already.
+///
+/// # Errors
+/// [`PlanRefusal`] with the kind and text of Kafka 4.3.
+pub fn check_reassignment(
+    image: &MetadataImage,
+    (name, index): (&str, i32),
+    replicas: Option<&[i32]>,
+    brokers: &[i32],
+) -> Result<(), PlanRefusal> {
+    let unknown = |text| PlanRefusal::new(PlanRefusalKind::UnknownTopic, text);
+    let topic = image
+        .topic(name)
+        .ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
+    if u32::try_from(index).map_or(true, |index| index >= topic.partitions) {
+        return Err(unknown(format!("Unable to find partition {name}:{index}.")));
+    }
+    match replicas {
+        Some(replicas) => check_replicas(replicas, replicas.len(), brokers),
+        None => Err(PlanRefusal::silent(PlanRefusalKind::NoReassignmentInProgress)),
+    }
 }
 
 fn check_replicas(replicas: &[i32], width: usize, brokers: &[i32]) -> Result<(), PlanRefusal> {

@@ -2,10 +2,12 @@
 
 use PlanRefusalKind::{
     InvalidConfig, InvalidPartitions, InvalidReplicaAssignment, InvalidReplicationFactor,
-    InvalidRequest, InvalidTopic, TopicAlreadyExists, UnknownTopic, UnknownTopicId,
+    InvalidRequest, InvalidTopic, NoReassignmentInProgress, TopicAlreadyExists, UnknownTopic,
+    UnknownTopicId,
 };
 
 use super::brokers::{plan_broker_changes, plan_broker_replacement};
+use super::partitions::check_reassignment;
 use super::*;
 use crate::limits::TOPIC_PARTITIONS_MAX;
 use crate::metadata::broker_config::BrokerScope;
@@ -46,7 +48,7 @@ fn image(topics: &[(&str, u32)]) -> MetadataImage {
 
 type Refused<'a> = (PlanRefusalKind, Option<&'a str>);
 
-fn refused(result: &Result<MetadataCommand, PlanRefusal>) -> Option<Refused<'_>> {
+fn refused<T>(result: &Result<T, PlanRefusal>) -> Option<Refused<'_>> {
     result.as_ref().err().map(|refusal| (refusal.kind, refusal.message.as_deref()))
 }
 
@@ -269,6 +271,33 @@ fn partitions_only_grow() {
             let (id, new_count) = (TopicId([1; 16]), count as u32);
             assert_eq!(command, MetadataCommand::CreatePartitions { id, new_count });
         }
+    }
+}
+
+#[test]
+fn a_partition_stays_where_the_only_broker_is() {
+    let image = image(&[("t", 3)]);
+    let stranger = "The manual partition assignment includes broker 1, but no such broker is \
+                    registered.";
+    let twice = "The manual partition assignment includes the broker 0 more than once.";
+    let empty = "The manual partition assignment includes an empty replica list.";
+    let assignment = |text| Some((InvalidReplicaAssignment, Some(text)));
+    let unknown = |text| Some((UnknownTopic, Some(text)));
+    type Case<'a> = ((&'a str, i32), Option<&'a [i32]>, Option<Refused<'a>>);
+    let cases: [Case<'_>; 9] = [
+        (("t", 0), Some(&[0]), None),
+        (("t", 0), Some(&[1]), assignment(stranger)),
+        (("t", 0), Some(&[0, 1]), assignment(stranger)),
+        (("t", 0), Some(&[0, 0]), assignment(twice)),
+        (("t", 0), Some(&[]), assignment(empty)),
+        (("t", 0), None, Some((NoReassignmentInProgress, None))),
+        (("t", 3), Some(&[0]), unknown("Unable to find partition t:3.")),
+        (("t", -1), None, unknown("Unable to find partition t:-1.")),
+        (("none", 0), Some(&[0]), unknown("Unable to find a topic named none.")),
+    ];
+    for (at, replicas, expected) in cases {
+        let checked = check_reassignment(&image, at, replicas, CONTEXT.brokers);
+        assert_eq!(refused(&checked), expected, "{at:?} {replicas:?}");
     }
 }
 

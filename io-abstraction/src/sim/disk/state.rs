@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::disk::Space;
 use crate::sim::core::Core;
 use crate::sim::disk::faults::{DiskFaults, OneShot, Target};
 use crate::sim::disk::tree::{InodeId, Tree};
@@ -141,14 +142,17 @@ impl Inner {
         self.write_count
     }
 
-    /// Bytes that may still be written.
-    pub(crate) fn available_bytes(&mut self) -> u64 {
+    pub(crate) fn space(&mut self) -> Space {
         /// What a disk without a limit says that it has.
         const UNLIMITED_BYTES: u64 = 1 << 42;
-        match self.faults.capacity_bytes {
-            Some(capacity) => capacity.saturating_sub(self.tree.used_bytes()),
-            None => UNLIMITED_BYTES,
-        }
+        let total_bytes = self.faults.capacity_bytes.unwrap_or(UNLIMITED_BYTES);
+        let available_bytes = total_bytes.saturating_sub(self.tree.used_bytes());
+        Space { total_bytes, available_bytes }
+    }
+
+    /// Bytes that may still be written.
+    pub(crate) fn available_bytes(&mut self) -> u64 {
+        self.space().available_bytes
     }
 
     /// Whether an operation on `path` fails: by a one-shot, or by chance.

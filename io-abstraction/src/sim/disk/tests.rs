@@ -285,7 +285,7 @@ fn a_full_disk_takes_what_fits_then_refuses_and_keeps_what_was_reserved() {
         let error = other.write_all_at(0, vec![Bytes::from(vec![7; 20_000])]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert_eq!(other.len().await.unwrap(), 3 * 4096);
-        assert_eq!(node.env().disk.available_bytes(Path::new("/data")).await.unwrap(), 0);
+        assert_eq!(node.env().disk.space(Path::new("/data")).await.unwrap().available_bytes, 0);
         write(&file, 0, vec![1; 2 * 4096]).await;
         assert!(node.disk().fault_counts()["D11"] >= 2);
         drop(other);

@@ -409,3 +409,82 @@ fn describe_cluster_has_its_golden_bytes() {
         "00000000 0000 00 01 02 63 00000001 02 00000001 02 68 00002384 00 01 00 80000000 00",
     );
 }
+
+#[test]
+fn apis_of_admin_tools_have_their_golden_bytes() {
+    let asked =
+        describe_log_dirs::DescribableLogDirTopic { topic: "t".into(), partitions: vec![1] };
+    let request = describe_log_dirs::DescribeLogDirsRequest { topics: Some(vec![asked]) };
+    assert_golden(&request, 1, "00000001 0001 74 00000001 00000001");
+    assert_golden(&request, 5, "02 02 74 02 00000001 00 00");
+    assert_golden(&describe_log_dirs::DescribeLogDirsRequest { topics: None }, 1, "ffffffff");
+    let partition = describe_log_dirs::DescribeLogDirsPartition {
+        partition_index: 1,
+        partition_size: 9,
+        ..Default::default()
+    };
+    let topic =
+        describe_log_dirs::DescribeLogDirsTopic { name: "t".into(), partitions: vec![partition] };
+    let result = describe_log_dirs::DescribeLogDirsResult {
+        log_dir: "/d".into(),
+        topics: vec![topic],
+        total_bytes: 3,
+        usable_bytes: 2,
+        ..Default::default()
+    };
+    let response =
+        describe_log_dirs::DescribeLogDirsResponse { results: vec![result], ..Default::default() };
+    assert_golden(
+        &response,
+        5,
+        "00000000 0000 02 0000 03 2f64 02 02 74 02 00000001 0000000000000009 0000000000000000 00 \
+         00 00 0000000000000003 0000000000000002 00 00 00",
+    );
+
+    let asked = offset_for_leader_epoch::OffsetForLeaderPartition {
+        partition: 1,
+        current_leader_epoch: -1,
+        leader_epoch: 0,
+    };
+    let topic = offset_for_leader_epoch::OffsetForLeaderTopic {
+        topic: "t".into(),
+        partitions: vec![asked],
+    };
+    let request = offset_for_leader_epoch::OffsetForLeaderEpochRequest {
+        replica_id: -1,
+        topics: vec![topic],
+    };
+    assert_golden(&request, 3, "ffffffff 00000001 0001 74 00000001 00000001 ffffffff 00000000");
+    assert_golden(&request, 4, "ffffffff 02 02 74 02 00000001 ffffffff 00000000 00 00 00");
+
+    let asked = elect_leaders::TopicPartitions { topic: "t".into(), partitions: vec![1] };
+    let request = elect_leaders::ElectLeadersRequest {
+        election_type: 1,
+        topic_partitions: Some(vec![asked]),
+        timeout_ms: 7,
+    };
+    assert_golden(&request, 1, "01 00000001 0001 74 00000001 00000001 00000007");
+    assert_golden(&request, 2, "01 02 02 74 02 00000001 00 00000007 00");
+
+    let asked =
+        alter_partition_reassignments::ReassignablePartition { partition_index: 1, replicas: None };
+    let topic = alter_partition_reassignments::ReassignableTopic {
+        name: "t".into(),
+        partitions: vec![asked],
+    };
+    let request = alter_partition_reassignments::AlterPartitionReassignmentsRequest {
+        timeout_ms: 7,
+        allow_replication_factor_change: true,
+        topics: vec![topic],
+    };
+    assert_golden(&request, 0, "00000007 02 02 74 02 00000001 00 00 00 00");
+    assert_golden(&request, 1, "00000007 01 02 02 74 02 00000001 00 00 00 00");
+
+    let request = list_partition_reassignments::ListPartitionReassignmentsRequest {
+        timeout_ms: 7,
+        topics: None,
+    };
+    assert_golden(&request, 0, "00000007 00 00");
+    let request = list_config_resources::ListConfigResourcesRequest { resource_types: vec![2, 4] };
+    assert_golden(&request, 1, "03 02 04 00");
+}
