@@ -1,6 +1,7 @@
 //! What a broker decides and stores: records, the log, the WAL, producers and topic metadata.
 //! Only `storage` awaits; everything else is a pure machine or a pure function.
 
+pub mod group;
 pub mod ids;
 pub mod limits;
 pub mod log;

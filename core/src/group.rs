@@ -1,0 +1,16 @@
+//! Consumer groups: who is there, in which generation, with which assignment.
+//!
+//! A machine for each group, without clock, log or randomness. docs/design/006-groups.md draws its
+//! phases and says what Kafka's clients expect of them.
+
+pub mod machine;
+mod member;
+pub mod messages;
+
+mod join;
+mod leave;
+mod rebalance;
+mod sync;
+
+#[cfg(test)]
+mod tests;
