@@ -66,6 +66,8 @@ pub(crate) fn may_be_large(request: &Request) -> bool {
         Request::Metadata(_)
             | Request::DescribeConfigs(_)
             | Request::DescribeLogDirs(_)
+            | Request::ElectLeaders(_)
+            | Request::AlterPartitionReassignments(_)
             | Request::ListConfigResources(_)
     )
 }

@@ -62,6 +62,10 @@ pub(crate) const HTTP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of `rivven.yaml`.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Rows of one answer that say in words why they were refused: a row of a request is a few bytes,
+/// and must not be answered with many times as many.
+pub(crate) const ROW_TEXTS_MAX: usize = 1000;
+
 const _: () = assert!(CONNECTION_FREE_BYTES >= READ_BYTES_MIN);
 const _: () = assert!(READ_AHEAD_BYTES_MAX <= LARGE_FRAME_BYTES);
 const _: () = assert!(LARGE_FRAME_BYTES <= CONNECTION_BYTES_MAX);

@@ -7,6 +7,7 @@ use rivven_core::storage::error::{AppendError, ReadError};
 
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::text::WireStr;
+use crate::limits::ROW_TEXTS_MAX;
 
 pub(crate) fn plan_error(refusal: PlanRefusal) -> (ErrorCode, Option<WireStr>) {
     let code = match refusal.kind {
@@ -22,6 +23,22 @@ pub(crate) fn plan_error(refusal: PlanRefusal) -> (ErrorCode, Option<WireStr>) {
         PlanRefusalKind::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
     };
     (code, refusal.message.map(WireStr::from))
+}
+
+/// The texts of the rows of one answer; beyond [`ROW_TEXTS_MAX`] rows have a code alone.
+#[derive(Default)]
+pub(crate) struct RowTexts {
+    given: usize,
+}
+
+impl RowTexts {
+    pub(crate) fn next(&mut self, text: impl FnOnce() -> Option<WireStr>) -> Option<WireStr> {
+        if self.given == ROW_TEXTS_MAX {
+            return None;
+        }
+        self.given += 1;
+        text()
+    }
 }
 
 pub(crate) fn produce_error(kind: ProduceRefusalKind) -> ErrorCode {

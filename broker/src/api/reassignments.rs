@@ -2,7 +2,7 @@
 
 use rivven_core::metadata::plan::partitions::check_reassignment;
 
-use super::errors::plan_error;
+use super::errors::{RowTexts, plan_error};
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
@@ -17,12 +17,13 @@ pub(crate) fn alter(
 ) -> AlterPartitionReassignmentsResponse {
     let image = node.storage.image();
     let brokers = [node.config.node_id];
+    let mut texts = RowTexts::default();
     let responses = request.topics.into_iter().map(|topic| {
         let rows = topic.partitions.into_iter().map(|asked| {
             let at = (&*topic.name, asked.partition_index);
             let checked = check_reassignment(&image, at, asked.replicas.as_deref(), &brokers);
-            let (error_code, error_message) =
-                checked.map_or_else(plan_error, |()| (ErrorCode::NONE, None));
+            let (error_code, text) = checked.map_or_else(plan_error, |()| (ErrorCode::NONE, None));
+            let error_message = texts.next(|| text);
             let partition_index = asked.partition_index;
             ReassignablePartitionResponse { partition_index, error_code, error_message }
         });

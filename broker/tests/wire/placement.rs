@@ -164,3 +164,35 @@ async fn topics_and_the_broker_have_settings() {
     assert_eq!(found, (ErrorCode::UNSUPPORTED_VERSION, 0));
     fixture.stop().await;
 }
+
+/// A row of a request takes a few bytes; its answer must not take many times as many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_refused_rows_are_not_all_answered_in_words() {
+    const ROWS: usize = 100_000;
+    let fixture = Fixture::start().await;
+    let mut client = fixture.client().await;
+    client.create("known", 1, &[]).await;
+    for (topic, in_words) in
+        [("x".repeat(30_000), 0), ("none".to_owned(), 1000), ("known".to_owned(), 1000)]
+    {
+        let partitions = vec![0; ROWS];
+        let asked = TopicPartitions { topic: topic.as_str().into(), partitions };
+        let request =
+            ElectLeadersRequest { topic_partitions: Some(vec![asked]), ..Default::default() };
+        let response = client.call(2, &request).await;
+        let rows = &response.replica_election_results[0].partition_result;
+        let texts = rows.iter().filter(|row| row.error_message.is_some()).count();
+        assert_eq!((rows.len(), texts), (ROWS, in_words));
+        assert!(rows.iter().all(|row| row.error_code.is_error()));
+
+        let row = ReassignablePartition { partition_index: 7, replicas: None };
+        let partitions = vec![row; ROWS];
+        let topics = vec![ReassignableTopic { name: topic.as_str().into(), partitions }];
+        let request = AlterPartitionReassignmentsRequest { topics, ..Default::default() };
+        let response = client.call(1, &request).await;
+        let rows = &response.responses[0].partitions;
+        let texts = rows.iter().filter(|row| row.error_message.is_some()).count();
+        assert_eq!((rows.len(), texts), (ROWS, in_words));
+    }
+    fixture.stop().await;
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CreateTopicRequest, PlanRefusal, PlanRefusalKind};
+use crate::limits::TOPIC_NAME_BYTES_MAX;
 use crate::metadata::image::MetadataImage;
 
 fn assignment(text: impl ToString) -> PlanRefusal {
@@ -84,9 +85,11 @@ pub fn check_reassignment(
     brokers: &[i32],
 ) -> Result<(), PlanRefusal> {
     let unknown = |text| PlanRefusal::new(PlanRefusalKind::UnknownTopic, text);
-    let topic = image
-        .topic(name)
-        .ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
+    let topic = image.topic(name).ok_or_else(|| match name.len() {
+        ..=TOPIC_NAME_BYTES_MAX => unknown(format!("Unable to find a topic named {name}.")),
+        // No such topic can be, and the name may come back for each of its partitions.
+        _ => PlanRefusal::silent(PlanRefusalKind::UnknownTopic),
+    })?;
     if u32::try_from(index).map_or(true, |index| index >= topic.partitions) {
         return Err(unknown(format!("Unable to find partition {name}:{index}.")));
     }
