@@ -19,7 +19,7 @@ use rivven_io::Env;
 
 use crate::ids::Offset;
 use crate::storage::directory::replace_file;
-use crate::storage::error::OpenError;
+use crate::storage::error::{OpenError, lacks_room};
 use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
 use crate::storage::{folder, layout};
@@ -37,7 +37,7 @@ pub(crate) struct Damage {
 /// Looks whether every segment is there with at least the bytes that a checkpoint trusts.
 ///
 /// # Errors
-/// `Io` for the disk's errors, but those of a mark.
+/// `Io` for the disk's errors.
 pub(crate) async fn find(shared: &Shared) -> Result<Vec<Damage>, OpenError> {
     let mut damages = Vec::new();
     for partition in shared.all_partitions() {
@@ -72,10 +72,8 @@ async fn look_at(
         damages.push(damage(None, reason.to_owned()));
         return Ok(());
     }
-    if let Some((base, reason)) = read_mark(&shared.env, partition.folder()).await? {
-        damages.push(damage(Some(base), reason));
-        return Ok(());
-    }
+    let marked = read_mark(&shared.env, partition.folder()).await?;
+    let mut lost = marked.clone();
     for segment in segments {
         let base = segment.base;
         let needed = match base.cmp(&trusted.0) {
@@ -89,13 +87,18 @@ async fn look_at(
         let path = partition.folder().join(layout::segment_file_name(base));
         let found = shared.env.disk.file_len(&path).await?.unwrap_or(0);
         assert!(needed <= segment.bytes, "a checkpoint trusts no more than the segment holds");
-        if found < needed {
+        // The last one decides: once the log begins behind it, nobody misses the others either.
+        if found < needed && lost.as_ref().is_none_or(|(last, _)| *last < base) {
             let reason =
                 format!("segment {base} has {found} bytes, the checkpoint counts {needed}");
-            write_mark(&shared.env, partition, (base, &reason)).await;
-            damages.push(damage(Some(base), reason));
+            lost = Some((base, reason));
         }
     }
+    let Some((base, reason)) = lost else { return Ok(()) };
+    if marked.is_none_or(|(marked, _)| marked < base) {
+        write_mark(&shared.env, partition, (base, &reason)).await?;
+    }
+    damages.push(damage(Some(base), reason));
     Ok(())
 }
 
@@ -125,7 +128,11 @@ pub(crate) async fn quarantine(shared: &Shared, damages: Vec<Damage>) {
 /// # Errors
 /// The disk's; one that is no mark of ours counts as none.
 pub(crate) async fn read_mark(env: &Env, folder: &Path) -> io::Result<Option<(Offset, String)>> {
-    let bytes = env.read_file(&layout::damaged(folder), MARK_BYTES_MAX).await?;
+    let bytes = match env.read_file(&layout::damaged(folder), MARK_BYTES_MAX).await {
+        // Too long.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+        read => read?,
+    };
     let text = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
     Ok(text.and_then(|text| {
         let (base, reason) = text.split_once('\n')?;
@@ -133,12 +140,21 @@ pub(crate) async fn read_mark(env: &Env, folder: &Path) -> io::Result<Option<(Of
     }))
 }
 
-async fn write_mark(env: &Env, partition: &Partition, (base, reason): (Offset, &str)) {
+async fn write_mark(
+    env: &Env,
+    partition: &Partition,
+    (base, reason): (Offset, &str),
+) -> io::Result<()> {
     let path = layout::damaged(partition.folder());
     let temporary = path.with_extension("new");
     let text = Bytes::from(format!("{}\n{reason}\n", base.0));
-    if let Err(error) = replace_file(env, (&temporary, &path), text).await {
-        tracing::warn!(path = %path.display(), %error,
-            "the damage is not marked; the next start may not see it");
+    match replace_file(env, (&temporary, &path), text).await {
+        Err(error) if lacks_room(&error) => {
+            tracing::warn!(path = %path.display(), %error,
+                "the damage is not marked; the next start may not see it");
+            Ok(())
+        }
+        // A sync that failed may have been for names that others rely on.
+        written => written,
     }
 }

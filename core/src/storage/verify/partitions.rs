@@ -77,10 +77,11 @@ impl Verifier<'_> {
         let path = layout::damaged(&partition.folder);
         match damage::read_mark(self.env, &partition.folder).await {
             Ok(Some((base, reason))) if partition.log.holds_segment(base) => {
-                let what = format!(
-                    "{reason}: the partition takes no batches; delete its topic, or its records \
-                     through this segment"
-                );
+                let remedy = match partition.log.active().base == base {
+                    true => "delete its topic",
+                    false => "delete its topic, or its records through this segment",
+                };
+                let what = format!("{reason}: the partition takes no batches; {remedy}");
                 self.findings.error(&path, what);
             }
             Ok(_) => {}
