@@ -4,7 +4,8 @@ use rivven_io::clock::Monotonic;
 
 use crate::group::machine::{Group, Phase, Waiting};
 use crate::group::member::Member;
-use crate::group::messages::{Effect, GroupError, Join, Joined, JoinedMember, Ticket};
+use crate::group::messages::{Caller, Effect, GroupError, Join, Joined, JoinedMember, Ticket};
+use crate::limits::GROUP_PENDING_IDS_MAX;
 
 impl Group {
     /// A member joins, or joins again. The answer comes as [`Effect::Join`], at once or later.
@@ -32,11 +33,7 @@ impl Group {
         if join.protocol_type.is_empty() || join.protocols.is_empty() {
             return Err(GroupError::InconsistentProtocol);
         }
-        let is_known = self.members.contains_key(&join.caller.member_id)
-            || join.caller.instance_id.as_ref().is_some_and(|id| self.statics.contains_key(id));
-        if !is_known && self.members.len() >= self.rules.members_max {
-            return Err(GroupError::Full(self.rules.members_max));
-        }
+        self.check_room(&join.caller)?;
         if self.members.is_empty() {
             return Ok(());
         }
@@ -44,6 +41,21 @@ impl Group {
         let fits = self.protocol_type.as_ref() == Some(&join.protocol_type)
             && join.protocols.iter().any(|(name, _)| in_common(name));
         if fits { Ok(()) } else { Err(GroupError::InconsistentProtocol) }
+    }
+
+    /// While a generation is being formed those count that have joined: the others may be gone.
+    fn check_room(&self, caller: &Caller) -> Result<(), GroupError> {
+        let counted = |member: &Member| match self.phase {
+            Phase::Preparing { .. } => member.join.is_some(),
+            Phase::Empty | Phase::Completing | Phase::Stable => true,
+        };
+        let instance = caller.instance_id.as_ref().and_then(|id| self.statics.get(id));
+        let itself = self.members.get(instance.unwrap_or(&caller.member_id));
+        let others = self.members.values().filter(|member| counted(member)).count();
+        match itself.is_some_and(counted) || others < self.rules.members_max {
+            true => Ok(()),
+            false => Err(GroupError::Full(self.rules.members_max)),
+        }
     }
 
     /// Someone without a member id.
@@ -64,11 +76,24 @@ impl Group {
         }
         if join.needs_known_id {
             // It may never come: only a known id makes the group wait.
+            self.forget_oldest_pending();
             self.pending.insert(id.clone(), now.after(join.session_timeout));
             return Some(GroupError::MemberIdRequired(id));
         }
         self.add(now, (ticket, join), id, effects);
         None
+    }
+
+    /// Keeps the ids that wait for their owners within their bound: who asks without end must not
+    /// fill the memory.
+    fn forget_oldest_pending(&mut self) {
+        if self.pending.len() < GROUP_PENDING_IDS_MAX {
+            return;
+        }
+        let oldest = self.pending.iter().min_by_key(|(_, deadline)| **deadline);
+        if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+            self.pending.remove(&id);
+        }
     }
 
     /// Someone with a member id.
@@ -91,7 +116,7 @@ impl Group {
         match self.phase {
             Phase::Empty => return Some(GroupError::UnknownMember),
             // The answer to its first join was lost.
-            Phase::Completing { .. } if is_same => {
+            Phase::Completing if is_same => {
                 self.members.get_mut(&id).expect("it is known").touch(now);
                 let joined = self.joined(&id, is_leader);
                 effects.push(Effect::Join(ticket, Ok(joined)));
@@ -104,7 +129,7 @@ impl Group {
                 effects.push(Effect::Join(ticket, Ok(joined)));
                 return None;
             }
-            Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable => {}
+            Phase::Preparing { .. } | Phase::Completing | Phase::Stable => {}
         }
         let member = self.members.get_mut(&id).expect("it is known");
         member.update(&join);
@@ -157,7 +182,6 @@ impl Group {
         if let Some(waiting) = member.sync.take() {
             effects.push(Effect::Sync(waiting, Err(fenced())));
         }
-        let had_metadata = self.protocol.as_ref().map(|protocol| member.metadata(protocol));
         member.update(&join);
         member.touch(now);
         let instance = member.instance_id.clone().expect("it is static");
@@ -167,9 +191,8 @@ impl Group {
         if was_leader {
             self.leader = Some(id.clone());
         }
-        let has_metadata =
-            self.protocol.as_ref().map(|protocol| self.members[&id].metadata(protocol));
-        let stays = self.choose_protocol() == self.protocol && had_metadata == has_metadata;
+        // Its metadata may differ: it no longer says which partitions it owns.
+        let stays = self.choose_protocol() == self.protocol;
         if self.phase == Phase::Stable && stays {
             let mut joined = self.joined(&id, was_leader && join.can_skip_assignment);
             if was_leader && join.can_skip_assignment {

@@ -19,10 +19,8 @@ pub enum Phase {
         deadline: Monotonic,
         is_initial: bool,
     },
-    /// The leader assigns; who has not asked for its assignment then is removed.
-    Completing {
-        deadline: Monotonic,
-    },
+    /// The leader assigns.
+    Completing,
     Stable,
 }
 
@@ -49,6 +47,8 @@ pub struct Group {
     pub(super) phase: Phase,
     /// When it began to form the generation that it forms.
     pub(super) rebalance_began: Monotonic,
+    /// Who has not asked for its assignment then is removed, also if the others have theirs.
+    pub(super) sync_deadline: Option<Monotonic>,
     /// 0 before the first generation.
     pub(super) generation: i32,
     pub(super) protocol_type: Option<String>,
@@ -72,6 +72,7 @@ impl Group {
             rules,
             phase: Phase::Empty,
             rebalance_began: Monotonic::default(),
+            sync_deadline: None,
             generation: 0,
             protocol_type: None,
             protocol: None,
@@ -85,27 +86,44 @@ impl Group {
     }
 
     /// The group as it was stored last; each member has its whole session before it.
-    #[must_use]
-    pub fn restored(rules: GroupRules, stored: StoredGroup, now: Monotonic) -> Group {
+    ///
+    /// # Errors
+    /// What is wrong with it, if no group could have been stored so.
+    pub fn restored(
+        rules: GroupRules,
+        stored: StoredGroup,
+        now: Monotonic,
+    ) -> Result<Group, &'static str> {
         let mut group = Group::new(rules);
+        if stored.generation < 0 {
+            return Err("its generation is negative");
+        }
         group.generation = stored.generation;
         group.protocol_type = stored.protocol_type;
-        let protocol = stored.protocol.clone().unwrap_or_default();
+        if stored.members.is_empty() {
+            return Ok(group);
+        }
+        let Some(protocol) = stored.protocol.filter(|_| group.protocol_type.is_some()) else {
+            return Err("it has members, but no protocol");
+        };
         for member in stored.members {
             let id = member.member_id.clone();
-            if let Some(instance) = &member.instance_id {
-                group.statics.insert(instance.clone(), id.clone());
+            if let Some(instance) = &member.instance_id
+                && group.statics.insert(instance.clone(), id.clone()).is_some()
+            {
+                return Err("two members have the same place");
             }
-            group.members.insert(id, Member::restored(member, &protocol, now));
+            let member = Member::restored(member, &protocol, now);
+            if group.members.insert(id, member).is_some() {
+                return Err("two members have the same id");
+            }
         }
-        if !group.members.is_empty() {
-            group.phase = Phase::Stable;
-            group.protocol = stored.protocol;
-            let led = stored.leader.filter(|leader| group.members.contains_key(leader));
-            group.leader = led.or_else(|| group.members.keys().next().cloned());
-        }
+        group.phase = Phase::Stable;
+        group.protocol = Some(protocol);
+        let led = stored.leader.filter(|leader| group.members.contains_key(leader));
+        group.leader = led.or_else(|| group.members.keys().next().cloned());
         group.check_all();
-        group
+        Ok(group)
     }
 
     /// Where the group stands.
@@ -162,7 +180,7 @@ impl Group {
         match self.phase {
             Phase::Preparing { .. } => Err(GroupError::RebalanceInProgress),
             // A member may be heard of before its sync.
-            Phase::Completing { .. } | Phase::Stable => Ok(()),
+            Phase::Completing | Phase::Stable => Ok(()),
             Phase::Empty => Err(GroupError::UnknownMember),
         }
     }
@@ -186,7 +204,7 @@ impl Group {
         self.touch(&id, now);
         match self.phase {
             // Its assignment may go to another: what it read of it must not be written over.
-            Phase::Completing { .. } => Err(GroupError::RebalanceInProgress),
+            Phase::Completing => Err(GroupError::RebalanceInProgress),
             _ => Ok(()),
         }
     }
@@ -238,8 +256,9 @@ impl Group {
     #[must_use]
     pub fn deadline(&self) -> Option<Monotonic> {
         let phase = match self.phase {
-            Phase::Preparing { deadline, .. } | Phase::Completing { deadline } => Some(deadline),
-            Phase::Empty | Phase::Stable => None,
+            Phase::Preparing { deadline, .. } => Some(deadline),
+            Phase::Completing | Phase::Stable => self.sync_deadline,
+            Phase::Empty => None,
         };
         let members = self.members.values().filter_map(Member::deadline);
         members.chain(self.pending.values().copied()).chain(phase).min()
@@ -251,14 +270,17 @@ impl Group {
         let is_over = |member: &Member| member.deadline().is_some_and(|deadline| deadline <= now);
         let over = self.members.iter().filter(|(_, member)| is_over(member));
         let over: Vec<String> = over.map(|(id, _)| id.clone()).collect();
-        for id in over {
-            self.remove(&id, GroupError::UnknownMember, effects);
+        if !over.is_empty() {
+            for id in over {
+                self.remove(&id, GroupError::UnknownMember, effects);
+            }
             self.after_removal(now, effects);
         }
+        let is_late = self.sync_deadline.is_some_and(|deadline| deadline <= now);
         match self.phase {
             Phase::Preparing { deadline, .. } if deadline <= now => self.form(now, effects),
             Phase::Preparing { .. } => self.form_if_complete(now, effects),
-            Phase::Completing { deadline } if deadline <= now => self.drop_silent(now, effects),
+            Phase::Completing | Phase::Stable if is_late => self.drop_silent(now, effects),
             _ => {}
         }
         self.check();
@@ -271,7 +293,7 @@ impl Group {
         match self.phase {
             Phase::Empty => assert!(self.members.is_empty(), "an empty group has no member"),
             Phase::Preparing { .. } => {}
-            Phase::Completing { .. } | Phase::Stable => {
+            Phase::Completing | Phase::Stable => {
                 let leader = self.leader.as_ref().expect("a generation has a leader");
                 assert!(self.members.contains_key(leader), "the leader is a member");
                 assert!(self.protocol.is_some(), "a generation has a protocol");
@@ -289,7 +311,7 @@ impl Group {
                 assert_eq!(self.statics.get(instance), Some(id), "its place is its own");
             }
             assert!(member.join.is_none() || is_preparing, "joins wait for a generation to form");
-            let may_sync = matches!(self.phase, Phase::Completing { .. });
+            let may_sync = self.phase == Phase::Completing;
             assert!(member.sync.is_none() || may_sync, "syncs wait for the assignment");
             assert!(!self.pending.contains_key(id), "who joined does not wait to join");
             tickets.extend(member.join.into_iter().chain(member.sync));

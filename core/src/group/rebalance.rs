@@ -9,11 +9,14 @@ use rivven_io::clock::Monotonic;
 use crate::group::machine::{Group, Phase, Waiting};
 use crate::group::messages::{Effect, GroupError};
 
+const REBALANCE_MIN: Duration = Duration::from_secs(1);
+
 impl Group {
-    /// The longest time that a member takes to join again.
+    /// The longest time that a member takes to join again. Clients may say anything, but a phase
+    /// that is over at once would begin again at once.
     pub(super) fn rebalance_timeout(&self) -> Duration {
         let timeouts = self.members.values().map(|member| member.rebalance_timeout);
-        timeouts.max().unwrap_or_default()
+        timeouts.max().unwrap_or_default().max(REBALANCE_MIN)
     }
 
     /// Begins to form a generation, unless that is under way; forms it if nobody is missing.
@@ -25,7 +28,7 @@ impl Group {
                 let delay = self.rules.initial_delay.min(self.rebalance_timeout());
                 self.phase = Phase::Preparing { deadline: now.after(delay), is_initial: true };
             }
-            Phase::Completing { .. } | Phase::Stable => {
+            Phase::Completing | Phase::Stable => {
                 for member in self.members.values_mut() {
                     if let Some(waiting) = member.sync.take() {
                         let again = Err(GroupError::RebalanceInProgress);
@@ -37,6 +40,7 @@ impl Group {
                     }
                 }
                 self.rebalance_began = now;
+                self.sync_deadline = None;
                 let deadline = now.after(self.rebalance_timeout());
                 self.phase = Phase::Preparing { deadline, is_initial: false };
             }
@@ -77,7 +81,8 @@ impl Group {
         self.protocol = self.choose_protocol();
         assert!(self.protocol.is_some(), "whoever was let in has a protocol in common");
         self.elect();
-        self.phase = Phase::Completing { deadline: now.after(self.rebalance_timeout()) };
+        self.phase = Phase::Completing;
+        self.sync_deadline = Some(now.after(self.rebalance_timeout()));
         let leader = self.leader.clone().expect("elected above");
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for id in ids {
@@ -138,10 +143,8 @@ impl Group {
     pub(super) fn drop_silent(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
         let silent = self.members.iter().filter(|(_, member)| !member.has_synced);
         let silent: Vec<String> = silent.map(|(id, _)| id.clone()).collect();
+        self.sync_deadline = None;
         if silent.is_empty() {
-            // All wait for the leader's assignment to be stored.
-            let deadline = now.after(self.rebalance_timeout());
-            self.phase = Phase::Completing { deadline };
             return;
         }
         for id in silent {
@@ -171,7 +174,7 @@ impl Group {
     /// Goes on after somebody was taken out.
     pub(super) fn after_removal(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Completing { .. } | Phase::Stable => self.rebalance(now, effects),
+            Phase::Completing | Phase::Stable => self.rebalance(now, effects),
             Phase::Preparing { .. } if self.members.is_empty() => {
                 self.form_or_wait(now, effects);
             }

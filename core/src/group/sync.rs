@@ -35,7 +35,7 @@ impl Group {
         match self.phase {
             Phase::Empty => Err(GroupError::UnknownMember),
             Phase::Preparing { .. } => Err(GroupError::RebalanceInProgress),
-            Phase::Completing { .. } | Phase::Stable => Ok(id),
+            Phase::Completing | Phase::Stable => Ok(id),
         }
     }
 
@@ -97,8 +97,7 @@ impl Group {
                 store @ Effect::Store(..) => unreachable!("{store:?} is no answer"),
             }),
             Waiting::Assignment { generation, assignments } => {
-                let is_current =
-                    generation == self.generation && matches!(self.phase, Phase::Completing { .. });
+                let is_current = generation == self.generation && self.phase == Phase::Completing;
                 match (is_current, is_durable) {
                     // The group went on: the members were told to join again.
                     (false, _) => {}

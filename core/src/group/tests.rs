@@ -10,6 +10,7 @@ use rivven_io::clock::Monotonic;
 
 use super::machine::{Group, Phase};
 use super::messages::*;
+use crate::limits::GROUP_PENDING_IDS_MAX;
 
 const RULES: GroupRules = GroupRules { members_max: 3, initial_delay: Duration::ZERO };
 const SESSION: Duration = Duration::from_secs(10);
@@ -130,6 +131,12 @@ impl Place {
         self.group.check_all();
     }
 
+    fn leave(&mut self, caller: Caller) -> Result<(), GroupError> {
+        let left = self.group.leave(self.now, &[caller], &mut self.effects).remove(0);
+        self.group.check_all();
+        left
+    }
+
     /// Two members in a stable generation: `a` leads.
     fn two(rules: GroupRules) -> Place {
         let mut place = place(rules);
@@ -175,7 +182,7 @@ fn an_assignment_is_given_once_it_is_stored() {
     let again = place.sync(member("b"), &[]);
     assert_eq!(place.synced(again), Some(Ok(Bytes::from_static(b"1"))));
 
-    let restored = Group::restored(RULES, stored.clone(), place.now);
+    let restored = Group::restored(RULES, stored.clone(), place.now).unwrap();
     assert_eq!((restored.phase(), restored.generation()), (Phase::Stable, 2));
     assert_eq!(restored.stored_state(), stored);
 }
@@ -204,7 +211,7 @@ fn an_assignment_of_an_older_generation_is_nobodys() {
     place.rejoin("b");
     assert!(place.joined(third).unwrap().is_ok());
     place.store_all(true);
-    assert!(matches!(place.group.phase(), Phase::Completing { .. }));
+    assert!(matches!(place.group.phase(), Phase::Completing));
     assert!(place.group.stored_state().members.iter().all(|member| member.assignment.is_empty()));
 }
 
@@ -231,7 +238,7 @@ fn a_group_waits_for_an_id_that_was_handed_out() {
     place.join(Join { needs_known_id: true, ..join_of(member(""), "x") });
     let (a, b) = (place.rejoin("a"), place.rejoin("b"));
     assert_eq!((place.joined(a), place.joined(b)), (None, None));
-    assert_eq!(place.group.leave(place.now, &member("x"), &mut place.effects), Ok(()));
+    assert_eq!(place.leave(member("x")), Ok(()));
     assert!(place.joined(a).unwrap().is_ok() && place.joined(b).unwrap().is_ok());
 }
 
@@ -256,6 +263,75 @@ fn members_that_stay_away_are_removed() {
     let gone = place.sync(member("a"), &[]);
     assert_eq!(place.synced(gone), Some(Err(GroupError::UnknownMember)));
     assert_eq!(place.store_all(true).last().unwrap().members, []);
+}
+
+#[test]
+fn who_never_asks_for_its_assignment_is_removed() {
+    let mut place = place(RULES);
+    place.join_new("a");
+    let second = place.join_new("b");
+    place.rejoin("a");
+    assert!(place.joined(second).unwrap().is_ok());
+    place.sync(member("a"), &[("a", "0"), ("b", "1")]);
+    place.store_all(true);
+    assert_eq!(place.group.phase(), Phase::Stable);
+    for _ in 0..REBALANCE.as_secs() / 5 {
+        for id in ["a", "b"] {
+            let _ = place.group.heartbeat(place.now, &member(id), 2);
+        }
+        place.wait(Duration::from_secs(5));
+    }
+    let heard = place.group.heartbeat(place.now, &member("b"), 2);
+    assert_eq!(heard, Err(GroupError::UnknownMember));
+}
+
+#[test]
+fn handed_out_ids_are_bounded() {
+    let mut place = place(RULES);
+    for k in 0..=GROUP_PENDING_IDS_MAX {
+        place.now = place.now.after(Duration::from_nanos(1));
+        place.join(Join { needs_known_id: true, ..join_of(member(""), &format!("x{k}")) });
+    }
+    let (oldest, newest) = (place.rejoin("x0"), place.rejoin("x1"));
+    assert_eq!(place.joined(oldest), Some(Err(GroupError::UnknownMember)));
+    assert!(place.joined(newest).unwrap().is_ok());
+}
+
+#[test]
+fn those_that_are_gone_do_not_fill_a_group() {
+    let mut place = Place::two(GroupRules { members_max: 2, ..RULES });
+    let third = place.join_new("c");
+    assert_eq!(place.joined(third), Some(Err(GroupError::Full(2))));
+    place.rejoin("a");
+    // b is gone without a word, and comes back as somebody new.
+    let back = place.join_new("c");
+    assert_eq!(place.joined(back), None);
+    let third = place.join_new("d");
+    assert_eq!(place.joined(third), Some(Err(GroupError::Full(2))));
+    place.wait(SESSION);
+    assert_eq!(place.joined(back).unwrap().unwrap().generation, 3);
+}
+
+#[test]
+fn a_group_that_nobody_stored_is_not_restored() {
+    let good = Place::two(RULES).group.stored_state();
+    let now = Monotonic(5);
+    assert!(Group::restored(RULES, good.clone(), now).is_ok());
+    let mut twice = good.clone();
+    twice.members[1].member_id = "a".to_owned();
+    let mut one_place = good.clone();
+    one_place.members.iter_mut().for_each(|member| member.instance_id = Some("i".to_owned()));
+    for bad in [
+        StoredGroup { generation: -1, ..good.clone() },
+        StoredGroup { protocol: None, ..good.clone() },
+        StoredGroup { protocol_type: None, ..good.clone() },
+        twice,
+        one_place,
+    ] {
+        assert!(Group::restored(RULES, bad.clone(), now).is_err(), "{bad:?}");
+    }
+    let led_by_none = StoredGroup { leader: Some("none".to_owned()), ..good };
+    assert!(Group::restored(RULES, led_by_none, now).is_ok());
 }
 
 #[test]
@@ -299,14 +375,18 @@ fn a_static_member_comes_back_to_its_assignment() {
 }
 
 #[test]
-fn a_static_member_with_new_metadata_rebalances() {
+fn a_static_member_with_another_protocol_rebalances() {
     let mut place = place(RULES);
     place.join(join_of(fixed("", "one"), "a1"));
     place.sync(fixed("a1", "one"), &[("a1", "0")]);
     place.store_all(true);
     let mut back = join_of(fixed("", "one"), "a2");
-    back.protocols[0].1 = Bytes::from_static(b"other topics");
-    let ticket = place.join(back);
+    back.protocols[0].1 = Bytes::from_static(b"topics, and nothing owned");
+    let ticket = place.join(back.clone());
+    place.store_all(true);
+    assert_eq!(place.joined(ticket).unwrap().unwrap().generation, 1);
+    back.protocols.insert(0, ("a better one".to_owned(), Bytes::new()));
+    let ticket = place.join(Join { fresh_member_id: "a3".to_owned(), ..back });
     let joined = place.joined(ticket).unwrap().unwrap();
     assert_eq!((joined.generation, joined.skip_assignment), (2, false));
 }
@@ -331,18 +411,18 @@ fn a_static_member_keeps_its_place_through_a_rebalance() {
 fn members_go_by_id_and_by_instance() {
     let mut place = Place::two(RULES);
     let unknown = Err(GroupError::UnknownMember);
-    assert_eq!(place.group.leave(place.now, &member("none"), &mut place.effects), unknown);
-    assert_eq!(place.group.leave(place.now, &member("b"), &mut place.effects), Ok(()));
+    assert_eq!(place.leave(member("none")), unknown);
+    assert_eq!(place.leave(member("b")), Ok(()));
     assert!(matches!(place.group.phase(), Phase::Preparing { .. }));
-    assert_eq!(place.group.leave(place.now, &member("a"), &mut place.effects), Ok(()));
+    assert_eq!(place.leave(member("a")), Ok(()));
     assert_eq!(place.group.phase(), Phase::Empty);
     assert!(place.store_all(true).last().unwrap().members.is_empty());
 
     place.join(join_of(fixed("", "one"), "s"));
-    let wrong = place.group.leave(place.now, &fixed("other", "one"), &mut place.effects);
+    let wrong = place.leave(fixed("other", "one"));
     assert_eq!(wrong, Err(GroupError::FencedInstance));
-    assert_eq!(place.group.leave(place.now, &fixed("", "one"), &mut place.effects), Ok(()));
-    assert_eq!(place.group.leave(place.now, &fixed("", "one"), &mut place.effects), unknown);
+    assert_eq!(place.leave(fixed("", "one")), Ok(()));
+    assert_eq!(place.leave(fixed("", "one")), unknown);
 }
 
 #[test]
@@ -364,8 +444,6 @@ fn protocols_must_go_together() {
         assert_eq!(place.joined(ticket), Some(Err(GroupError::InconsistentProtocol)));
     }
     place.join(Join { protocols: protocols(&["sticky", "range"]), ..join_of(member(""), "c") });
-    let full = place.join_new("d");
-    assert_eq!(place.joined(full), Some(Err(GroupError::Full(3))));
     assert_eq!(place.group.stored_state().protocol.as_deref(), Some("range"));
 }
 

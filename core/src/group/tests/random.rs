@@ -42,6 +42,8 @@ impl World {
         self.fresh += 1;
         let mut join = join_of(self.clients[k].caller.clone(), &format!("m{}", self.fresh));
         join.needs_known_id = choice & 1 == 0;
+        join.rebalance_timeout =
+            [Duration::ZERO, Duration::from_secs(60)][usize::from(choice >> 5 & 1)];
         join.can_skip_assignment = choice & 2 == 0;
         join.protocols[0].1 = Bytes::from(vec![choice & 4]);
         if choice & 24 == 24 {
@@ -95,9 +97,7 @@ impl World {
             }
             5 => {
                 let caller = self.clients[k].caller.clone();
-                let place = &mut self.place;
-                let left = place.group.leave(place.now, &caller, &mut place.effects);
-                if left.is_ok() {
+                if self.place.leave(caller).is_ok() {
                     self.clients[k].caller.member_id.clear();
                 }
             }
@@ -113,6 +113,10 @@ impl World {
             }
         }
         self.place.group.check_all();
+        self.settle();
+        self.place.group.tick(self.place.now, &mut self.place.effects);
+        let deadline = self.place.group.deadline();
+        assert!(deadline.is_none_or(|deadline| deadline > self.place.now), "a tick is never over");
         self.settle();
     }
 
