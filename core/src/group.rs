@@ -6,6 +6,7 @@
 pub mod machine;
 mod member;
 pub mod messages;
+pub mod records;
 
 mod join;
 mod leave;

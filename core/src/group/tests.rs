@@ -1,6 +1,7 @@
 //! Every rule of the membership, and random members against all of them together.
 
 mod random;
+mod records;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
