@@ -37,10 +37,10 @@ pub const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
 /// of tiny bad records does not become an answer many times its size.
 pub const PRODUCE_RECORD_ERRORS_MAX: usize = 1000;
 
-const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
 /// Member ids of one group that were handed out and not used yet; clients come back with theirs at
 /// once.
 pub const GROUP_PENDING_IDS_MAX: usize = 1000;
 
+const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
 const _: () = assert!(TOPIC_PARTITIONS_MAX as u64 <= CLUSTER_PARTITIONS_MAX);
 const _: () = assert!(BATCH_DECOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);

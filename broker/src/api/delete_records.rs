@@ -1,8 +1,9 @@
 //! DeleteRecords: moves the log start of partitions up; durable when it is answered.
 
-use rivven_core::ids::{Offset, PartitionId};
+use rivven_core::ids::Offset;
 
 use super::errors::append_error;
+use super::find_partition;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
@@ -40,13 +41,9 @@ async fn delete(
     topic: &str,
     asked: &DeleteRecordsPartition,
 ) -> Result<Offset, ErrorCode> {
-    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-    let index = u32::try_from(asked.partition_index).map_err(|_| unknown)?;
-    let image = node.storage.image();
-    let topic = image.topic(topic).filter(|topic| index < topic.partitions).ok_or(unknown)?;
-    let id = PartitionId { topic: topic.id, index };
-    let partition = node.storage.partition(id).ok_or(unknown)?;
-    if !topic.config.is_deleted {
+    let partition = find_partition(node, topic, asked.partition_index)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    if !partition.config().is_deleted {
         // Without retention nothing of a topic is given up but what compaction supersedes.
         return Err(ErrorCode::POLICY_VIOLATION);
     }

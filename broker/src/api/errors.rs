@@ -32,12 +32,11 @@ pub(crate) struct RowTexts {
 }
 
 impl RowTexts {
+    /// The text of the next row, which is only made if it is given.
     pub(crate) fn next(&mut self, text: impl FnOnce() -> Option<WireStr>) -> Option<WireStr> {
-        if self.given == ROW_TEXTS_MAX {
-            return None;
-        }
-        self.given += 1;
-        text()
+        let text = if self.given < ROW_TEXTS_MAX { text() } else { None };
+        self.given += usize::from(text.is_some());
+        text
     }
 }
 

@@ -201,8 +201,7 @@ impl Group {
                 // It would assign anew: as a follower it takes the assignment that there is.
                 joined.leader = old.to_owned();
             }
-            let answer = Effect::Join(ticket, Ok(joined));
-            return self.store(Waiting::Answer(Box::new(answer)), effects);
+            return self.store(Waiting::Join(ticket, joined), effects);
         }
         self.members.get_mut(&id).expect("it was put in").join = Some(ticket);
         self.rebalance(now, effects);

@@ -6,7 +6,7 @@ use rivven_io::clock::Monotonic;
 
 use crate::group::member::Member;
 use crate::group::messages::{
-    Caller, Effect, GroupError, GroupRules, StoreId, StoredGroup, Ticket,
+    Caller, Effect, GroupError, GroupRules, Joined, StoreId, StoredGroup, Ticket,
 };
 
 /// Where a group stands between two generations.
@@ -32,8 +32,8 @@ pub(super) enum Waiting {
         generation: i32,
         assignments: BTreeMap<String, bytes::Bytes>,
     },
-    /// An answer.
-    Answer(Box<Effect>),
+    /// What a member that took a place is told.
+    Join(Ticket, Joined),
     Nothing,
 }
 
@@ -278,7 +278,6 @@ impl Group {
         }
         let is_late = self.sync_deadline.is_some_and(|deadline| deadline <= now);
         match self.phase {
-            Phase::Preparing { deadline, .. } if deadline <= now => self.form(now, effects),
             Phase::Preparing { .. } => self.form_if_complete(now, effects),
             Phase::Completing | Phase::Stable if is_late => self.drop_silent(now, effects),
             _ => {}

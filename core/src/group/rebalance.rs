@@ -175,18 +175,8 @@ impl Group {
     pub(super) fn after_removal(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Completing | Phase::Stable => self.rebalance(now, effects),
-            Phase::Preparing { .. } if self.members.is_empty() => {
-                self.form_or_wait(now, effects);
-            }
             Phase::Preparing { .. } => self.form_if_complete(now, effects),
             Phase::Empty => {}
-        }
-    }
-
-    /// The last member has gone while a generation was being formed.
-    fn form_or_wait(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
-        if self.pending.is_empty() {
-            self.form(now, effects);
         }
     }
 }

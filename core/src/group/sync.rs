@@ -1,5 +1,7 @@
 //! SyncGroup: the leader's assignment, stored before anybody gets its part.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use rivven_io::clock::Monotonic;
 
@@ -90,12 +92,10 @@ impl Group {
         let waiting = self.storing.remove(&id).expect("what is stored was asked for, once");
         match waiting {
             Waiting::Nothing => {}
-            Waiting::Answer(answer) if is_durable => effects.push(*answer),
-            Waiting::Answer(answer) => effects.push(match *answer {
-                Effect::Join(ticket, _) => Effect::Join(ticket, Err(GroupError::NotStored)),
-                Effect::Sync(ticket, _) => Effect::Sync(ticket, Err(GroupError::NotStored)),
-                store @ Effect::Store(..) => unreachable!("{store:?} is no answer"),
-            }),
+            Waiting::Join(ticket, joined) => {
+                let answer = if is_durable { Ok(joined) } else { Err(GroupError::NotStored) };
+                effects.push(Effect::Join(ticket, answer));
+            }
             Waiting::Assignment { generation, assignments } => {
                 let is_current = generation == self.generation && self.phase == Phase::Completing;
                 match (is_current, is_durable) {
@@ -112,7 +112,7 @@ impl Group {
     fn assign(
         &mut self,
         now: Monotonic,
-        assignments: &std::collections::BTreeMap<String, Bytes>,
+        assignments: &BTreeMap<String, Bytes>,
         effects: &mut Vec<Effect>,
     ) {
         self.phase = Phase::Stable;

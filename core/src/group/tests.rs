@@ -138,6 +138,15 @@ impl Place {
         left
     }
 
+    /// One static member in a stable generation: `a1` has the place `one`.
+    fn one_static() -> Place {
+        let mut place = place(RULES);
+        place.join(join_of(fixed("", "one"), "a1"));
+        place.sync(fixed("a1", "one"), &[("a1", "0")]);
+        place.store_all(true);
+        place
+    }
+
     /// Two members in a stable generation: `a` leads.
     fn two(rules: GroupRules) -> Place {
         let mut place = place(rules);
@@ -353,10 +362,7 @@ fn who_does_not_join_again_is_left_behind() {
 
 #[test]
 fn a_static_member_comes_back_to_its_assignment() {
-    let mut place = place(RULES);
-    place.join(join_of(fixed("", "one"), "a1"));
-    place.sync(fixed("a1", "one"), &[("a1", "0")]);
-    place.store_all(true);
+    let mut place = Place::one_static();
     for (can_skip, fresh, leader) in [(true, "a2", "a2"), (false, "a3", "a2")] {
         let back = Join { can_skip_assignment: can_skip, ..join_of(fixed("", "one"), fresh) };
         let ticket = place.join(back);
@@ -377,10 +383,7 @@ fn a_static_member_comes_back_to_its_assignment() {
 
 #[test]
 fn a_static_member_with_another_protocol_rebalances() {
-    let mut place = place(RULES);
-    place.join(join_of(fixed("", "one"), "a1"));
-    place.sync(fixed("a1", "one"), &[("a1", "0")]);
-    place.store_all(true);
+    let mut place = Place::one_static();
     let mut back = join_of(fixed("", "one"), "a2");
     back.protocols[0].1 = Bytes::from_static(b"topics, and nothing owned");
     let ticket = place.join(back.clone());
@@ -394,18 +397,15 @@ fn a_static_member_with_another_protocol_rebalances() {
 
 #[test]
 fn a_static_member_keeps_its_place_through_a_rebalance() {
-    let mut place = place(RULES);
-    place.join(join_of(fixed("", "one"), "a"));
-    place.sync(fixed("a", "one"), &[("a", "0")]);
-    place.store_all(true);
+    let mut place = Place::one_static();
     let second = place.join_new("b");
     for _ in 0..REBALANCE.as_secs() / 5 {
-        let _ = place.group.heartbeat(place.now, &fixed("a", "one"), 1);
+        let _ = place.group.heartbeat(place.now, &fixed("a1", "one"), 1);
         place.wait(Duration::from_secs(5));
     }
     let joined = place.joined(second).unwrap().unwrap();
     let seen: Vec<&str> = joined.members.iter().map(|member| &*member.member_id).collect();
-    assert_eq!((&*joined.leader, seen), ("b", vec!["a", "b"]));
+    assert_eq!((&*joined.leader, seen), ("b", vec!["a1", "b"]));
 }
 
 #[test]

@@ -425,36 +425,3 @@ pub(crate) fn refuse(append: AppendRequest, error: AppendError) {
     append.sink.appended(append.token, Err(error));
     append.sink.flush();
 }
-
-/// A segment file is reserved half as far again as it is long, by 64 KiB at least and 16 MiB at
-/// most, so that an idle partition takes little and a busy one rarely asks.
-pub(crate) fn room_after(bytes_needed: u64, segment_bytes: u64) -> u64 {
-    const UNIT: u64 = 64 << 10;
-    const AHEAD_MAX: u64 = 16 << 20;
-    let ahead = (bytes_needed / 2).min(AHEAD_MAX);
-    (bytes_needed + ahead).next_multiple_of(UNIT).min(segment_bytes.max(bytes_needed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_segment_that_grows_asks_for_room_a_few_times() {
-        let segment_bytes = 1 << 30;
-        for batch in [61, 1094, 65_596, 1 << 20] {
-            let (mut end, mut room, mut asked) = (0, 0, 0);
-            while end + batch <= segment_bytes {
-                end += batch;
-                if end > room {
-                    room = room_after(end, segment_bytes);
-                    asked += 1;
-                }
-                assert!((end..=segment_bytes).contains(&room), "{batch}: {room} for {end}");
-            }
-            assert!(asked < 90, "{asked} calls for 1 GiB of {batch} bytes each");
-        }
-        assert_eq!(room_after(100, 1 << 30), 64 << 10, "an idle partition takes little");
-        assert_eq!(room_after(5000, 4096), 5000, "a batch may be larger than its segment");
-    }
-}

@@ -10,7 +10,7 @@ use crate::limits::BATCH_BYTES_MAX;
 use crate::log::machine::{AppendPlan, Placement, RollRules};
 use crate::metadata::topic_config::TopicConfig;
 use crate::record::header::patch;
-use crate::storage::committer::{Committer, Done, room_after};
+use crate::storage::committer::{Committer, Done};
 use crate::storage::error::{AppendError, StorageFailed};
 use crate::storage::folder;
 use crate::storage::partition::{Partition, TailEntry};
@@ -262,5 +262,38 @@ pub(crate) fn roll_rules(config: &TopicConfig) -> RollRules {
         segment_bytes: config.segment_bytes,
         segment_ms: config.segment_ms,
         index_interval_bytes: config.index_interval_bytes,
+    }
+}
+
+/// A segment file is reserved half as far again as it is long, by 64 KiB at least and 16 MiB at
+/// most, so that an idle partition takes little and a busy one rarely asks.
+fn room_after(bytes_needed: u64, segment_bytes: u64) -> u64 {
+    const UNIT: u64 = 64 << 10;
+    const AHEAD_MAX: u64 = 16 << 20;
+    let ahead = (bytes_needed / 2).min(AHEAD_MAX);
+    (bytes_needed + ahead).next_multiple_of(UNIT).min(segment_bytes.max(bytes_needed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_grows_asks_for_room_a_few_times() {
+        let segment_bytes = 1 << 30;
+        for batch in [61, 1094, 65_596, 1 << 20] {
+            let (mut end, mut room, mut asked) = (0, 0, 0);
+            while end + batch <= segment_bytes {
+                end += batch;
+                if end > room {
+                    room = room_after(end, segment_bytes);
+                    asked += 1;
+                }
+                assert!((end..=segment_bytes).contains(&room), "{batch}: {room} for {end}");
+            }
+            assert!(asked < 90, "{asked} calls for 1 GiB of {batch} bytes each");
+        }
+        assert_eq!(room_after(100, 1 << 30), 64 << 10, "an idle partition takes little");
+        assert_eq!(room_after(5000, 4096), 5000, "a batch may be larger than its segment");
     }
 }
