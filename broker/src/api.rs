@@ -4,23 +4,32 @@ pub(crate) mod alter_configs;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
+pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
+pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod elect_leaders;
 pub(crate) mod errors;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
+pub(crate) mod heartbeat;
 pub(crate) mod init_producer_id;
+pub(crate) mod join_group;
+pub(crate) mod leave_group;
 pub(crate) mod list_config_resources;
+pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
+pub(crate) mod offset_commit;
+pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod reassignments;
+pub(crate) mod sync_group;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +51,8 @@ use crate::node::Node;
 pub(crate) struct Caller {
     /// The address that the client reached.
     pub(crate) local: SocketAddr,
+    /// The client's own.
+    pub(crate) peer: SocketAddr,
 }
 
 impl Caller {
@@ -67,6 +78,10 @@ pub(crate) fn may_be_large(request: &Request) -> bool {
             | Request::DescribeConfigs(_)
             | Request::DescribeLogDirs(_)
             | Request::ElectLeaders(_)
+            | Request::JoinGroup(_)
+            | Request::OffsetFetch(_)
+            | Request::DescribeGroups(_)
+            | Request::ListGroups(_)
             | Request::AlterPartitionReassignments(_)
             | Request::ListConfigResources(_)
     )
@@ -139,24 +154,80 @@ pub(crate) async fn answer(
             let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
             out.frame(&response, rows.map(|row| row.error_code))
         }
-        Request::OffsetFetch(request) => {
-            let response = offset_fetch::handle(node, header.api_version, request);
-            let topics = response.groups.iter().flat_map(|group| &group.topics);
-            let rows = topics.flat_map(|topic| &topic.partitions);
-            out.frame(&response, rows.map(|row| row.error_code))
-        }
-        Request::FindCoordinator(request) => {
-            let version = header.api_version;
-            let response = find_coordinator::handle(node, caller, version, request);
-            let rows = response.coordinators.iter().map(|row| row.error_code);
-            out.frame(&response, rows.chain([response.error_code]))
-        }
         Request::OffsetForLeaderEpoch(request) => {
             let response = offset_for_leader_epoch::handle(node, request);
             let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
             out.frame(&response, rows.map(|row| row.error_code))
         }
-        other => configure(&out, caller, other).await,
+        other => coordinate(&out, caller, other).await,
+    }
+}
+
+/// The APIs of consumer groups.
+async fn coordinate(out: &Encoder<'_>, caller: Caller, request: Request) -> Vec<Bytes> {
+    let (node, header) = (out.node, out.header);
+    let version = header.api_version;
+    match request {
+        Request::FindCoordinator(request) => {
+            let response = find_coordinator::handle(node, caller, version, request).await;
+            let rows = response.coordinators.iter().map(|row| row.error_code);
+            out.frame(&response, rows.chain([response.error_code]))
+        }
+        Request::JoinGroup(request) => {
+            let response = join_group::handle(node, caller, header, request).await;
+            out.frame(&response, [response.error_code])
+        }
+        Request::SyncGroup(request) => {
+            let response = sync_group::handle(node, version, request).await;
+            out.frame(&response, [response.error_code])
+        }
+        Request::Heartbeat(request) => {
+            let response = heartbeat::handle(node, &request);
+            out.frame(&response, [response.error_code])
+        }
+        Request::LeaveGroup(request) => {
+            let response = leave_group::handle(node, version, request);
+            let rows = response.members.iter().map(|row| row.error_code);
+            out.frame(&response, rows.chain([response.error_code]))
+        }
+        Request::OffsetCommit(request) => {
+            let response = offset_commit::handle(node, version, request).await;
+            let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code))
+        }
+        Request::OffsetFetch(request) => {
+            let response = offset_fetch::handle(node, version, request);
+            let topics = response.groups.iter().flat_map(|group| &group.topics);
+            let rows = topics.flat_map(|topic| &topic.partitions).map(|row| row.error_code);
+            let groups = response.groups.iter().map(|group| group.error_code);
+            out.frame(&response, rows.chain(groups).chain([response.error_code]))
+        }
+        other => administer_groups(out, caller, other).await,
+    }
+}
+
+/// What operators ask about groups.
+async fn administer_groups(out: &Encoder<'_>, caller: Caller, request: Request) -> Vec<Bytes> {
+    let node = out.node;
+    match request {
+        Request::ListGroups(request) => {
+            let response = list_groups::handle(node, &request);
+            out.frame(&response, [response.error_code])
+        }
+        Request::DescribeGroups(request) => {
+            let response = describe_groups::handle(node, out.header.api_version, request);
+            out.frame(&response, response.groups.iter().map(|group| group.error_code))
+        }
+        Request::DeleteGroups(request) => {
+            let response = delete_groups::handle(node, request).await;
+            out.frame(&response, response.results.iter().map(|group| group.error_code))
+        }
+        Request::OffsetDelete(request) => {
+            let response = offset_delete::handle(node, request).await;
+            let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
+            out.frame(&response, rows.map(|row| row.error_code).chain([response.error_code]))
+        }
+        other => configure(out, caller, other).await,
     }
 }
 

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rivven_core::group::messages::GroupRules;
+use rivven_core::group::shard::ShardRules;
 use rivven_core::storage::options::{StorageOptions, SyncPolicy};
 use rivven_io::Env;
 
@@ -54,6 +57,17 @@ pub struct Config {
     /// Files and sockets that the process may hold open; no setting, but what the machine allows.
     pub open_files_max: usize,
     pub log_level: String,
+    /// `group.initial.rebalance.delay.ms`, and so on with the next three.
+    pub group_initial_rebalance_delay: Duration,
+    pub group_min_session_timeout: Duration,
+    pub group_max_session_timeout: Duration,
+    /// Members of one group.
+    pub group_max_size: usize,
+    /// Partitions of `__consumer_offsets` when it is made.
+    pub offsets_topic_partitions: u32,
+    pub offsets_retention: Duration,
+    /// Bytes that a client may store beside an offset.
+    pub offset_metadata_max_bytes: usize,
 }
 
 /// Host name or address, and port.
@@ -115,6 +129,11 @@ pub enum ConfigError {
         "memory-bytes={given} is too little: {needed} are needed with max-connections={connections}"
     )]
     Memory { given: usize, needed: usize, connections: usize },
+    #[error(
+        "group-min-session-timeout-ms={} is more than group-max-session-timeout-ms={}",
+        .min.as_millis(), .max.as_millis()
+    )]
+    SessionTimeouts { min: Duration, max: Duration },
 }
 
 fn nearest_hint(nearest: &Option<&'static str>) -> String {
@@ -137,6 +156,13 @@ impl Default for Config {
             max_connections: 0,
             open_files_max: OPEN_FILES_DEFAULT,
             log_level: String::new(),
+            group_initial_rebalance_delay: Duration::ZERO,
+            group_min_session_timeout: Duration::ZERO,
+            group_max_session_timeout: Duration::ZERO,
+            group_max_size: 0,
+            offsets_topic_partitions: 0,
+            offsets_retention: Duration::ZERO,
+            offset_metadata_max_bytes: 0,
         };
         for setting in &SETTINGS {
             (setting.set)(&mut config, setting.default).expect("a test reads every default");
@@ -169,6 +195,12 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.group_min_session_timeout > self.group_max_session_timeout {
+            return Err(ConfigError::SessionTimeouts {
+                min: self.group_min_session_timeout,
+                max: self.group_max_session_timeout,
+            });
+        }
         let connections = self.max_connections;
         let network = connections * CONNECTION_FREE_BYTES + SHARED_BYTES_MIN;
         let needed = network.div_ceil(3).saturating_mul(4);
@@ -184,6 +216,19 @@ impl Config {
         options.tail_bytes_max = self.tail_bytes();
         options.open_files_max = self.segment_files_max();
         options
+    }
+
+    pub(crate) fn shard_rules(&self) -> ShardRules {
+        ShardRules {
+            group: GroupRules {
+                members_max: self.group_max_size,
+                initial_delay: self.group_initial_rebalance_delay,
+            },
+            session_timeout_min: self.group_min_session_timeout,
+            session_timeout_max: self.group_max_session_timeout,
+            metadata_bytes_max: self.offset_metadata_max_bytes,
+            retention: self.offsets_retention,
+        }
     }
 
     /// Addresses that machines other than this one can reach, while nobody has to say who he is.

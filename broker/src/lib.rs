@@ -4,6 +4,7 @@ mod api;
 pub mod config;
 mod connection;
 mod fetch_sessions;
+mod groups;
 mod http;
 pub mod kafka;
 pub mod lifecycle;

@@ -1,7 +1,7 @@
 //! Starts and stops a broker, on the real machine and in the simulator alike.
 //!
-//! Start: storage (lock, recovery) · listeners · accept. Stop: accept no more and read no more ·
-//! answer what was read · HTTP · storage (copy, checkpoint, unlock).
+//! Start: storage (lock, recovery) · listeners · groups · accept. Stop: accept no more and read no
+//! more · answer what was read · HTTP · groups · storage (copy, checkpoint, unlock).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rivven_io::Env;
 
 use crate::config::Config;
 use crate::fetch_sessions::FetchSessions;
+use crate::groups::Groups;
 use crate::http;
 use crate::limits::DRAIN_MAX;
 use crate::memory::Budget;
@@ -27,6 +28,7 @@ pub struct Broker {
     node: Arc<Node>,
     server: Server,
     http: TaskSet,
+    groups: TaskSet,
     kafka_addrs: Vec<SocketAddr>,
     http_addr: SocketAddr,
     start_time: Duration,
@@ -100,6 +102,7 @@ impl Broker {
         let budget = Budget::new(config.shared_bytes());
         let node = Arc::new(Node {
             fetch_sessions: FetchSessions::new(&budget),
+            groups: Groups::new(env.clone(), storage.clone(), config.shard_rules()),
             budget,
             metrics: Metrics::default(),
             stop: Stop::default(),
@@ -107,6 +110,8 @@ impl Broker {
             config,
             storage,
         });
+        let groups = TaskSet::default();
+        Groups::begin(&node, &groups);
         let server = Server::default();
         let mut kafka_addrs = Vec::with_capacity(kafka.len());
         for (addr, listener) in kafka {
@@ -115,7 +120,7 @@ impl Broker {
         }
         let http = http::serve(node.clone(), http_listener);
         let start_time = env.clock.now().since(begun);
-        Ok(Broker { node, server, http, kafka_addrs, http_addr, start_time })
+        Ok(Broker { node, server, http, groups, kafka_addrs, http_addr, start_time })
     }
 
     /// Where Kafka clients connect, with the ports that were taken.
@@ -161,6 +166,7 @@ impl Broker {
         self.node.stop.set();
         self.server.drain(&self.node, 2 * DRAIN_MAX).await;
         self.http.abort();
+        self.groups.abort();
         self.node.storage.shutdown().await
     }
 }

@@ -61,6 +61,13 @@ pub(crate) const HTTP_REQUEST_BYTES_MAX: usize = 8 << 10;
 pub(crate) const HTTP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of `rivven.yaml`.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// How often the retention of committed offsets is looked at, as Kafka's
+/// `offsets.retention.check.interval.ms`.
+pub(crate) const GROUP_EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+/// Bytes of `__consumer_offsets` that are read at once when a broker starts.
+pub(crate) const GROUP_LOAD_BYTES: usize = 1 << 20;
+/// Bytes of a client's name that go into the member id that it gets.
+pub(crate) const MEMBER_ID_NAME_BYTES_MAX: usize = 249;
 
 /// Rows of one answer that say in words why they were refused: a row of a request is a few bytes,
 /// and must not be answered with many times as many.

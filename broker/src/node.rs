@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::fetch_sessions::FetchSessions;
+use crate::groups::Groups;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 
@@ -18,6 +19,7 @@ pub(crate) struct Node {
     pub(crate) storage: Storage,
     pub(crate) budget: Arc<Budget>,
     pub(crate) fetch_sessions: FetchSessions,
+    pub(crate) groups: Groups,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
 }

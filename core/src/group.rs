@@ -6,11 +6,14 @@
 pub mod machine;
 mod member;
 pub mod messages;
+pub mod offsets;
 pub mod records;
+pub mod shard;
 
 mod join;
 mod leave;
 mod rebalance;
+mod subscription;
 mod sync;
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub const PRODUCE_RECORD_ERRORS_MAX: usize = 1000;
 /// Member ids of one group that were handed out and not used yet; clients come back with theirs at
 /// once.
 pub const GROUP_PENDING_IDS_MAX: usize = 1000;
+/// Groups in one partition of `__consumer_offsets`; a client that makes up names must not fill the
+/// memory.
+pub const SHARD_GROUPS_MAX: usize = 100_000;
 
 const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
 const _: () = assert!(TOPIC_PARTITIONS_MAX as u64 <= CLUSTER_PARTITIONS_MAX);

@@ -38,7 +38,9 @@ class Broker:
             [binary(self.given), "--data-dir", folder + "/data", "--bind", "127.0.0.1:%d" % settings.get("port", 0),
              "--api-bind", "127.0.0.1:0", "--node-id", "0",
              "--default-partitions", str(settings.get("partitions", 4)),
-             "--auto-create-topics", "true" if settings.get("auto_create", True) else "false"],
+             "--auto-create-topics", "true" if settings.get("auto_create", True) else "false",
+             "--group-initial-rebalance-delay-ms", "0", "--group-min-session-timeout-ms", "1000",
+             "--offsets-topic-partitions", "4"],
             stdout=subprocess.PIPE, stderr=log, text=True)
         line = child.stdout.readline()
         fields = dict(word.split("=", 1) for word in line.split()[1:] if "=" in word)

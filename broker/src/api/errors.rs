@@ -1,10 +1,12 @@
 //! Kafka's error codes for what the core refuses.
 
+use rivven_core::group::messages::GroupError;
 use rivven_core::metadata::plan::{PlanRefusal, PlanRefusalKind};
 use rivven_core::producer::ProducerError;
 use rivven_core::record::refusal::ProduceRefusalKind;
 use rivven_core::storage::error::{AppendError, ReadError};
 
+use crate::groups::GroupRefusal;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::text::WireStr;
 use crate::limits::ROW_TEXTS_MAX;
@@ -47,6 +49,34 @@ pub(crate) fn produce_error(kind: ProduceRefusalKind) -> ErrorCode {
         ProduceRefusalKind::MessageTooLarge => ErrorCode::MESSAGE_TOO_LARGE,
         ProduceRefusalKind::UnsupportedCompressionType => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
         ProduceRefusalKind::InvalidTimestamp => ErrorCode::INVALID_TIMESTAMP,
+    }
+}
+
+/// The code that a client of a group acts on.
+pub(crate) fn group_error(refusal: &GroupRefusal) -> ErrorCode {
+    match refusal {
+        GroupRefusal::Loading => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+        GroupRefusal::Unavailable => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        GroupRefusal::Group(error) => member_error(error),
+    }
+}
+
+pub(crate) fn member_error(error: &GroupError) -> ErrorCode {
+    match error {
+        GroupError::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
+        GroupError::IllegalGeneration(_) => ErrorCode::ILLEGAL_GENERATION,
+        GroupError::InconsistentProtocol => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+        GroupError::RebalanceInProgress => ErrorCode::REBALANCE_IN_PROGRESS,
+        GroupError::FencedInstance => ErrorCode::FENCED_INSTANCE_ID,
+        GroupError::MemberIdRequired(_) => ErrorCode::MEMBER_ID_REQUIRED,
+        GroupError::Full(_) => ErrorCode::GROUP_MAX_SIZE_REACHED,
+        GroupError::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
+        GroupError::InvalidSessionTimeout { .. } => ErrorCode::INVALID_SESSION_TIMEOUT,
+        GroupError::UnknownGroup => ErrorCode::GROUP_ID_NOT_FOUND,
+        GroupError::NonEmptyGroup => ErrorCode::NON_EMPTY_GROUP,
+        GroupError::TooManyGroups(_) | GroupError::NotStored => {
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! FindCoordinator: this node, which is the only one, leads every group and transactional id.
 
 use super::Caller;
+use super::errors::group_error;
+use crate::groups::topic;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::text::WireStr;
 use crate::kafka::messages::find_coordinator::{
@@ -19,6 +21,7 @@ const INVALID_REQUEST_TEXT: WireStr = WireStr::from_static(
     "This most likely occurs because of a request being malformed by the client library or the \
      message was sent to an incompatible broker. See the broker logs for more details.",
 );
+const UNAVAILABLE_TEXT: WireStr = WireStr::from_static("The coordinator is not available.");
 
 /// A node and where the caller reaches it.
 struct Place {
@@ -27,25 +30,36 @@ struct Place {
     port: i32,
 }
 
-pub(crate) fn handle(
+/// The first client that looks for a group's coordinator has the groups' topic made.
+pub(crate) async fn handle(
     node: &Node,
     caller: Caller,
     api_version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let (host, port) = caller.advertised(node);
-    answer(Place { node_id: node.config.node_id, host, port }, api_version, request)
+    let mut error_code = key_type_error(request.key_type);
+    if request.key_type == GROUP
+        && let Err(refusal) = topic::ensure(node).await
+    {
+        error_code = group_error(&refusal);
+    }
+    let here = Place { node_id: node.config.node_id, host, port };
+    answer((here, error_code), api_version, request)
 }
 
 fn answer(
-    here: Place,
+    (here, error_code): (Place, ErrorCode),
     api_version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let error_code = key_type_error(request.key_type);
     let place = if error_code.is_error() { nowhere() } else { here };
     if api_version < BATCH_VERSION_MIN {
-        let text = if error_code.is_error() { INVALID_REQUEST_TEXT } else { NONE_TEXT };
+        let text = match error_code {
+            ErrorCode::NONE => NONE_TEXT,
+            ErrorCode::INVALID_REQUEST => INVALID_REQUEST_TEXT,
+            _ => UNAVAILABLE_TEXT,
+        };
         return FindCoordinatorResponse {
             error_code,
             error_message: Some(text),
@@ -95,7 +109,8 @@ mod tests {
             }
             _ => request.key = keys[0].into(),
         }
-        answer(Place { node_id: 7, host: "broker".into(), port: 9092 }, api_version, request)
+        let here = Place { node_id: 7, host: "broker".into(), port: 9092 };
+        answer((here, key_type_error(key_type)), api_version, request)
     }
 
     #[test]

@@ -1,75 +1,168 @@
-//! OffsetFetch: what groups have committed, which is nothing: no group exists here yet.
+//! OffsetFetch: what groups have committed.
 //!
 //! A group that is unknown is no error in Kafka, whoever asks: it has no offsets.
 
+use rivven_core::group::offsets::Offsets;
+use rivven_core::group::records::CommittedOffset;
 use rivven_core::metadata::image::MetadataImage;
 
+use super::errors::group_error;
+use crate::groups::Refusable;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::text::WireStr;
 use crate::kafka::messages::offset_fetch::{
-    OffsetFetchGroupResponse, OffsetFetchPartitionResponse, OffsetFetchRequest,
+    OffsetFetchGroup, OffsetFetchGroupResponse, OffsetFetchPartitionResponse, OffsetFetchRequest,
     OffsetFetchResponse, OffsetFetchTopic, OffsetFetchTopicResponse,
 };
 use crate::node::Node;
 
 /// First version that asks for any number of groups (KIP-709).
 const GROUPS_VERSION_MIN: i16 = 8;
+/// First version with an error for the group as a whole.
+const GROUP_ERROR_VERSION_MIN: i16 = 2;
 /// First version that names topics by id.
 const TOPIC_ID_VERSION_MIN: i16 = 10;
 /// No committed offset.
 const NO_OFFSET: i64 = -1;
+
+/// Answers for one group, given what it has committed.
+struct Answering<'a> {
+    image: &'a MetadataImage,
+    api_version: i16,
+}
 
 pub(crate) fn handle(
     node: &Node,
     api_version: i16,
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
-    answer(&node.storage.image(), api_version, request)
+    let image = node.storage.image();
+    let answering = Answering { image: &image, api_version };
+    let look = |group: &OffsetFetchGroup| -> Refusable<Vec<OffsetFetchTopicResponse>> {
+        if node.groups.is_unused() {
+            return Ok(answering.rows(group.topics.as_deref(), None));
+        }
+        node.groups.look(&group.group_id, |shard| {
+            answering.rows(group.topics.as_deref(), shard.offsets(&group.group_id))
+        })
+    };
+    answer(api_version, request, look)
 }
 
 fn answer(
-    image: &MetadataImage,
     api_version: i16,
     request: OffsetFetchRequest,
+    look: impl Fn(&OffsetFetchGroup) -> Refusable<Vec<OffsetFetchTopicResponse>>,
 ) -> OffsetFetchResponse {
-    let rows = |topics: Option<Vec<OffsetFetchTopic>>| -> Vec<OffsetFetchTopicResponse> {
-        let topics = topics.unwrap_or_default().into_iter();
-        topics.map(|topic| topic_row(image, api_version, topic)).collect()
-    };
     if api_version < GROUPS_VERSION_MIN {
-        return OffsetFetchResponse { topics: rows(request.topics), ..Default::default() };
+        let group = OffsetFetchGroup {
+            group_id: request.group_id,
+            topics: request.topics,
+            ..OffsetFetchGroup::default()
+        };
+        return match look(&group) {
+            Ok(topics) => OffsetFetchResponse { topics, ..OffsetFetchResponse::default() },
+            Err(refusal) => refused(api_version, group, group_error(&refusal)),
+        };
     }
-    let groups = request.groups.into_iter().map(|group| OffsetFetchGroupResponse {
-        group_id: group.group_id,
-        topics: rows(group.topics),
-        error_code: ErrorCode::NONE,
+    let groups = request.groups.into_iter().map(|group| {
+        let (topics, error_code) = match look(&group) {
+            Ok(topics) => (topics, ErrorCode::NONE),
+            Err(refusal) => (Vec::new(), group_error(&refusal)),
+        };
+        OffsetFetchGroupResponse { group_id: group.group_id, topics, error_code }
     });
-    OffsetFetchResponse { groups: groups.collect(), ..Default::default() }
+    OffsetFetchResponse { groups: groups.collect(), ..OffsetFetchResponse::default() }
 }
 
-/// A name need not exist, and no partition is checked; only an id that leads to no name is an
-/// error, since offsets are committed under names.
-fn topic_row(
-    image: &MetadataImage,
-    api_version: i16,
-    topic: OffsetFetchTopic,
-) -> OffsetFetchTopicResponse {
-    let is_unknown =
-        api_version >= TOPIC_ID_VERSION_MIN && image.topic_by_id(topic.topic_id).is_none();
-    let error_code = if is_unknown { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::NONE };
-    let partitions =
-        topic.partition_indexes.into_iter().map(|partition_index| OffsetFetchPartitionResponse {
-            partition_index,
-            committed_offset: NO_OFFSET,
-            metadata: Some(WireStr::default()),
-            error_code,
-            ..Default::default()
-        });
-    OffsetFetchTopicResponse {
-        name: topic.name,
-        topic_id: topic.topic_id,
-        partitions: partitions.collect(),
+/// Version 1 has no place for an error but each partition's.
+fn refused(api_version: i16, group: OffsetFetchGroup, code: ErrorCode) -> OffsetFetchResponse {
+    if api_version >= GROUP_ERROR_VERSION_MIN {
+        return OffsetFetchResponse { error_code: code, ..OffsetFetchResponse::default() };
     }
+    let topics = group.topics.unwrap_or_default().into_iter().map(|topic| {
+        let row = |index| row(index, Err(code));
+        OffsetFetchTopicResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partitions: topic.partition_indexes.into_iter().map(row).collect(),
+        }
+    });
+    OffsetFetchResponse { topics: topics.collect(), ..OffsetFetchResponse::default() }
+}
+
+impl Answering<'_> {
+    fn rows(
+        &self,
+        asked: Option<&[OffsetFetchTopic]>,
+        offsets: Option<&Offsets>,
+    ) -> Vec<OffsetFetchTopicResponse> {
+        match asked {
+            Some(topics) => topics.iter().map(|topic| self.topic(topic, offsets)).collect(),
+            None => self.all(offsets),
+        }
+    }
+
+    /// A name need not exist, and no partition is checked; only an id that leads to no name is an
+    /// error, since offsets are committed under names.
+    fn topic(
+        &self,
+        topic: &OffsetFetchTopic,
+        offsets: Option<&Offsets>,
+    ) -> OffsetFetchTopicResponse {
+        let name = match self.api_version {
+            TOPIC_ID_VERSION_MIN.. => self.image.topic_by_id(topic.topic_id).map(|of| &*of.name),
+            _ => Some(&*topic.name),
+        };
+        let partitions = topic.partition_indexes.iter().map(|index| {
+            let found = name.ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
+            row(*index, found.map(|name| offsets.and_then(|offsets| offsets.get(name, *index))))
+        });
+        OffsetFetchTopicResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: partitions.collect(),
+        }
+    }
+
+    fn all(&self, offsets: Option<&Offsets>) -> Vec<OffsetFetchTopicResponse> {
+        let mut rows = Vec::new();
+        for (name, partitions) in offsets.into_iter().flat_map(Offsets::topics) {
+            let topic = self.image.topic(name);
+            if self.api_version >= TOPIC_ID_VERSION_MIN && topic.is_none() {
+                continue;
+            }
+            let partitions = partitions.iter().map(|(index, offset)| row(*index, Ok(Some(offset))));
+            rows.push(OffsetFetchTopicResponse {
+                name: name.into(),
+                topic_id: topic.map(|topic| topic.id).unwrap_or_default(),
+                partitions: partitions.collect(),
+            });
+        }
+        rows
+    }
+}
+
+fn row(
+    partition_index: i32,
+    found: Result<Option<&CommittedOffset>, ErrorCode>,
+) -> OffsetFetchPartitionResponse {
+    let mut row = OffsetFetchPartitionResponse {
+        partition_index,
+        committed_offset: NO_OFFSET,
+        metadata: Some(WireStr::default()),
+        ..Default::default()
+    };
+    match found {
+        Ok(None) => {}
+        Ok(Some(committed)) => {
+            row.committed_offset = committed.offset.0;
+            row.committed_leader_epoch = committed.leader_epoch;
+            row.metadata = Some(committed.metadata.as_str().into());
+        }
+        Err(error_code) => row.error_code = error_code,
+    }
+    row
 }
 
 #[cfg(test)]
@@ -95,6 +188,17 @@ mod tests {
         };
         image.apply(&create).unwrap();
         image
+    }
+
+    fn answer(
+        image: &MetadataImage,
+        api_version: i16,
+        request: OffsetFetchRequest,
+    ) -> OffsetFetchResponse {
+        let answering = Answering { image, api_version };
+        super::answer(api_version, request, |group| {
+            Ok(answering.rows(group.topics.as_deref(), None))
+        })
     }
 
     fn named(name: &str, partition_indexes: &[i32]) -> OffsetFetchTopic {

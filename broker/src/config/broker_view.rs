@@ -2,7 +2,9 @@
 //! shows them. Only what is true of this broker is listed.
 
 use super::Config;
-use crate::limits::{FETCH_BYTES_MAX, FETCH_SESSIONS_MAX, FRAME_BYTES_MAX, IDLE_MAX};
+use crate::limits::{
+    FETCH_BYTES_MAX, FETCH_SESSIONS_MAX, FRAME_BYTES_MAX, GROUP_EXPIRY_INTERVAL, IDLE_MAX,
+};
 
 /// Types on the wire.
 const BOOLEAN: i8 = 1;
@@ -60,6 +62,16 @@ fn own(config: &Config) -> Vec<BrokerEntry> {
             config.auto_create_topics.to_string()
         }),
         entry("broker.id", INT, "node-id", &|config| config.node_id.to_string()),
+        entry("group.initial.rebalance.delay.ms", INT, "group-initial-rebalance-delay-ms", &|c| {
+            c.group_initial_rebalance_delay.as_millis().to_string()
+        }),
+        entry("group.max.session.timeout.ms", INT, "group-max-session-timeout-ms", &|config| {
+            config.group_max_session_timeout.as_millis().to_string()
+        }),
+        entry("group.max.size", INT, "group-max-size", &|config| config.group_max_size.to_string()),
+        entry("group.min.session.timeout.ms", INT, "group-min-session-timeout-ms", &|config| {
+            config.group_min_session_timeout.as_millis().to_string()
+        }),
         entry("listeners", LIST, "bind", &listeners),
         entry("log.dirs", STRING, "data-dir", &|config| config.data_dir.display().to_string()),
         entry("max.connections", INT, "max-connections", &|config| {
@@ -69,10 +81,20 @@ fn own(config: &Config) -> Vec<BrokerEntry> {
         entry("num.partitions", INT, "default-partitions", &|config| {
             config.default_partitions.to_string()
         }),
+        entry("offset.metadata.max.bytes", INT, "offset-metadata-max-bytes", &|config| {
+            config.offset_metadata_max_bytes.to_string()
+        }),
+        entry("offsets.retention.minutes", INT, "offsets-retention-minutes", &|config| {
+            (config.offsets_retention.as_secs() / 60).to_string()
+        }),
+        entry("offsets.topic.num.partitions", INT, "offsets-topic-partitions", &|config| {
+            config.offsets_topic_partitions.to_string()
+        }),
     ]
 }
 
 fn fixed() -> Vec<BrokerEntry> {
+    let expiry = GROUP_EXPIRY_INTERVAL.as_millis().to_string();
     let entry = |name, value: String, config_type| BrokerEntry {
         name,
         value,
@@ -86,6 +108,8 @@ fn fixed() -> Vec<BrokerEntry> {
         entry("fetch.max.bytes", FETCH_BYTES_MAX.to_string(), INT),
         entry("log.retention.check.interval.ms", "30000".to_owned(), LONG),
         entry("max.incremental.fetch.session.cache.slots", FETCH_SESSIONS_MAX.to_string(), INT),
+        entry("offsets.retention.check.interval.ms", expiry, LONG),
+        entry("offsets.topic.replication.factor", "1".to_owned(), INT),
         entry("producer.id.expiration.ms", "86400000".to_owned(), INT),
         entry("socket.request.max.bytes", FRAME_BYTES_MAX.to_string(), INT),
     ]

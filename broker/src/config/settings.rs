@@ -1,9 +1,13 @@
 //! The one table of settings: name, unit, default, bounds, and what each is for.
 
+use std::time::Duration;
+
 use clap::{Arg, ArgAction, Command};
 
 use super::Config;
-use super::parse::{address, addresses, boolean, level, number, socket, sync_policy, sync_text};
+use super::parse::{
+    address, addresses, boolean, level, millis, number, socket, sync_policy, sync_text,
+};
 
 /// One setting. In YAML its name may have `_` for `-`; the variable is `RIVVEN_` and the name in
 /// capitals with `_`.
@@ -18,7 +22,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting.
-pub(super) static SETTINGS: [Setting; 11] = [
+pub(super) static SETTINGS: [Setting; 18] = [
     Setting {
         name: "data-dir",
         value: "DIR",
@@ -122,6 +126,72 @@ pub(super) static SETTINGS: [Setting; 11] = [
         doc: "error, warn, info, debug, trace; or a filter as in rivven_core=debug,info",
         set: |config, value| level(value).map(|level| config.log_level = level),
         get: |config| config.log_level.clone(),
+    },
+    Setting {
+        name: "group-initial-rebalance-delay-ms",
+        value: "MS",
+        default: "3000",
+        doc: "How long an empty consumer group waits for more members before it assigns",
+        set: |config, value| {
+            millis(value, 0).map(|time| config.group_initial_rebalance_delay = time)
+        },
+        get: |config| config.group_initial_rebalance_delay.as_millis().to_string(),
+    },
+    Setting {
+        name: "group-min-session-timeout-ms",
+        value: "MS",
+        default: "6000",
+        doc: "Shortest session that a group member may ask for",
+        set: |config, value| millis(value, 1).map(|time| config.group_min_session_timeout = time),
+        get: |config| config.group_min_session_timeout.as_millis().to_string(),
+    },
+    Setting {
+        name: "group-max-session-timeout-ms",
+        value: "MS",
+        default: "1800000",
+        doc: "Longest session that a group member may ask for",
+        set: |config, value| millis(value, 1).map(|time| config.group_max_session_timeout = time),
+        get: |config| config.group_max_session_timeout.as_millis().to_string(),
+    },
+    Setting {
+        name: "group-max-size",
+        value: "N",
+        default: "2147483647",
+        doc: "Members of one consumer group, 1 to 2147483647",
+        set: |config, value| {
+            number(value, 1, i64::from(i32::MAX)).map(|n| config.group_max_size = n)
+        },
+        get: |config| config.group_max_size.to_string(),
+    },
+    Setting {
+        name: "offsets-topic-partitions",
+        value: "N",
+        default: "50",
+        doc: "Partitions of __consumer_offsets when the first group makes it, 1 to 10000",
+        set: |config, value| number(value, 1, 10_000).map(|n| config.offsets_topic_partitions = n),
+        get: |config| config.offsets_topic_partitions.to_string(),
+    },
+    Setting {
+        name: "offsets-retention-minutes",
+        value: "N",
+        default: "10080",
+        doc: "How long offsets are kept once their group has no members, 1 to 2147483647",
+        set: |config, value| {
+            let minutes: u64 = number(value, 1, i64::from(i32::MAX))?;
+            config.offsets_retention = Duration::from_secs(60 * minutes);
+            Ok(())
+        },
+        get: |config| (config.offsets_retention.as_secs() / 60).to_string(),
+    },
+    Setting {
+        name: "offset-metadata-max-bytes",
+        value: "BYTES",
+        default: "4096",
+        doc: "What a client may store beside a committed offset, 0 to 32767",
+        set: |config, value| {
+            number(value, 0, i64::from(i16::MAX)).map(|n| config.offset_metadata_max_bytes = n)
+        },
+        get: |config| config.offset_metadata_max_bytes.to_string(),
     },
 ];
 

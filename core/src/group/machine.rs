@@ -8,6 +8,7 @@ use crate::group::member::Member;
 use crate::group::messages::{
     Caller, Effect, GroupError, GroupRules, Joined, StoreId, StoredGroup, Ticket,
 };
+use crate::group::subscription;
 
 /// Where a group stands between two generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,19 @@ pub enum Phase {
     /// The leader assigns.
     Completing,
     Stable,
+}
+
+impl Phase {
+    /// Kafka's name of the state.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Empty => "Empty",
+            Phase::Preparing { .. } => "PreparingRebalance",
+            Phase::Completing => "CompletingRebalance",
+            Phase::Stable => "Stable",
+        }
+    }
 }
 
 /// What is released when something is stored.
@@ -130,6 +144,33 @@ impl Group {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// What its members do together; `None` if it never had any.
+    #[must_use]
+    pub fn protocol_type(&self) -> Option<&str> {
+        self.protocol_type.as_deref()
+    }
+
+    /// Whether its members are consumers, whose subscriptions can be read.
+    #[must_use]
+    pub fn is_consumers(&self) -> bool {
+        self.protocol_type() == Some(subscription::CONSUMER)
+    }
+
+    /// Whether a member subscribes to a topic. Also true for consumers whose subscription cannot
+    /// be read; members that do something else subscribe to nothing.
+    #[must_use]
+    pub fn subscribes(&self, topic: &str) -> bool {
+        let protocol = self.protocol.as_deref().unwrap_or_default();
+        let names = |member: &Member| subscription::names(&member.metadata(protocol), topic);
+        self.is_consumers() && self.members.values().any(|member| names(member).unwrap_or(true))
+    }
+
+    /// Whether something of it waits for the log.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        !self.storing.is_empty()
     }
 
     /// The last generation that was formed; 0 before the first.

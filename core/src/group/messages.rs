@@ -119,6 +119,21 @@ pub enum GroupError {
     /// GROUP_MAX_SIZE_REACHED (81).
     #[error("the group has {0} members, as many as it may have")]
     Full(usize),
+    /// INVALID_GROUP_ID (24).
+    #[error("a group needs a name")]
+    InvalidGroupId,
+    /// INVALID_SESSION_TIMEOUT (26).
+    #[error("a session timeout of {asked:?} is not within {min:?} and {max:?}")]
+    InvalidSessionTimeout { asked: Duration, min: Duration, max: Duration },
+    /// GROUP_ID_NOT_FOUND (69).
+    #[error("no group has this name")]
+    UnknownGroup,
+    /// NON_EMPTY_GROUP (68).
+    #[error("the group has members")]
+    NonEmptyGroup,
+    /// COORDINATOR_NOT_AVAILABLE (15): memory is bounded.
+    #[error("there are {0} groups, as many as may be")]
+    TooManyGroups(usize),
     /// COORDINATOR_NOT_AVAILABLE (15): what the answer depends on could not be stored; try again.
     #[error("the group could not be stored")]
     NotStored,

@@ -5,6 +5,8 @@
 //! key of an offset      i16 1 · string group · string topic · i32 partition
 //! value of an offset    i16 3 · i64 offset · i32 leader epoch · string metadata ·
 //!                       i64 committed, ms
+//!   that expires        i16 1 · i64 offset · string metadata · i64 committed, ms ·
+//!                       i64 expires, ms
 //! key of a group        i16 2 · string group
 //! value of a group      i16 3 · string protocol type · i32 generation · string? protocol ·
 //!                       string? leader · i64 since, ms · i32 members, and for each: string id ·
@@ -27,6 +29,7 @@ use crate::ids::{Offset, TimestampMs};
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
 const VALUE_VERSION: i16 = 3;
+const EXPIRING_VERSION: i16 = 1;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,9 @@ pub struct CommittedOffset {
     /// Whatever the client wants to remember.
     pub metadata: String,
     pub committed: TimestampMs,
+    /// When it goes, if the client said so (OffsetCommit up to version 4), else by the retention of
+    /// the broker. Then no leader epoch is kept.
+    pub expires: Option<TimestampMs>,
 }
 
 /// Why bytes are no record of this topic.
@@ -106,11 +112,16 @@ impl CommittedOffset {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
-        out.put_i16(VALUE_VERSION);
+        out.put_i16(if self.expires.is_some() { EXPIRING_VERSION } else { VALUE_VERSION });
         out.put_i64(self.offset.0);
-        out.put_i32(self.leader_epoch);
+        if self.expires.is_none() {
+            out.put_i32(self.leader_epoch);
+        }
         put_string(&mut out, Some(&self.metadata));
         out.put_i64(self.committed.0);
+        if let Some(expires) = self.expires {
+            out.put_i64(expires.0);
+        }
         out.freeze()
     }
 
@@ -118,12 +129,17 @@ impl CommittedOffset {
     /// [`RecordError`] for bytes that are no such value.
     pub fn decode(bytes: &[u8]) -> Result<CommittedOffset, RecordError> {
         let mut input = Input(bytes);
-        input.version()?;
+        let expires = match input.i16()? {
+            VALUE_VERSION => false,
+            EXPIRING_VERSION => true,
+            other => return Err(RecordError::Unknown(other)),
+        };
         let value = CommittedOffset {
             offset: Offset(input.i64()?),
-            leader_epoch: input.i32()?,
+            leader_epoch: if expires { -1 } else { input.i32()? },
             metadata: input.string()?,
             committed: TimestampMs(input.i64()?),
+            expires: if expires { Some(TimestampMs(input.i64()?)) } else { None },
         };
         input.end()?;
         Ok(value)

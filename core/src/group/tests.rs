@@ -2,6 +2,7 @@
 
 mod random;
 mod records;
+mod shard;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

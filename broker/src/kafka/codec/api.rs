@@ -8,8 +8,15 @@ pub enum ApiKey {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    OffsetCommit = 8,
     OffsetFetch = 9,
     FindCoordinator = 10,
+    JoinGroup = 11,
+    Heartbeat = 12,
+    LeaveGroup = 13,
+    SyncGroup = 14,
+    DescribeGroups = 15,
+    ListGroups = 16,
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
@@ -20,10 +27,12 @@ pub enum ApiKey {
     AlterConfigs = 33,
     DescribeLogDirs = 35,
     CreatePartitions = 37,
+    DeleteGroups = 42,
     ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
     AlterPartitionReassignments = 45,
     ListPartitionReassignments = 46,
+    OffsetDelete = 47,
     DescribeCluster = 60,
     ListConfigResources = 74,
 }
@@ -55,16 +64,26 @@ impl Served {
     }
 }
 
+/// For an API whose versions are all of the classic kind.
+const NEVER_FLEXIBLE: i16 = i16::MAX;
+
 /// The ranges of Apache Kafka 4.3.1, in key order. Produce 0 to 2 are listed and not served:
 /// librdkafka before 2.11.1 stops compressing if they are not listed (KAFKA-18659). It sends lz4
 /// batches uncompressed if FindCoordinator is not listed.
-pub const SERVED: [Served; 22] = [
+pub const SERVED: [Served; 31] = [
     Served::new(ApiKey::Produce, (0, 13), 9),
     Served::new(ApiKey::Fetch, (4, 18), 12),
     Served::new(ApiKey::ListOffsets, (1, 11), 6),
     Served::new(ApiKey::Metadata, (0, 13), 9),
+    Served::new(ApiKey::OffsetCommit, (2, 10), 8),
     Served::new(ApiKey::OffsetFetch, (1, 10), 6),
     Served::new(ApiKey::FindCoordinator, (0, 6), 3),
+    Served::new(ApiKey::JoinGroup, (0, 9), 6),
+    Served::new(ApiKey::Heartbeat, (0, 4), 4),
+    Served::new(ApiKey::LeaveGroup, (0, 5), 4),
+    Served::new(ApiKey::SyncGroup, (0, 5), 4),
+    Served::new(ApiKey::DescribeGroups, (0, 6), 5),
+    Served::new(ApiKey::ListGroups, (0, 5), 3),
     Served::new(ApiKey::ApiVersions, (0, 4), 3),
     Served::new(ApiKey::CreateTopics, (2, 7), 5),
     Served::new(ApiKey::DeleteTopics, (1, 6), 4),
@@ -75,10 +94,12 @@ pub const SERVED: [Served; 22] = [
     Served::new(ApiKey::AlterConfigs, (0, 2), 2),
     Served::new(ApiKey::DescribeLogDirs, (1, 5), 2),
     Served::new(ApiKey::CreatePartitions, (0, 3), 2),
+    Served::new(ApiKey::DeleteGroups, (0, 2), 2),
     Served::new(ApiKey::ElectLeaders, (0, 2), 2),
     Served::new(ApiKey::IncrementalAlterConfigs, (0, 1), 1),
     Served::new(ApiKey::AlterPartitionReassignments, (0, 1), 0),
     Served::new(ApiKey::ListPartitionReassignments, (0, 0), 0),
+    Served::new(ApiKey::OffsetDelete, (0, 0), NEVER_FLEXIBLE),
     Served::new(ApiKey::DescribeCluster, (0, 2), 0),
     Served::new(ApiKey::ListConfigResources, (0, 1), 0),
 ];

@@ -11,10 +11,11 @@ use std::fmt::Debug;
 
 use super::{
     alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
-    delete_records, delete_topics, describe_cluster, describe_configs, describe_log_dirs,
-    elect_leaders, fetch, find_coordinator, incremental_alter_configs, init_producer_id,
-    list_config_resources, list_offsets, list_partition_reassignments, metadata, offset_fetch,
-    offset_for_leader_epoch, produce,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs,
+    describe_groups, describe_log_dirs, elect_leaders, fetch, find_coordinator, heartbeat,
+    incremental_alter_configs, init_producer_id, join_group, leave_group, list_config_resources,
+    list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 
 /// A check that runs for every message; `Theirs` is the same message of another implementation.
@@ -41,6 +42,15 @@ every_message! {
     fetch: FetchRequest FetchResponse,
     list_offsets: ListOffsetsRequest ListOffsetsResponse,
     metadata: MetadataRequest MetadataResponse,
+    offset_commit: OffsetCommitRequest OffsetCommitResponse,
+    join_group: JoinGroupRequest JoinGroupResponse,
+    heartbeat: HeartbeatRequest HeartbeatResponse,
+    leave_group: LeaveGroupRequest LeaveGroupResponse,
+    sync_group: SyncGroupRequest SyncGroupResponse,
+    describe_groups: DescribeGroupsRequest DescribeGroupsResponse,
+    list_groups: ListGroupsRequest ListGroupsResponse,
+    delete_groups: DeleteGroupsRequest DeleteGroupsResponse,
+    offset_delete: OffsetDeleteRequest OffsetDeleteResponse,
     offset_fetch: OffsetFetchRequest OffsetFetchResponse,
     find_coordinator: FindCoordinatorRequest FindCoordinatorResponse,
     api_versions: ApiVersionsRequest ApiVersionsResponse,

@@ -15,6 +15,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 const OFFSET_KEY: &str = "0001 0001 67 0001 74 00000007";
 const OFFSET_VALUE: &str = "0003 000000000000002a 00000005 0001 6d 00000000000003e8";
+const EXPIRING_VALUE: &str = "0001 000000000000002a 0001 6d 00000000000003e8 00000000000007d0";
 const GROUP_KEY: &str = "0002 0001 67";
 const GROUP_VALUE: &str = "0003 0008 636f6e73756d6572 00000003 0005 72616e6765 0001 61 \
                            00000000000003e8 00000002 \
@@ -67,9 +68,14 @@ fn records_are_those_of_kafka() {
         leader_epoch: 5,
         metadata: "m".to_owned(),
         committed: TimestampMs(1000),
+        expires: None,
     };
-    assert_eq!(value.encode(), bytes(OFFSET_VALUE));
-    assert_eq!(CommittedOffset::decode(&bytes(OFFSET_VALUE)), Ok(value));
+    let expiring =
+        CommittedOffset { leader_epoch: -1, expires: Some(TimestampMs(2000)), ..value.clone() };
+    for (value, golden) in [(value, OFFSET_VALUE), (expiring, EXPIRING_VALUE)] {
+        assert_eq!(value.encode(), bytes(golden));
+        assert_eq!(CommittedOffset::decode(&bytes(golden)), Ok(value));
+    }
     let empty = StoredGroup { generation: 4, ..StoredGroup::default() };
     for (group, since, golden) in [(group(), 1000, GROUP_VALUE), (empty, -1, EMPTY_GROUP)] {
         assert_eq!(encode_group(&group, TimestampMs(since)), bytes(golden));

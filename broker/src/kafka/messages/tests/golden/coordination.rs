@@ -140,3 +140,32 @@ fn find_coordinator_response_has_its_golden_bytes() {
         assert_golden(&response, version, "00000000 02 02 67 ffffffff 01 ffffffff 002a 00 00 00");
     }
 }
+
+/// Version 10 is not known to the other implementation: its bytes are Kafka 4.3.1's.
+#[test]
+fn offset_commit_has_its_golden_bytes() {
+    let partition = offset_commit::OffsetCommitRequestPartition {
+        partition_index: 7,
+        committed_offset: 42,
+        committed_leader_epoch: 5,
+        committed_metadata: Some("m".into()),
+    };
+    let topic = offset_commit::OffsetCommitRequestTopic {
+        topic_id: TOPIC_ID,
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = offset_commit::OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: 3,
+        member_id: "a".into(),
+        group_instance_id: Some("i".into()),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let golden = format!(
+        "02 67 00000003 02 61 02 69 02 {TOPIC_ID_HEX} \
+         02 00000007 000000000000002a 00000005 02 6d 00 00 00"
+    );
+    assert_golden(&request, 10, &golden);
+}

@@ -1,0 +1,140 @@
+//! OffsetCommit: answered when the commit is as durable as a record.
+
+use std::collections::BTreeSet;
+
+use rivven_core::group::offsets::CommittedFor;
+use rivven_core::group::records::CommittedOffset;
+use rivven_core::group::shard::Commit;
+use rivven_core::ids::{Offset, TimestampMs};
+use rivven_core::metadata::image::MetadataImage;
+
+use super::errors::group_error;
+use super::join_group::member;
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::kafka::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use crate::node::Node;
+
+/// First version that names topics by id.
+const TOPIC_ID_VERSION_MIN: i16 = 10;
+
+pub(crate) async fn handle(
+    node: &Node,
+    api_version: i16,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
+    let answer = Committing { node, api_version, request: &request };
+    let mut rows = answer.rows(&node.storage.image());
+    let is_asked = |row: &OffsetCommitResponsePartition| !row.error_code.is_error();
+    let any = rows.iter().flat_map(|topic| &topic.partitions).any(is_asked);
+    if any {
+        // Topics are looked at again where none can go: see `Groups::commit`.
+        let commit = || {
+            let image = node.storage.image();
+            rows = answer.rows(&image);
+            answer.commit(&image, &rows)
+        };
+        let outcome = node.groups.commit(node, &request.group_id, commit).await;
+        if let Err(refusal) = outcome {
+            let code = group_error(&refusal);
+            let all = rows.iter_mut().flat_map(|topic| &mut topic.partitions);
+            all.filter(|row| {
+                let is_of_topic = row.error_code.is_error()
+                    && row.error_code != ErrorCode::OFFSET_METADATA_TOO_LARGE;
+                !is_of_topic
+            })
+            .for_each(|row| row.error_code = code);
+        }
+    }
+    OffsetCommitResponse { topics: rows, ..OffsetCommitResponse::default() }
+}
+
+struct Committing<'a> {
+    node: &'a Node,
+    api_version: i16,
+    request: &'a OffsetCommitRequest,
+}
+
+impl Committing<'_> {
+    /// The answer if the group takes the commit.
+    fn rows(&self, image: &MetadataImage) -> Vec<OffsetCommitResponseTopic> {
+        let topics = self.request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let error_code = self.check(image, topic, partition);
+                let partition_index = partition.partition_index;
+                OffsetCommitResponsePartition { partition_index, error_code }
+            });
+            OffsetCommitResponseTopic {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partitions: partitions.collect(),
+            }
+        });
+        topics.collect()
+    }
+
+    fn check(
+        &self,
+        image: &MetadataImage,
+        topic: &OffsetCommitRequestTopic,
+        partition: &OffsetCommitRequestPartition,
+    ) -> ErrorCode {
+        let (found, unknown) = match self.api_version {
+            TOPIC_ID_VERSION_MIN.. => {
+                (image.topic_by_id(topic.topic_id), ErrorCode::UNKNOWN_TOPIC_ID)
+            }
+            _ => (image.topic(&topic.name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        };
+        let Some(found) = found else { return unknown };
+        if u32::try_from(partition.partition_index).is_ok_and(|index| index < found.partitions) {
+            let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+            return match metadata.len() > self.node.config.offset_metadata_max_bytes {
+                true => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+                false => ErrorCode::NONE,
+            };
+        }
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    }
+
+    /// What is stored: every row that was found good. Of a partition that is named twice the last
+    /// one counts.
+    fn commit(&self, image: &MetadataImage, rows: &[OffsetCommitResponseTopic]) -> Commit {
+        let now = TimestampMs(self.node.env.clock.wall_ms());
+        let keep = self.request.retention_time_ms;
+        let expires = (keep >= 0).then(|| TimestampMs(now.0.saturating_add(keep)));
+        let mut offsets = Vec::new();
+        for (topic, row) in self.request.topics.iter().zip(rows) {
+            let name = match self.api_version {
+                TOPIC_ID_VERSION_MIN.. => match image.topic_by_id(topic.topic_id) {
+                    Some(topic) => topic.name.to_string(),
+                    None => continue,
+                },
+                _ => topic.name.as_str().to_owned(),
+            };
+            let good = topic.partitions.iter().zip(&row.partitions);
+            for (partition, _) in good.filter(|(_, row)| !row.error_code.is_error()) {
+                let of = CommittedFor { topic: name.clone(), partition: partition.partition_index };
+                let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+                let offset = CommittedOffset {
+                    offset: Offset(partition.committed_offset),
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: metadata.to_owned(),
+                    committed: now,
+                    expires,
+                };
+                offsets.push((of, offset));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        offsets.reverse();
+        offsets.retain(|(of, _)| seen.insert(of.clone()));
+        offsets.reverse();
+        Commit {
+            caller: member(&self.request.member_id, self.request.group_instance_id.as_deref()),
+            generation: self.request.generation_id_or_member_epoch,
+            offsets,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! OffsetDelete: forgets what a group has committed for partitions that it does not use.
+
+use rivven_core::group::messages::GroupError;
+use rivven_core::group::offsets::CommittedFor;
+
+use super::errors::group_error;
+use super::find_partition;
+use crate::groups::{GroupRefusal, Refusable};
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::kafka::messages::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+};
+use crate::node::Node;
+
+pub(crate) async fn handle(node: &Node, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    match delete(node, &request).await {
+        Ok(topics) => OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() },
+        Err(refusal) => {
+            let error_code = group_error(&refusal);
+            OffsetDeleteResponse { error_code, ..OffsetDeleteResponse::default() }
+        }
+    }
+}
+
+async fn delete(
+    node: &Node,
+    request: &OffsetDeleteRequest,
+) -> Refusable<Vec<OffsetDeleteResponseTopic>> {
+    let group = &*request.group_id;
+    if group.is_empty() {
+        return Err(GroupError::InvalidGroupId.into());
+    }
+    if node.groups.is_unused() {
+        return Err(GroupRefusal::from(GroupError::UnknownGroup));
+    }
+    node.groups.look(group, |shard| shard.check_delete_offsets(group))??;
+    let mut offsets = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let is_used = node.groups.look(group, |shard| shard.subscribes(group, &topic.name))?;
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let partition_index = partition.partition_index;
+            let is_there = find_partition(node, &topic.name, partition_index).is_some();
+            let error_code = match (is_there, is_used) {
+                (false, _) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                (true, true) => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
+                (true, false) => ErrorCode::NONE,
+            };
+            if !error_code.is_error() {
+                let topic = topic.name.as_str().to_owned();
+                offsets.push(CommittedFor { topic, partition: partition_index });
+            }
+            partitions.push(OffsetDeleteResponsePartition { partition_index, error_code });
+        }
+        topics.push(OffsetDeleteResponseTopic { name: topic.name.clone(), partitions });
+    }
+    node.groups.delete_offsets(group, offsets).await?;
+    Ok(topics)
+}

@@ -1,0 +1,283 @@
+//! The group coordinator: connects the group machines of the core with the log, the clock and the
+//! clients that wait.
+//!
+//! A group lives in the partition of `__consumer_offsets` that its name hashes to. At the start the
+//! partitions are read in the background; until then their groups answer
+//! COORDINATOR_LOAD_IN_PROGRESS. The topic is made when the first client looks for a coordinator.
+
+mod keeper;
+mod loading;
+pub(crate) mod topic;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rivven_core::group::messages::{Caller, GroupError, Join, Joined, Sync, Synced, Ticket};
+use rivven_core::group::records::partition_of;
+use rivven_core::group::shard::{Commit, Now, Shard, ShardEffect, ShardRules};
+use rivven_core::ids::TimestampMs;
+use rivven_core::metadata::image::MetadataImage;
+use rivven_core::storage::Storage;
+use rivven_io::Env;
+use rivven_io::clock::Monotonic;
+use tokio::sync::Notify;
+
+use crate::limits::GROUP_EXPIRY_INTERVAL;
+use crate::node::Node;
+use crate::task_set::TaskSet;
+use keeper::{Keeper, Waits};
+
+/// Why a request about a group is not answered as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GroupRefusal {
+    #[error("the groups of this partition are being read")]
+    Loading,
+    #[error("the groups of this partition cannot be read, or are not there")]
+    Unavailable,
+    #[error(transparent)]
+    Group(#[from] GroupError),
+}
+
+pub(crate) type Refusable<T> = Result<T, GroupRefusal>;
+
+pub(crate) struct Groups {
+    env: Env,
+    storage: Storage,
+    rules: ShardRules,
+    /// One for each partition of the topic; none before it is made.
+    keepers: RwLock<Arc<[Arc<Keeper>]>>,
+    next_ticket: AtomicU64,
+    alarm: Arc<Alarm>,
+}
+
+/// When the driver looks at deadlines next.
+pub(crate) struct Alarm {
+    /// Nanoseconds of the monotonic clock.
+    planned: AtomicU64,
+    earlier: Notify,
+}
+
+impl Alarm {
+    /// Something is due then.
+    fn set(&self, deadline: Option<Monotonic>) {
+        if deadline.is_some_and(|deadline| deadline.0 < self.planned.load(Ordering::Acquire)) {
+            self.earlier.notify_one();
+        }
+    }
+}
+
+impl Groups {
+    pub(crate) fn new(env: Env, storage: Storage, rules: ShardRules) -> Groups {
+        Groups {
+            env,
+            storage,
+            rules,
+            keepers: RwLock::new(Arc::new([])),
+            next_ticket: AtomicU64::new(0),
+            alarm: Arc::new(Alarm { planned: AtomicU64::new(0), earlier: Notify::new() }),
+        }
+    }
+
+    /// Reads the groups of an earlier life in the background, and watches deadlines until the
+    /// broker stops. To be called before clients may come.
+    pub(crate) fn begin(node: &Arc<Node>, tasks: &TaskSet) {
+        let groups = &node.groups;
+        let image = node.storage.image();
+        if let Some(partitions) = topic::partitions(&node.storage, &image) {
+            let keepers = groups.keep(partitions, None);
+            tasks.spawn(&node.env, "groups-load", loading::load(node.clone(), image, keepers));
+        }
+        tasks.spawn(&node.env, "groups", drive(node.clone()));
+    }
+
+    /// Makes keepers for the partitions; without a shard to begin with they have yet to be read.
+    fn keep(
+        &self,
+        partitions: Vec<Arc<rivven_core::storage::partition::Partition>>,
+        begin: Option<&Shard>,
+    ) -> Arc<[Arc<Keeper>]> {
+        let keeper = |partition| {
+            let parts = (self.env.clone(), self.storage.clone(), self.alarm.clone());
+            Keeper::new(parts, partition, begin.cloned())
+        };
+        let keepers: Arc<[Arc<Keeper>]> = partitions.into_iter().map(keeper).collect();
+        *self.keepers.write().unwrap_or_else(PoisonError::into_inner) = keepers.clone();
+        keepers
+    }
+
+    fn keepers(&self) -> Arc<[Arc<Keeper>]> {
+        self.keepers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn find(&self, group: &str) -> Refusable<Arc<Keeper>> {
+        let keepers = self.keepers();
+        let count = u32::try_from(keepers.len()).expect("a topic has fewer partitions");
+        if count == 0 {
+            return Err(GroupRefusal::Unavailable);
+        }
+        Ok(keepers[partition_of(group, count) as usize].clone())
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn now(&self) -> Now {
+        now(&self.env)
+    }
+
+    pub(crate) async fn join(&self, node: &Node, group: &str, join: Join) -> Refusable<Joined> {
+        topic::ensure(node).await?;
+        let (keeper, ticket, now) = (self.find(group)?, self.ticket(), self.now());
+        let answer = keeper.ask(ticket, Waits::Join, |shard, out| {
+            shard.join(now, group, (ticket, join), out);
+            Ok(())
+        });
+        Ok(answer?.await??)
+    }
+
+    pub(crate) async fn sync(&self, group: &str, sync: Sync) -> Refusable<Synced> {
+        let (keeper, ticket, now) = (self.find(group)?, self.ticket(), self.now());
+        let answer = keeper.ask(ticket, Waits::Sync, |shard, out| {
+            shard.sync(now, group, (ticket, sync), out);
+            Ok(())
+        });
+        Ok(answer?.await??)
+    }
+
+    pub(crate) fn heartbeat(
+        &self,
+        group: &str,
+        (caller, generation): (&Caller, i32),
+    ) -> Refusable<()> {
+        let now = self.now();
+        let keeper = self.find(group)?;
+        Ok(keeper.step(|shard, _| shard.heartbeat(now, group, (caller, generation)))??)
+    }
+
+    pub(crate) fn leave(
+        &self,
+        group: &str,
+        callers: &[Caller],
+    ) -> Refusable<Vec<Result<(), GroupError>>> {
+        let now = self.now();
+        Ok(self.find(group)?.step(|shard, out| shard.leave(now, (group, callers), out))??)
+    }
+
+    /// Commits what `offsets` gives, which is called where no topic can go at the same time.
+    pub(crate) async fn commit(
+        &self,
+        node: &Node,
+        group: &str,
+        commit: impl FnOnce() -> Commit,
+    ) -> Refusable<()> {
+        topic::ensure(node).await?;
+        let (keeper, ticket, now) = (self.find(group)?, self.ticket(), self.now());
+        let answer = keeper.ask(ticket, Waits::Done, |shard, out| {
+            shard.commit(now, group, (ticket, commit()), out)
+        });
+        Ok(answer?.await??)
+    }
+
+    pub(crate) async fn delete(&self, group: &str) -> Refusable<()> {
+        let (keeper, ticket) = (self.find(group)?, self.ticket());
+        let answer =
+            keeper.ask(ticket, Waits::Done, |shard, out| shard.delete((group, ticket), out));
+        Ok(answer?.await??)
+    }
+
+    pub(crate) async fn delete_offsets(
+        &self,
+        group: &str,
+        offsets: Vec<rivven_core::group::offsets::CommittedFor>,
+    ) -> Refusable<()> {
+        let (keeper, ticket) = (self.find(group)?, self.ticket());
+        let answer = keeper.ask(ticket, Waits::Done, |shard, out| {
+            shard.delete_offsets(group, (ticket, offsets), out);
+            Ok(())
+        });
+        Ok(answer?.await??)
+    }
+
+    /// Looks at the shard of a group, if the topic is there.
+    pub(crate) fn look<T>(&self, group: &str, look: impl FnOnce(&Shard) -> T) -> Refusable<T> {
+        self.find(group)?.step(|shard, _| look(shard))
+    }
+
+    /// Looks at every shard.
+    pub(crate) fn look_at_all(&self, mut look: impl FnMut(&Shard)) -> Refusable<()> {
+        self.keepers().iter().try_for_each(|keeper| keeper.step(|shard, _| look(shard)))
+    }
+
+    /// Whether no group was ever made: then nothing is unavailable, there is only nothing.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.keepers().is_empty()
+    }
+
+    /// Topics are gone, and with them what groups have committed. To be called before another
+    /// topic can take the name.
+    pub(crate) fn forget_topics<'a>(&self, topics: impl Iterator<Item = &'a str>) {
+        let topics: Vec<&str> = topics.collect();
+        for keeper in self.keepers().iter() {
+            // One that is being read forgets what is not there when it has been read.
+            let _ = keeper.step(|shard, out| {
+                topics.iter().for_each(|topic| shard.forget_topic(topic, out));
+            });
+        }
+    }
+
+    fn tick(&self) -> Option<Monotonic> {
+        let now = self.now();
+        let mut next = None;
+        for keeper in self.keepers().iter() {
+            // Watched, it would ring the alarm that it was called for.
+            let ticked = keeper.step_unwatched(|shard, out| {
+                shard.tick(now, out);
+                shard.deadline()
+            });
+            next = next.into_iter().chain(ticked.ok().flatten()).min();
+        }
+        next
+    }
+
+    fn expire(&self) {
+        let now = self.now().wall;
+        for keeper in self.keepers().iter() {
+            let _ = keeper.step(|shard, out| shard.expire(now, out));
+        }
+    }
+}
+
+pub(crate) fn now(env: &Env) -> Now {
+    Now { monotonic: env.clock.now(), wall: TimestampMs(env.clock.wall_ms()) }
+}
+
+/// Looks at deadlines of groups when they are due, and at the age of offsets now and then.
+async fn drive(node: Arc<Node>) {
+    let (groups, clock) = (&node.groups, &node.env.clock);
+    let mut expiry = clock.now().after(GROUP_EXPIRY_INTERVAL);
+    loop {
+        // Whoever sets a deadline from here on finds that nothing is planned, and rings.
+        groups.alarm.planned.store(u64::MAX, Ordering::Release);
+        let next = groups.tick().map_or(expiry, |deadline| deadline.min(expiry));
+        groups.alarm.planned.store(next.0, Ordering::Release);
+        let wait = next.since(clock.now()).max(Duration::from_millis(1));
+        tokio::select! {
+            biased;
+            () = node.stop.wait() => return,
+            () = groups.alarm.earlier.notified() => {}
+            () = clock.sleep(wait) => {}
+        }
+        if clock.now() >= expiry {
+            expiry = clock.now().after(GROUP_EXPIRY_INTERVAL);
+            groups.expire();
+        }
+    }
+}
+
+/// What the machines want done, before it is.
+pub(crate) type Effects = Vec<ShardEffect>;
+
+/// Topics that existed when the broker started.
+pub(crate) type TopicsAtStart = Arc<MetadataImage>;

@@ -1,0 +1,272 @@
+//! One shard with its log: takes steps of the machine, appends what they want stored, and answers
+//! those who wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use rivven_core::group::messages::{GroupError, Joined, Synced, Ticket};
+use rivven_core::group::shard::{AppendId, LogRecord, Shard, ShardEffect};
+use rivven_core::ids::TimestampMs;
+use rivven_core::limits::BATCH_BYTES_MAX;
+use rivven_core::record::builder::{BatchBuilder, NewRecord};
+use rivven_core::record::header::TimestampType;
+use rivven_core::record::validate::{ProduceRules, validate_produced};
+use rivven_core::storage::Storage;
+use rivven_core::storage::error::AppendError;
+use rivven_core::storage::partition::Partition;
+use rivven_core::storage::shared::{AppendRequest, AppendSink, Appended};
+use rivven_io::Env;
+use tokio::sync::oneshot;
+
+use super::{Alarm, Effects, GroupRefusal, Refusable, now};
+
+/// Bytes of a record beside its key and value, at most.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+pub(super) struct Keeper {
+    env: Env,
+    storage: Storage,
+    partition: Arc<Partition>,
+    alarm: Arc<Alarm>,
+    state: Mutex<State>,
+    /// For appends, which answer to it.
+    this: Weak<Keeper>,
+}
+
+struct State {
+    progress: Progress,
+    waiting: BTreeMap<Ticket, Waits>,
+    /// To be appended, in the order of the machine.
+    outgoing: VecDeque<(AppendId, Vec<LogRecord>)>,
+    /// Somebody hands them to the log, without the lock.
+    is_appending: bool,
+}
+
+enum Progress {
+    Loading,
+    Ready(Box<Shard>),
+    Failed,
+}
+
+/// Who waits for an answer of the machine.
+pub(super) enum Waits {
+    Join(oneshot::Sender<Result<Joined, GroupError>>),
+    Sync(oneshot::Sender<Result<Synced, GroupError>>),
+    Done(oneshot::Sender<Result<(), GroupError>>),
+}
+
+/// An answer that comes later.
+pub(super) struct Answer<T>(oneshot::Receiver<Result<T, GroupError>>);
+
+impl<T> Answer<T> {
+    async fn get(self) -> Refusable<Result<T, GroupError>> {
+        // The machine answers every ticket; only a broker that ends does not.
+        self.0.await.map_err(|_| GroupRefusal::Unavailable)
+    }
+}
+
+impl<T: Send + 'static> IntoFuture for Answer<T> {
+    type Output = Refusable<Result<T, GroupError>>;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.get())
+    }
+}
+
+impl Keeper {
+    pub(super) fn new(
+        (env, storage, alarm): (Env, Storage, Arc<Alarm>),
+        partition: Arc<Partition>,
+        begin: Option<Shard>,
+    ) -> Arc<Keeper> {
+        let progress = match begin {
+            Some(shard) => Progress::Ready(Box::new(shard)),
+            None => Progress::Loading,
+        };
+        let state = State {
+            progress,
+            waiting: BTreeMap::new(),
+            outgoing: VecDeque::new(),
+            is_appending: false,
+        };
+        Arc::new_cyclic(|this| Keeper {
+            env,
+            storage,
+            partition,
+            alarm,
+            state: Mutex::new(state),
+            this: this.clone(),
+        })
+    }
+
+    pub(super) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partition was read: its groups answer from now on. `None`: it could not be.
+    pub(super) fn begin(&self, shard: Option<Shard>) {
+        let mut state = self.lock();
+        assert!(matches!(state.progress, Progress::Loading), "a shard is loaded once");
+        state.progress = shard.map_or(Progress::Failed, |shard| Progress::Ready(Box::new(shard)));
+        drop(state);
+        let _ = self.step(|_, _| ());
+    }
+
+    /// Takes a step of the machine, does what it wants done, and sees to its deadline.
+    pub(super) fn step<T>(&self, step: impl FnOnce(&mut Shard, &mut Effects) -> T) -> Refusable<T> {
+        let (given, deadline) = self.step_unwatched(|shard, out| {
+            let given = step(shard, out);
+            (given, shard.deadline())
+        })?;
+        self.alarm.set(deadline);
+        Ok(given)
+    }
+
+    /// [`Keeper::step`] for whoever watches the deadlines.
+    pub(super) fn step_unwatched<T>(
+        &self,
+        step: impl FnOnce(&mut Shard, &mut Effects) -> T,
+    ) -> Refusable<T> {
+        let mut state = self.lock();
+        let shard = match &mut state.progress {
+            Progress::Loading => return Err(GroupRefusal::Loading),
+            Progress::Failed => return Err(GroupRefusal::Unavailable),
+            Progress::Ready(shard) => shard,
+        };
+        let mut effects = Vec::new();
+        let given = step(shard, &mut effects);
+        for effect in effects {
+            state.take(effect);
+        }
+        drop(state);
+        self.append_outgoing();
+        Ok(given)
+    }
+
+    /// Takes a step whose answer may come later, under the ticket.
+    pub(super) fn ask<T>(
+        &self,
+        ticket: Ticket,
+        waits: impl FnOnce(oneshot::Sender<Result<T, GroupError>>) -> Waits,
+        step: impl FnOnce(&mut Shard, &mut Effects) -> Result<(), GroupError>,
+    ) -> Refusable<Answer<T>> {
+        let (sender, receiver) = oneshot::channel();
+        self.lock().waiting.insert(ticket, waits(sender));
+        let taken = self.step(step);
+        if !matches!(taken, Ok(Ok(()))) {
+            self.lock().waiting.remove(&ticket);
+        }
+        taken??;
+        Ok(Answer(receiver))
+    }
+
+    /// Hands what is outgoing to the log. If somebody does already, that one goes on: the log may
+    /// answer within the call.
+    fn append_outgoing(&self) {
+        loop {
+            let (id, records) = {
+                let mut state = self.lock();
+                if state.is_appending {
+                    return;
+                }
+                let Some(next) = state.outgoing.pop_front() else { return };
+                state.is_appending = true;
+                next
+            };
+            let refused = match self.request(id, &records) {
+                Some(request) => {
+                    self.storage.append(request);
+                    false
+                }
+                None => true,
+            };
+            self.lock().is_appending = false;
+            if refused {
+                self.answered(id, false);
+            }
+        }
+    }
+
+    /// `None` if the records do not fit a batch.
+    fn request(&self, id: AppendId, records: &[LogRecord]) -> Option<AppendRequest> {
+        let wall = TimestampMs(self.env.clock.wall_ms());
+        let encoded: Vec<(Bytes, Option<&Bytes>)> =
+            records.iter().map(|record| (record.key.encode(), record.value.as_ref())).collect();
+        let size = |(key, value): &(Bytes, Option<&Bytes>)| {
+            key.len() + value.map_or(0, |value| value.len()) + RECORD_OVERHEAD_BYTES
+        };
+        let bytes: usize = encoded.iter().map(size).sum();
+        if bytes + RECORD_OVERHEAD_BYTES > BATCH_BYTES_MAX {
+            tracing::warn!(partition = %self.partition.id(), bytes, limit = BATCH_BYTES_MAX,
+                "what a group wants to store is too large");
+            return None;
+        }
+        let mut builder = BatchBuilder::new(wall);
+        for (key, value) in &encoded {
+            let value = value.map(|value| &value[..]);
+            builder = builder.push(NewRecord { key: Some(key), value, ..NewRecord::default() });
+        }
+        let batch = Bytes::from(builder.build());
+        let rules = ProduceRules {
+            topic: self.partition.topic(),
+            partition: self.partition.id().index,
+            produce_version: i16::MAX,
+            max_message_bytes: BATCH_BYTES_MAX,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
+            is_compacted: true,
+            now: wall,
+        };
+        let header = validate_produced(&batch, &rules).expect("what is built here is valid");
+        let sink = self.this.upgrade().expect("it is called by its owner");
+        Some(AppendRequest { partition: self.partition.clone(), batch, header, sink, token: id.0 })
+    }
+
+    fn answered(&self, id: AppendId, is_durable: bool) {
+        let now = now(&self.env);
+        let step = self.step(|shard, out| shard.appended(now, (id, is_durable), out));
+        assert!(step.is_ok(), "only a shard that is ready appends");
+    }
+}
+
+impl State {
+    fn take(&mut self, effect: ShardEffect) {
+        // Who asked may be gone.
+        match effect {
+            ShardEffect::Append(id, records) => self.outgoing.push_back((id, records)),
+            ShardEffect::Join(ticket, answer) => {
+                if let Some(Waits::Join(waits)) = self.waiting.remove(&ticket) {
+                    let _ = waits.send(answer);
+                }
+            }
+            ShardEffect::Sync(ticket, answer) => {
+                if let Some(Waits::Sync(waits)) = self.waiting.remove(&ticket) {
+                    let _ = waits.send(answer);
+                }
+            }
+            ShardEffect::Done(ticket, answer) => {
+                if let Some(Waits::Done(waits)) = self.waiting.remove(&ticket) {
+                    let _ = waits.send(answer);
+                }
+            }
+        }
+    }
+}
+
+impl AppendSink for Keeper {
+    fn appended(&self, token: u64, outcome: Result<Appended, AppendError>) {
+        if let Err(error) = &outcome {
+            tracing::warn!(partition = %self.partition.id(), %error, "a group was not stored");
+        }
+        self.answered(AppendId(token), outcome.is_ok());
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,109 @@
+//! Reads the groups of an earlier life from the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rivven_core::group::shard::{Shard, ShardLoader};
+use rivven_core::ids::Offset;
+use rivven_core::record::compression::Codec;
+use rivven_core::record::header::HEADER_BYTES;
+use rivven_core::record::records::Records;
+use rivven_core::storage::error::ReadError;
+use rivven_core::storage::read::{ReadRequest, batches};
+
+use super::keeper::Keeper;
+use super::{TopicsAtStart, now};
+use crate::limits::GROUP_LOAD_BYTES;
+use crate::node::Node;
+
+/// Why a partition's groups do not answer.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the batch at offset {0} is compressed, which no group coordinator of ours writes")]
+    Compressed(Offset),
+    #[error("the batch at offset {offset} holds no records: {error}")]
+    Records { offset: Offset, error: String },
+}
+
+/// Reads every partition, one after the other.
+pub(super) async fn load(node: Arc<Node>, topics: TopicsAtStart, keepers: Arc<[Arc<Keeper>]>) {
+    for keeper in keepers.iter() {
+        let loaded = tokio::select! {
+            biased;
+            () = node.stop.wait() => return,
+            loaded = load_one(&node, keeper) => loaded,
+        };
+        match loaded {
+            Ok(shard) => {
+                let gone = topics_gone(&shard, &topics);
+                keeper.begin(Some(shard));
+                // A crash came between the deletion of a topic and that of its offsets.
+                let _ = keeper.step(|shard, out| {
+                    gone.iter().for_each(|topic| shard.forget_topic(topic, out));
+                });
+            }
+            Err(error) => {
+                tracing::error!(partition = %keeper.partition().id(), %error,
+                    "the groups of a partition of __consumer_offsets are out of service");
+                keeper.begin(None);
+            }
+        }
+    }
+}
+
+/// Topics with offsets that did not exist when the broker started.
+fn topics_gone(shard: &Shard, topics: &TopicsAtStart) -> BTreeSet<String> {
+    let mut gone = BTreeSet::new();
+    for listed in shard.list() {
+        let offsets = shard.offsets(listed.name).expect("a listed group is there");
+        let missing = offsets.topics().filter(|(topic, _)| topics.topic(topic).is_none());
+        gone.extend(missing.map(|(topic, _)| topic.to_owned()));
+    }
+    gone
+}
+
+async fn load_one(node: &Node, keeper: &Keeper) -> Result<Shard, LoadError> {
+    let partition = keeper.partition();
+    let positions = partition.positions();
+    let mut loader = ShardLoader::default();
+    let mut from = positions.log_start;
+    while from < positions.high_watermark {
+        let request =
+            ReadRequest { from, bytes_max: GROUP_LOAD_BYTES, at_least_one: true, cold: true };
+        let answer = node.storage.read(partition, request).await?;
+        let begun = from;
+        for (header, batch) in batches(&answer.data) {
+            let offset = header.base_offset;
+            if Codec::from_bits(header.codec_bits()) != Some(Codec::None) {
+                return Err(LoadError::Compressed(offset));
+            }
+            for record in Records::new(&header, &batch[HEADER_BYTES..]) {
+                let record = record
+                    .map_err(|error| LoadError::Records { offset, error: error.to_string() })?;
+                take(&mut loader, keeper, (offset, record.key, record.value));
+            }
+            from = offset.plus(i64::from(header.last_offset_delta) + 1);
+        }
+        if from == begun {
+            // What lies between is gone: compaction has left nothing to read.
+            break;
+        }
+    }
+    let (shard, refused) = loader.finish(node.groups.rules, now(&node.env));
+    for (group, reason) in refused {
+        tracing::error!(group, reason, "the group's last record makes no sense; it begins anew");
+    }
+    Ok(shard)
+}
+
+type KeyedRecord<'a> = (Offset, Option<&'a [u8]>, Option<&'a [u8]>);
+
+fn take(loader: &mut ShardLoader, keeper: &Keeper, (offset, key, value): KeyedRecord<'_>) {
+    let Some(key) = key else { return };
+    if let Err(error) = loader.take(key, value) {
+        tracing::warn!(partition = %keeper.partition().id(), %offset, %error,
+            "passing over a record of __consumer_offsets");
+    }
+}

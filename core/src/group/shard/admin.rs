@@ -1,0 +1,186 @@
+//! What operators ask and do, and what ends by itself: lists, deletions, and the retention of
+//! offsets.
+
+use super::commit::key_of;
+use super::{Appending, Entry, LogRecord, Shard, ShardEffect};
+use crate::group::machine::Phase;
+use crate::group::messages::{GroupError, StoredGroup, Ticket};
+use crate::group::offsets::CommittedFor;
+use crate::group::records::{CommittedOffset, RecordKey};
+use crate::ids::TimestampMs;
+
+/// One line of a list of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedGroup<'a> {
+    pub name: &'a str,
+    /// `None`: a group that only commits offsets.
+    pub protocol_type: Option<&'a str>,
+    pub phase: Phase,
+}
+
+/// A group with its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    pub phase: Phase,
+    pub state: StoredGroup,
+}
+
+impl Shard {
+    /// Every group, by name.
+    pub fn list(&self) -> impl Iterator<Item = ListedGroup<'_>> {
+        self.groups.iter().map(|(name, entry)| ListedGroup {
+            name,
+            protocol_type: entry.group.protocol_type(),
+            phase: entry.group.phase(),
+        })
+    }
+
+    /// One group.
+    #[must_use]
+    pub fn describe(&self, group: &str) -> Option<DescribedGroup> {
+        let group = &self.groups.get(group)?.group;
+        Some(DescribedGroup { phase: group.phase(), state: group.stored_state() })
+    }
+
+    /// Forgets a group in which nobody is. The answer comes as [`ShardEffect::Done`] unless it is
+    /// an error at once.
+    ///
+    /// # Errors
+    /// [`GroupError`], as Kafka's DeleteGroups.
+    pub fn delete(
+        &mut self,
+        (group, ticket): (&str, Ticket),
+        out: &mut Vec<ShardEffect>,
+    ) -> Result<(), GroupError> {
+        if group.is_empty() {
+            return Err(GroupError::InvalidGroupId);
+        }
+        let entry = self.groups.get(group).ok_or(GroupError::UnknownGroup)?;
+        if entry.group.phase() != Phase::Empty {
+            return Err(GroupError::NonEmptyGroup);
+        }
+        let offsets: Vec<CommittedFor> = entry.offsets.known().collect();
+        out.push(self.forget(group, (Some(ticket), offsets, true)));
+        Ok(())
+    }
+
+    /// Whether operators may forget offsets of the group.
+    ///
+    /// # Errors
+    /// [`GroupError`], as Kafka's OffsetDelete.
+    pub fn check_delete_offsets(&self, group: &str) -> Result<(), GroupError> {
+        let entry = self.groups.get(group).ok_or(GroupError::UnknownGroup)?;
+        match entry.group.phase() == Phase::Empty || entry.group.is_consumers() {
+            true => Ok(()),
+            false => Err(GroupError::NonEmptyGroup),
+        }
+    }
+
+    /// Whether members of a group subscribe to a topic, as far as can be known.
+    #[must_use]
+    pub fn subscribes(&self, group: &str, topic: &str) -> bool {
+        self.groups.get(group).is_some_and(|entry| entry.group.subscribes(topic))
+    }
+
+    /// Forgets offsets of a group; those that it never committed are no error. The answer comes as
+    /// [`ShardEffect::Done`].
+    pub fn delete_offsets(
+        &mut self,
+        group: &str,
+        (ticket, offsets): (Ticket, Vec<CommittedFor>),
+        out: &mut Vec<ShardEffect>,
+    ) {
+        let known = |of: &CommittedFor| {
+            let entry = self.groups.get(group);
+            entry.is_some_and(|entry| entry.offsets.known().any(|known| known == *of))
+        };
+        let offsets: Vec<CommittedFor> = offsets.into_iter().filter(known).collect();
+        out.push(match offsets.is_empty() {
+            true => ShardEffect::Done(ticket, Ok(())),
+            false => self.forget(group, (Some(ticket), offsets, false)),
+        });
+    }
+
+    /// A topic is gone, and with it what any group has committed for it, that on its way included.
+    pub fn forget_topic(&mut self, topic: &str, out: &mut Vec<ShardEffect>) {
+        let of_topic = |entry: &Entry| {
+            entry.offsets.known().filter(|of| of.topic == topic).collect::<Vec<_>>()
+        };
+        let all = self.groups.iter().map(|(name, entry)| (name.clone(), of_topic(entry)));
+        let concerned: Vec<_> = all.filter(|(_, offsets)| !offsets.is_empty()).collect();
+        for (group, offsets) in concerned {
+            out.push(self.forget(&group, (None, offsets, false)));
+        }
+    }
+
+    /// Forgets offsets that have outlived their retention, and groups of which nothing is left.
+    pub fn expire(&mut self, now: TimestampMs, out: &mut Vec<ShardEffect>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let entry = &self.groups[&name];
+            // A commit on its way would stand before the record that takes its key back.
+            if entry.offsets.has_pending() {
+                continue;
+            }
+            let expired = self.expired(entry, now);
+            let is_over = entry.is_idle() && expired.len() == entry.offsets.len();
+            if !expired.is_empty() || is_over {
+                out.push(self.forget(&name, (None, expired, is_over)));
+            }
+        }
+    }
+
+    /// As Kafka's `OffsetExpirationConditionImpl`: a group without members keeps its offsets from
+    /// when it became empty, one that only commits from each commit, and one with members forgets
+    /// only what nobody subscribes to.
+    fn expired(&self, entry: &Entry, now: TimestampMs) -> Vec<CommittedFor> {
+        let retention = i64::try_from(self.rules.retention.as_millis()).unwrap_or(i64::MAX);
+        let is_simple = entry.group.protocol_type().is_none();
+        let is_over = |topic: &str, offset: &CommittedOffset| {
+            let begin = match entry.group.phase() {
+                Phase::Empty if !is_simple => entry.since,
+                Phase::Empty => offset.committed,
+                _ if entry.group.is_consumers() && !entry.group.subscribes(topic) => {
+                    offset.committed
+                }
+                _ => return false,
+            };
+            now >= offset.expires.unwrap_or(TimestampMs(begin.0.saturating_add(retention)))
+        };
+        let mut expired = Vec::new();
+        for (topic, partitions) in entry.offsets.topics() {
+            for (partition, offset) in partitions {
+                if is_over(topic, offset) {
+                    let of = CommittedFor { topic: topic.to_owned(), partition: *partition };
+                    expired.push(of);
+                }
+            }
+        }
+        expired
+    }
+
+    /// Appends what takes offsets back, and with `whole` the group.
+    fn forget(
+        &mut self,
+        group: &str,
+        (ticket, offsets, whole): (Option<Ticket>, Vec<CommittedFor>, bool),
+    ) -> ShardEffect {
+        let keys = offsets.iter().map(|of| key_of(group, of));
+        let of_group = whole.then(|| RecordKey::Group { group: group.to_owned() });
+        let records = keys.chain(of_group).map(|key| LogRecord { key, value: None }).collect();
+        let group = group.to_owned();
+        self.append(Appending::Forget { group, ticket, offsets, whole }, records)
+    }
+
+    /// What was to be forgotten is durably so. Whatever came into the log behind it stays.
+    pub(super) fn forgotten(&mut self, group: &str, offsets: &[CommittedFor], whole: bool) {
+        let Some(entry) = self.groups.get_mut(group) else { return };
+        for of in offsets {
+            entry.offsets.remove(of);
+        }
+        // A group that somebody joined meanwhile goes on; it is stored anew with its generation.
+        if whole && entry.is_idle() && entry.offsets.is_empty() {
+            self.remove(group);
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! A shard against its log: what it shows is what a replay of the durable records gives.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::group::offsets::CommittedFor;
+use crate::group::records::CommittedOffset;
+use crate::group::shard::{
+    AppendId, Commit, LogRecord, Now, Shard, ShardEffect, ShardLoader, ShardRules,
+};
+use crate::ids::{Offset, TimestampMs};
+
+const RETENTION: Duration = Duration::from_secs(3600);
+const SHARD_RULES: ShardRules = ShardRules {
+    group: RULES,
+    session_timeout_min: Duration::from_secs(1),
+    session_timeout_max: Duration::from_secs(1800),
+    metadata_bytes_max: 4096,
+    retention: RETENTION,
+};
+
+/// A shard, its log, and what it said.
+struct World {
+    shard: Shard,
+    now: Now,
+    /// Handed over, and not answered yet.
+    queue: Vec<(AppendId, Vec<LogRecord>)>,
+    log: Vec<LogRecord>,
+    answers: Vec<ShardEffect>,
+    next: u64,
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            shard: Shard::new(SHARD_RULES),
+            now: Now { monotonic: Monotonic(1_000_000_000), wall: TimestampMs(1_000_000) },
+            queue: Vec::new(),
+            log: Vec::new(),
+            answers: Vec::new(),
+            next: 0,
+        }
+    }
+
+    fn step<T>(
+        &mut self,
+        step: impl FnOnce(&mut Shard, Now, Ticket, &mut Vec<ShardEffect>) -> T,
+    ) -> T {
+        self.next += 1;
+        let mut out = Vec::new();
+        let given = step(&mut self.shard, self.now, Ticket(self.next), &mut out);
+        self.shard.check_all();
+        for effect in out {
+            match effect {
+                ShardEffect::Append(id, records) => self.queue.push((id, records)),
+                answer => self.answers.push(answer),
+            }
+        }
+        given
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now.monotonic = self.now.monotonic.after(time);
+        self.now.wall.0 += i64::try_from(time.as_millis()).unwrap();
+        self.step(|shard, now, _, out| shard.tick(now, out));
+        assert!(self.shard.deadline().is_none_or(|deadline| deadline > self.now.monotonic));
+    }
+
+    /// The log answers the oldest append.
+    fn answer(&mut self, is_durable: bool) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let (id, records) = self.queue.remove(0);
+        if is_durable {
+            self.log.extend(records);
+        }
+        self.step(|shard, now, _, out| shard.appended(now, (id, is_durable), out));
+    }
+
+    fn answer_all(&mut self) {
+        while !self.queue.is_empty() {
+            self.answer(true);
+        }
+    }
+
+    fn join(&mut self, group: &str, id: &str) {
+        let join = join_of(Caller::default(), id);
+        self.step(|shard, now, ticket, out| shard.join(now, group, (ticket, join), out));
+    }
+
+    /// Commits the offset of partition 0, as nobody's unless a member is named.
+    fn commit(
+        &mut self,
+        group: &str,
+        (topic, offset): (&str, i64),
+        of: Option<(&str, i32)>,
+    ) -> Result<(), GroupError> {
+        let committed = CommittedOffset {
+            offset: Offset(offset),
+            leader_epoch: 0,
+            metadata: String::new(),
+            committed: self.now.wall,
+            expires: None,
+        };
+        let caller = of.map(|(id, _)| member(id)).unwrap_or_default();
+        let generation = of.map_or(-1, |(_, generation)| generation);
+        let offsets = vec![(CommittedFor { topic: topic.to_owned(), partition: 0 }, committed)];
+        let commit = Commit { caller, generation, offsets };
+        self.step(|shard, now, ticket, out| shard.commit(now, group, (ticket, commit), out))
+    }
+
+    fn offset(&self, group: &str, topic: &str) -> Option<i64> {
+        self.shard.offsets(group)?.get(topic, 0).map(|committed| committed.offset.0)
+    }
+
+    fn replayed(&self) -> Shard {
+        let mut loader = ShardLoader::default();
+        for record in &self.log {
+            loader.take(&record.key.encode(), record.value.as_deref()).unwrap();
+        }
+        let (shard, refused) = loader.finish(SHARD_RULES, self.now);
+        assert_eq!(refused, []);
+        shard
+    }
+
+    /// Nothing is on its way: a restart must go on with what was shown.
+    fn check_replay(&self) {
+        assert!(self.queue.is_empty());
+        let replayed = self.replayed();
+        for listed in self.shard.list() {
+            let name = listed.name;
+            let ours: Vec<_> = self.shard.offsets(name).unwrap().topics().collect();
+            let theirs: Vec<_> =
+                replayed.offsets(name).map(|all| all.topics().collect()).unwrap_or_default();
+            assert_eq!(ours, theirs, "offsets of {name}");
+            let ours = self.shard.describe(name).unwrap();
+            if ours.phase == Phase::Stable {
+                let theirs = replayed.describe(name).expect("a stable group is in the log");
+                assert_eq!((theirs.phase, theirs.state), (ours.phase, ours.state), "{name}");
+            }
+        }
+        for listed in replayed.list() {
+            assert!(self.shard.describe(listed.name).is_some(), "{} came back", listed.name);
+        }
+    }
+}
+
+#[test]
+fn a_commit_shows_once_it_is_durable() {
+    let mut world = World::new();
+    assert_eq!(world.commit("g", ("t", 5), None), Ok(()));
+    assert_eq!(world.offset("g", "t"), None);
+    assert_eq!(world.commit("g", ("t", 6), None), Ok(()));
+    world.answer(true);
+    assert_eq!((world.offset("g", "t"), world.answers.len()), (Some(5), 1));
+    world.answer(false);
+    assert_eq!(world.offset("g", "t"), Some(5));
+    assert_eq!(world.answers[1], ShardEffect::Done(Ticket(2), Err(GroupError::NotStored)));
+    world.check_replay();
+}
+
+#[test]
+fn who_may_commit() {
+    let mut world = World::new();
+    let illegal = Err(GroupError::IllegalGeneration(0));
+    assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), illegal);
+    assert_eq!(world.shard.len(), 0, "an unknown group is not made by a refusal");
+    world.join("g", "a");
+    world.wait(Duration::ZERO);
+    let completing = world.commit("g", ("t", 1), Some(("a", 1)));
+    assert_eq!(completing, Err(GroupError::RebalanceInProgress));
+    let sync = Sync {
+        caller: member("a"),
+        generation: 1,
+        protocol_type: None,
+        protocol: None,
+        assignments: BTreeMap::new(),
+    };
+    world.step(|shard, now, ticket, out| shard.sync(now, "g", (ticket, sync), out));
+    world.answer_all();
+    assert_eq!(world.commit("g", ("t", 1), None), Err(GroupError::UnknownMember));
+    assert_eq!(world.commit("g", ("t", 1), Some(("b", 1))), Err(GroupError::UnknownMember));
+    let stale = world.commit("g", ("t", 1), Some(("a", 0)));
+    assert_eq!(stale, Err(GroupError::IllegalGeneration(1)));
+    assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), Ok(()));
+    world.answer_all();
+    world.check_replay();
+}
+
+#[test]
+fn bounds_and_names_are_checked_at_the_door() {
+    let mut world = World::new();
+    for (group, session, refused) in [
+        ("", SESSION, GroupError::InvalidGroupId),
+        (
+            "g",
+            Duration::from_millis(999),
+            GroupError::InvalidSessionTimeout {
+                asked: Duration::from_millis(999),
+                min: SHARD_RULES.session_timeout_min,
+                max: SHARD_RULES.session_timeout_max,
+            },
+        ),
+    ] {
+        let join = Join { session_timeout: session, ..join_of(Caller::default(), "a") };
+        world.step(|shard, now, ticket, out| shard.join(now, group, (ticket, join), out));
+        let answer = world.answers.pop();
+        assert!(matches!(answer, Some(ShardEffect::Join(_, Err(error))) if error == refused));
+        assert!(world.shard.is_empty());
+    }
+    let nobody = world.shard.heartbeat(world.now, "g", (&member("a"), 0));
+    assert_eq!(nobody, Err(GroupError::UnknownMember));
+    let gone = world.step(|shard, now, _, out| shard.leave(now, ("g", &[]), out));
+    assert_eq!(gone, Err(GroupError::UnknownMember));
+}
+
+#[test]
+fn groups_are_deleted_when_nobody_is_in_them() {
+    let mut world = World::new();
+    let delete = |world: &mut World, group: &str| {
+        world.step(|shard, _, ticket, out| shard.delete((group, ticket), out))
+    };
+    assert_eq!(delete(&mut world, ""), Err(GroupError::InvalidGroupId));
+    assert_eq!(delete(&mut world, "g"), Err(GroupError::UnknownGroup));
+    world.join("g", "a");
+    assert_eq!(delete(&mut world, "g"), Err(GroupError::NonEmptyGroup));
+    let left = world.step(|shard, now, _, out| shard.leave(now, ("g", &[member("a")]), out));
+    assert_eq!(left, Ok(vec![Ok(())]));
+    world.answer_all();
+    assert_eq!(world.commit("g", ("t", 5), None), Ok(()));
+    world.answer_all();
+    assert_eq!(delete(&mut world, "g"), Ok(()));
+    // What comes into the log behind the deletion stays.
+    assert_eq!(world.commit("g", ("u", 6), None), Ok(()));
+    world.answer_all();
+    assert_eq!((world.offset("g", "t"), world.offset("g", "u")), (None, Some(6)));
+    world.check_replay();
+    assert_eq!(delete(&mut world, "g"), Ok(()));
+    world.answer_all();
+    assert!(world.shard.is_empty() && world.replayed().is_empty());
+}
+
+#[test]
+fn offsets_outlive_the_use_of_their_group_by_the_retention() {
+    let mut world = World::new();
+    world.commit("simple", ("t", 1), None).unwrap();
+    world.join("used", "a");
+    world.wait(Duration::ZERO);
+    world.commit("other", ("t", 1), None).unwrap();
+    world.answer_all();
+    let expire = |world: &mut World| {
+        world.step(|shard, now, _, out| shard.expire(now.wall, out));
+        world.answer_all();
+        world.check_replay();
+    };
+    world.wait(RETENTION - Duration::from_millis(1));
+    expire(&mut world);
+    assert!(world.offset("simple", "t").is_some());
+    world.commit("other", ("t", 2), None).unwrap();
+    world.answer_all();
+    world.wait(Duration::from_millis(1));
+    // A commit on its way keeps its group.
+    world.commit("simple", ("t", 3), None).unwrap();
+    world.step(|shard, now, _, out| shard.expire(now.wall, out));
+    world.answer_all();
+    assert_eq!((world.offset("simple", "t"), world.offset("other", "t")), (Some(3), Some(2)));
+    world.wait(RETENTION);
+    expire(&mut world);
+    assert!(world.offset("simple", "t").is_none() && world.offset("other", "t").is_none());
+    assert!(world.shard.is_empty(), "nothing is left of them");
+}
+
+#[test]
+fn a_topic_takes_its_offsets_with_it() {
+    let mut world = World::new();
+    world.commit("g", ("t", 1), None).unwrap();
+    world.commit("g", ("u", 2), None).unwrap();
+    world.answer(true);
+    world.answer(true);
+    // On its way when the topic goes.
+    world.commit("h", ("t", 3), None).unwrap();
+    world.step(|shard, _, _, out| shard.forget_topic("t", out));
+    world.answer_all();
+    assert_eq!((world.offset("g", "t"), world.offset("h", "t")), (None, None));
+    assert_eq!(world.offset("g", "u"), Some(2));
+    world.check_replay();
+}
+
+/// What may happen to a shard with three groups.
+#[derive(Clone, Debug)]
+enum Happening {
+    Join(usize),
+    Sync(usize, usize),
+    Leave(usize, usize),
+    Commit(usize, usize, bool),
+    Delete(usize),
+    DeleteOffsets(usize, usize),
+    ForgetTopic(usize),
+    Expire,
+    Wait(u16),
+    Answer(bool),
+    Restart,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let group = 0usize..3;
+    prop_oneof![
+        3 => group.clone().prop_map(Happening::Join),
+        6 => (group.clone(), 0usize..8).prop_map(|(group, who)| Happening::Sync(group, who)),
+        1 => (group.clone(), 0usize..8).prop_map(|(group, who)| Happening::Leave(group, who)),
+        6 => (group.clone(), 0usize..8, any::<bool>())
+            .prop_map(|(group, what, own)| Happening::Commit(group, what, own)),
+        1 => group.clone().prop_map(Happening::Delete),
+        1 => (group, 0usize..2).prop_map(|(group, topic)| Happening::DeleteOffsets(group, topic)),
+        1 => (0usize..2).prop_map(Happening::ForgetTopic),
+        1 => Just(Happening::Expire),
+        4 => (0u16..4000).prop_map(Happening::Wait),
+        12 => prop::bool::weighted(0.9).prop_map(Happening::Answer),
+        1 => Just(Happening::Restart),
+    ]
+}
+
+const GROUPS: [&str; 3] = ["g", "h", "i"];
+const TOPICS: [&str; 2] = ["t", "u"];
+
+impl World {
+    fn happen(&mut self, happening: &Happening, nth: usize) {
+        match *happening {
+            Happening::Join(group) => self.join(GROUPS[group], &format!("m{nth}")),
+            Happening::Sync(group, who) => {
+                let Some((id, generation)) = self.nth_member(GROUPS[group], who) else { return };
+                let sync = Sync {
+                    caller: member(&id),
+                    generation,
+                    protocol_type: None,
+                    protocol: None,
+                    assignments: BTreeMap::from([(id, Bytes::from_static(b"all"))]),
+                };
+                self.step(|shard, now, ticket, out| {
+                    shard.sync(now, GROUPS[group], (ticket, sync), out);
+                });
+            }
+            Happening::Leave(group, who) => {
+                let Some((id, _)) = self.nth_member(GROUPS[group], who) else { return };
+                self.step(|shard, now, _, out| {
+                    let _ = shard.leave(now, (GROUPS[group], &[member(&id)]), out);
+                });
+            }
+            Happening::Commit(group, what, own) => {
+                let of = self.nth_member(GROUPS[group], what).filter(|_| own);
+                let of = of.as_ref().map(|(id, generation)| (id.as_str(), *generation));
+                let _ = self.commit(GROUPS[group], (TOPICS[what % 2], nth as i64), of);
+            }
+            Happening::Delete(group) => self.step(|shard, _, ticket, out| {
+                let _ = shard.delete((GROUPS[group], ticket), out);
+            }),
+            Happening::DeleteOffsets(group, topic) => self.step(|shard, _, ticket, out| {
+                let of = CommittedFor { topic: TOPICS[topic].to_owned(), partition: 0 };
+                shard.delete_offsets(GROUPS[group], (ticket, vec![of]), out);
+            }),
+            Happening::ForgetTopic(topic) => {
+                self.step(|shard, _, _, out| shard.forget_topic(TOPICS[topic], out));
+            }
+            Happening::Expire => self.step(|shard, now, _, out| shard.expire(now.wall, out)),
+            Happening::Wait(seconds) => self.wait(Duration::from_secs(seconds.into())),
+            Happening::Answer(is_durable) => self.answer(is_durable),
+            Happening::Restart => {
+                // What was on its way may be in the log or not.
+                let durable = nth % (self.queue.len() + 1);
+                let queue = std::mem::take(&mut self.queue);
+                self.log.extend(queue.into_iter().take(durable).flat_map(|(_, records)| records));
+                self.shard = self.replayed();
+            }
+        }
+    }
+
+    fn nth_member(&self, group: &str, who: usize) -> Option<(String, i32)> {
+        let state = self.shard.describe(group)?.state;
+        let member = state.members.get(who % state.members.len().max(1))?;
+        Some((member.member_id.clone(), state.generation))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_shown_is_what_the_log_says(all in prop::collection::vec(happening(), 1..120)) {
+        let mut world = World::new();
+        for (nth, happening) in all.iter().enumerate() {
+            world.happen(happening, nth);
+        }
+        world.answer_all();
+        world.check_replay();
+    }
+}
