@@ -4,6 +4,7 @@
 //! itself: whoever calls decides, because only they know whether a second time is harmless.
 
 pub mod connection;
+pub mod groups;
 pub mod reads;
 mod refusal;
 mod seen;

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use rivven_core::ids::{PartitionId, TopicId};
 
 use crate::history::event::{
-    Event, Fetch, Fetched, NewTopic, Produce, Retention, SeenBatch, SeenRecord,
+    Event, Fetch, Fetched, GroupCall, GroupReply, NewTopic, Produce, Retention, SeenBatch,
+    SeenRecord,
 };
 use crate::history::value::ValueId;
 
@@ -154,6 +155,7 @@ pub(crate) struct Probe {
 pub(crate) enum ProbeKind {
     Produce,
     Fetch,
+    Group,
     Other,
 }
 
@@ -165,11 +167,32 @@ pub(crate) enum ProbeEnd {
     Never,
 }
 
+/// How a request about a group ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum GroupEnd<'a> {
+    Ok(Moment, &'a GroupReply),
+    /// It had no effect.
+    Refused,
+    Unknown,
+}
+
+/// A request about a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupOp<'a> {
+    pub(crate) invoked: Moment,
+    pub(crate) call: &'a GroupCall,
+    pub(crate) end: GroupEnd<'a>,
+}
+
 /// The digest; it borrows the history.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger<'a> {
     /// In the order of first attempts.
     pub(crate) sent: Vec<Sent<'a>>,
+    /// Fetches that were told of damage.
+    pub(crate) damaged: Vec<(Moment, &'a Fetch)>,
+    /// Requests about groups, in the order in which they were made.
+    pub(crate) groups: Vec<GroupOp<'a>>,
     /// Which batch each value was sent in, and its place there.
     pub(crate) values: BTreeMap<ValueId, (usize, usize)>,
     pub(crate) partitions: BTreeMap<PartitionId, PartitionLedger<'a>>,

@@ -177,13 +177,14 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         (ClientKind::TopicAdmin, &spec.topic_admins),
         (ClientKind::RecordDeleter, &spec.record_deleters),
         (ClientKind::ConfigAdmin, &spec.config_admins),
+        (ClientKind::GroupMember, &spec.group_members),
     ];
     let mut clients = Vec::new();
     for (index, (kind, count)) in (1..).zip(kinds) {
         let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
         for k in 0..count {
             let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are seven kinds");
+            let client = u32::try_from(index * 100 + k).expect("there are eight kinds");
             clients.push(draw_client(spec, (client, kind), topics, &mut draws));
         }
     }
@@ -212,6 +213,7 @@ fn draw_client(
                 (pause_ms / 2, pause_ms + pause_ms / 2)
             }
             ClientKind::TailConsumer => (0, 50),
+            ClientKind::GroupMember => (1, 80),
             ClientKind::ScanConsumer => (50, 500),
             _ => (200, 3_000),
         },

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 12] = [
+pub const ALL: [PlantedBug; 17] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -98,6 +98,41 @@ pub const ALL: [PlantedBug; 12] = [
         origin: "PostgreSQL 2018 (fsyncgate), Rebello et al., ATC 2020",
         scenario: "fsync_failure",
         oracles: &["I1", "I2", "I3"],
+    },
+    PlantedBug {
+        id: "B50",
+        what: "a commit of offsets is acknowledged before it is durable",
+        origin: "Rivven 0.0.22, which saved every fiftieth",
+        scenario: "group_members",
+        oracles: &["I22"],
+    },
+    PlantedBug {
+        id: "B51",
+        what: "a coordinator keeps the first offset of a partition that its log holds",
+        origin: "KAFKA-5600",
+        scenario: "group_members",
+        oracles: &["I22"],
+    },
+    PlantedBug {
+        id: "B52",
+        what: "members get an assignment before it is stored, and a crash forgets it",
+        origin: "coordinators that keep generations in memory",
+        scenario: "group_members",
+        oracles: &["I24"],
+    },
+    PlantedBug {
+        id: "B53",
+        what: "a member of an older generation commits",
+        origin: "Rivven 0.0.22, where anybody could",
+        scenario: "group_members",
+        oracles: &["I23"],
+    },
+    PlantedBug {
+        id: "B54",
+        what: "a reader takes a batch whose commit is under way for one that its segment holds",
+        origin: "ours: a false CORRUPT_MESSAGE beside a consumer group, found by kill -9",
+        scenario: "power_cuts",
+        oracles: &["I12"],
     },
 ];
 

@@ -137,6 +137,8 @@ pub struct ClientSpec {
     /// Each moves log starts up (DeleteRecords).
     pub record_deleters: Draw,
     pub config_admins: Draw,
+    /// Members of consumer groups.
+    pub group_members: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -157,6 +159,7 @@ impl Default for ClientSpec {
             topic_admins: Draw::Fixed(0),
             record_deleters: Draw::Fixed(0),
             config_admins: Draw::Fixed(0),
+            group_members: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             filler_bytes: Draw::one_of(&[0, 10, 100, 2_000]),

@@ -7,6 +7,7 @@
 mod admin;
 mod consumer;
 mod known;
+pub(crate) mod member;
 mod producer;
 mod read_back;
 mod set_up;
@@ -65,6 +66,8 @@ pub enum ClientKind {
     RecordDeleter,
     /// Sets topic configurations that change nothing which an oracle watches.
     ConfigAdmin,
+    /// A member of a consumer group.
+    GroupMember,
 }
 
 /// One client; ranges are inclusive at both ends.
@@ -133,6 +136,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::TopicAdmin => admin::churn_topics(context, params).await,
         ClientKind::RecordDeleter => admin::delete_records(context, params).await,
         ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
+        ClientKind::GroupMember => member::run(context, params).await,
     }
 }
 

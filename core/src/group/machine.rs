@@ -241,7 +241,9 @@ impl Group {
             return Ok(());
         }
         let id = self.known(caller)?;
-        self.check_generation(generation)?;
+        if !rivven_io::planted!("B53") {
+            self.check_generation(generation)?;
+        }
         self.touch(&id, now);
         match self.phase {
             // Its assignment may go to another: what it read of it must not be written over.

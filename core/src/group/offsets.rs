@@ -49,6 +49,10 @@ impl Offsets {
         !self.pending.is_empty()
     }
 
+    pub(super) fn has(&self, of: &CommittedFor) -> bool {
+        self.get(&of.topic, of.partition).is_some()
+    }
+
     /// A commit is handed to the log.
     pub(super) fn begin(&mut self, of: &CommittedFor) {
         *self.pending.entry(of.clone()).or_insert(0) += 1;
@@ -86,7 +90,7 @@ impl Offsets {
                 .keys()
                 .map(|partition| CommittedFor { topic: topic.clone(), partition: *partition })
         });
-        let on_its_way = |of: &&CommittedFor| self.get(&of.topic, of.partition).is_none();
+        let on_its_way = |of: &&CommittedFor| !self.has(of);
         committed.chain(self.pending.keys().filter(on_its_way).cloned())
     }
 

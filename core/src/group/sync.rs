@@ -69,6 +69,10 @@ impl Group {
                 let given = assignments.get(&member.member_id);
                 member.assignment = given.cloned().unwrap_or_default();
             }
+            if rivven_io::planted!("B52") {
+                self.store_state(Waiting::Nothing, next, effects);
+                return self.assign(now, &assignments, effects);
+            }
             let waiting = Waiting::Assignment { generation: self.generation, assignments };
             self.store_state(waiting, next, effects);
         }

@@ -292,6 +292,7 @@ impl Committer {
             assert!(self.ring.position().lsn > Lsn(0), "a batch is published after its commit");
             let mut state = append.request.partition.lock();
             let entry = append.entry.clone().expect("cut before it is published");
+            state.note_published((entry.segment_base, entry.position));
             if state.tail.back().is_some_and(|last| last.end > entry.base_offset) {
                 continue;
             }

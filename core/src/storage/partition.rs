@@ -43,6 +43,9 @@ pub(crate) struct PartitionState {
     pub(crate) tail: VecDeque<TailEntry>,
     /// Entries at the front of `tail` whose segments hold them already.
     pub(crate) copied: usize,
+    /// Places of batches that the log counts and whose commit is under way, oldest first: neither
+    /// the tail nor a segment has them.
+    staged: VecDeque<(Offset, u64)>,
     /// Whether the partition stands in the writer's queue.
     pub(crate) queued: bool,
     /// Segments that appends closed and whose indexes are not written yet, oldest first.
@@ -105,6 +108,7 @@ impl Partition {
             config,
             tail: VecDeque::new(),
             copied: 0,
+            staged: VecDeque::new(),
             queued: false,
             closed: Vec::new(),
             room: (Offset(-1), 0),
@@ -197,9 +201,25 @@ impl PartitionState {
 
     /// End of what is in segment files: segment and position of the next byte to be copied.
     pub(crate) fn flushed(&self) -> (Offset, u64) {
-        self.uncopied().map_or((self.log.active().base, self.log.active().bytes), |entry| {
-            (entry.segment_base, entry.position)
-        })
+        let uncopied = self.uncopied().map(|entry| (entry.segment_base, entry.position));
+        let staged = if rivven_io::planted!("B54") { None } else { self.staged.front().copied() };
+        let end = (self.log.active().base, self.log.active().bytes);
+        uncopied.or(staged).unwrap_or(end)
+    }
+
+    /// The log counts a batch there whose commit is about to be written.
+    pub(crate) fn note_staged(&mut self, place: (Offset, u64)) {
+        assert!(self.staged.back().is_none_or(|last| *last < place), "batches are staged in order");
+        self.staged.push_back(place);
+    }
+
+    /// The commit of the batch there is done: from now on the tail has it.
+    pub(crate) fn note_published(&mut self, place: (Offset, u64)) {
+        assert_eq!(
+            self.staged.pop_front(),
+            Some(place),
+            "batches are published as they are staged"
+        );
     }
 
     /// The first batch that its segment does not hold yet.
@@ -278,6 +298,8 @@ impl PartitionState {
 
     /// Holds the tail to the log; O(1).
     pub(crate) fn check(&self) {
+        let end = (self.log.active().base, self.log.active().bytes);
+        assert!(self.flushed() <= end, "no segment is longer than the log");
         assert!(self.copied <= self.tail.len(), "what was copied is part of the tail");
         if let (Some(front), Some(back)) = (self.tail.front(), self.tail.back()) {
             assert!(front.base_offset < front.end, "a tail entry holds records");

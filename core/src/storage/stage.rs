@@ -202,6 +202,7 @@ impl Committer {
             let rules = roll_rules(&state.config);
             let closed = state.log.apply_append(placement, &request.header, (appended, &rules));
             state.closed.extend(closed);
+            state.note_staged((placement.segment_base, placement.position));
         }
         staged.records += 1;
         staged.placed.push(PlacedAppend { request, placement, range, entry: None });

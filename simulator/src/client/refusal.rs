@@ -4,7 +4,8 @@ use rivven_broker::kafka::codec::error_code::ErrorCode;
 
 /// Whether a write that was answered with `code` has had no effect and never will have.
 ///
-/// KAFKA_STORAGE_ERROR is not such a promise: after a failed sync the write may be on disk.
+/// KAFKA_STORAGE_ERROR is not such a promise: after a failed sync the write may be on disk. A
+/// coordinator that could not store something says COORDINATOR_NOT_AVAILABLE.
 #[must_use]
 pub(crate) fn is_definite(code: ErrorCode) -> bool {
     !matches!(
@@ -16,6 +17,7 @@ pub(crate) fn is_definite(code: ErrorCode) -> bool {
             | ErrorCode::NETWORK_EXCEPTION
             | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
             | ErrorCode::KAFKA_STORAGE_ERROR
+            | ErrorCode::COORDINATOR_NOT_AVAILABLE
     ) && code.name().is_some()
 }
 

@@ -50,6 +50,38 @@ pub enum Call {
     DeleteTopic { name: String, id: TopicId },
     DeleteRecords { partition: PartitionId, to: i64 },
     AlterTopic { name: String, key: String, value: String },
+    Group(GroupCall),
+}
+
+/// A request about a consumer group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupCall {
+    pub group: String,
+    /// Who asks; empty: nobody in particular, or one who has no id yet.
+    pub member: String,
+    /// -1: none.
+    pub generation: i32,
+    pub what: GroupAsk,
+}
+
+/// What is asked about a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum GroupAsk {
+    Join,
+    Sync,
+    Heartbeat,
+    Leave,
+    Commit(Vec<CommittedOffset>),
+    /// Every offset that the group has committed.
+    FetchOffsets,
+}
+
+/// An offset of a group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CommittedOffset {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
 }
 
 /// One attempt to append one batch.
@@ -120,6 +152,25 @@ pub enum Reply {
     Deleted,
     RecordsDeleted { log_start: i64 },
     Altered,
+    Group(GroupReply),
+}
+
+/// What was answered about a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum GroupReply {
+    /// `members` is empty for all but the leader.
+    Joined {
+        generation: i32,
+        member: String,
+        leads: bool,
+        members: Vec<String>,
+    },
+    /// Topic and partition of each.
+    Assigned(Vec<(String, i32)>),
+    Alive,
+    Left,
+    Committed,
+    Offsets(Vec<CommittedOffset>),
 }
 
 /// A topic as Metadata shows it.

@@ -6,8 +6,8 @@ use rivven_broker::kafka::codec::error_code::ErrorCode;
 use rivven_core::ids::{PartitionId, TopicId};
 
 use super::{
-    Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, Ledger, Moment, Outcome, Probe, ProbeEnd,
-    ProbeKind, Sent,
+    Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, GroupEnd, GroupOp, Ledger, Moment,
+    Outcome, Probe, ProbeEnd, ProbeKind, Sent,
 };
 use crate::client::TIMED_OUT;
 use crate::client::reads::{EARLIEST, LATEST};
@@ -20,6 +20,7 @@ pub(super) fn build(events: &[Event]) -> Ledger<'_> {
         open: BTreeMap::new(),
         deletes: Vec::new(),
         batches: BTreeMap::new(),
+        groups: BTreeMap::new(),
         unsure: BTreeSet::new(),
         reused_names: reused_names(events),
     };
@@ -65,6 +66,8 @@ struct Builder<'a> {
     deletes: Vec<(PartitionId, DeleteRecords)>,
     /// The batch of each produce operation.
     batches: BTreeMap<u64, usize>,
+    /// The place in the ledger of each request about a group.
+    groups: BTreeMap<u64, usize>,
     /// Batches with an attempt whose outcome nobody knows.
     unsure: BTreeSet<usize>,
     reused_names: BTreeSet<&'a str>,
@@ -133,6 +136,11 @@ impl<'a> Builder<'a> {
                 }
             }
             Call::Fetch(_) | Call::ListOffsets { .. } | Call::Metadata | Call::InitProducerId => {}
+            Call::Group(call) => {
+                self.groups.insert(event.op, self.ledger.groups.len());
+                let op = GroupOp { invoked: at, call, end: GroupEnd::Unknown };
+                self.ledger.groups.push(op);
+            }
         }
     }
 
@@ -172,6 +180,9 @@ impl<'a> Builder<'a> {
                 let created = self.ledger.topics.entry(*id).or_default();
                 created.name.clone_from(&topic.name);
                 created.created.get_or_insert(at);
+            }
+            (Call::Group(_), Reply::Group(reply)) => {
+                self.ledger.groups[self.groups[&event.op]].end = GroupEnd::Ok(at, reply);
             }
             (Call::Metadata, Reply::Topics(topics)) => {
                 for topic in topics {
@@ -260,6 +271,14 @@ impl<'a> Builder<'a> {
                 false => ProbeEnd::Refused(failure.why.clone()),
             };
         }
+        if let (Call::Fetch(fetch), true) =
+            (open.call, failure.code == Some(ErrorCode::CORRUPT_MESSAGE.0))
+        {
+            self.ledger.damaged.push((at, fetch));
+        }
+        if let (Some(index), false) = (self.groups.get(&event.op), unsure) {
+            self.ledger.groups[*index].end = GroupEnd::Refused;
+        }
         let Some(index) = self.batches.get(&event.op).copied() else { return };
         if unsure {
             self.unsure.insert(index);
@@ -304,6 +323,7 @@ impl<'a> Builder<'a> {
         let (partition, kind) = match call {
             Call::Produce(produce) => (Some(produce.partition), ProbeKind::Produce),
             Call::Fetch(fetch) => (Some(fetch.partition), ProbeKind::Fetch),
+            Call::Group(_) => (None, ProbeKind::Group),
             _ => (None, ProbeKind::Other),
         };
         self.ledger.probes.push(Probe { invoked: at, partition, kind, end: ProbeEnd::Never });

@@ -19,6 +19,10 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         }
     }
     if !case.may_lose() {
+        for (at, fetch) in &case.ledger.damaged {
+            let text = format!("{} {}: damage at {}", fetch.topic, fetch.partition, fetch.offset);
+            findings.add(at.at_ns, text);
+        }
         what_was_shown_stays(case, findings);
     }
 }
@@ -71,8 +75,9 @@ fn what_was_shown_stays(case: &Case<'_>, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use crate::history::event::{Call, EventKind, SeenBatch};
-    use crate::story::{Story, batch, failure};
+    use super::super::Contract;
+    use crate::history::event::{Call, EventKind, Failure, Fetch, SeenBatch};
+    use crate::story::{Story, batch, failure, partition};
 
     #[test]
     fn damaged_batches_strangers_and_changed_bytes_fire() {
@@ -91,6 +96,19 @@ mod tests {
             let mut story = Story::new();
             story.unknown(&[1]).fetched(0, 1, vec![seen.clone()]);
             assert_eq!(story.is_broken("I12"), broken, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn damage_is_reported_only_where_a_disk_forges() {
+        for (contract, broken) in [(Contract::FsyncAck, true), (Contract::ExpectLoss, false)] {
+            let mut story = Story::new();
+            story.evidence.contract = contract;
+            let (topic, partition) = ("t".to_owned(), partition(1));
+            let call = Call::Fetch(Fetch { topic, partition, by_name: false, offset: 0 });
+            let told = Failure { code: Some(2), why: "CORRUPT_MESSAGE".to_owned() };
+            story.ask(2, call, EventKind::Fail(told));
+            assert_eq!(story.is_broken("I12"), broken, "{contract:?}");
         }
     }
 

@@ -35,6 +35,12 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
             findings.add(end_ns, format!("{partition} {what} no records: {why}"));
         }
     }
+    let of_groups = case.ledger.probes.iter().filter(|probe| probe.kind == ProbeKind::Group);
+    if let Some(ProbeEnd::Refused(why)) = of_groups.last().map(|probe| &probe.end)
+        && !case.may_lose()
+    {
+        findings.add(end_ns, format!("groups take no commits: {why}"));
+    }
     if !case.ledger.probes.iter().any(|probe| probe.end == ProbeEnd::Good) {
         findings.add(end_ns, "no probe was answered without an error".to_owned());
     }

@@ -100,6 +100,9 @@ fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
         memory_bytes: size(knobs.memory_bytes),
         max_connections: CONNECTIONS_MAX,
         auto_create_topics: false,
+        group_initial_rebalance_delay: Duration::from_millis(50),
+        group_min_session_timeout: Duration::from_secs(1),
+        offsets_topic_partitions: 2,
         ..Config::default()
     };
     let mut options = StorageOptions::new(DATA_DIR.into(), config.node_id);

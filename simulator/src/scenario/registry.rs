@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 15] = scenarios![
+const FILES: [(&str, &str); 16] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -27,6 +27,7 @@ const FILES: [(&str, &str); 15] = scenarios![
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "administration/delete_recreate.toml",
+    "groups/group_members.toml",
 ];
 
 /// All built-in scenarios, in a fixed order.

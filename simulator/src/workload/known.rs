@@ -1,6 +1,9 @@
 //! Which partitions a client knows of.
 
-use rivven_core::ids::PartitionId;
+use std::collections::BTreeMap;
+
+use rivven_core::ids::{PartitionId, TopicId};
+use rivven_core::metadata::topic_name::is_internal;
 use rivven_io::sim::rng::Stream;
 
 use super::ClientParams;
@@ -44,6 +47,20 @@ impl Known {
         !self.places.is_empty()
     }
 
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Names by id.
+    pub(crate) fn names(&self) -> BTreeMap<TopicId, String> {
+        self.places.iter().map(|place| (place.partition.topic, place.topic.clone())).collect()
+    }
+
+    /// Ids by name.
+    pub(crate) fn ids(&self) -> BTreeMap<String, TopicId> {
+        self.places.iter().map(|place| (place.topic.clone(), place.partition.topic)).collect()
+    }
+
     /// One of them.
     pub(crate) fn draw(&self, rng: &mut Stream) -> Place {
         let count = self.places.len() as u64;
@@ -52,10 +69,11 @@ impl Known {
     }
 }
 
-/// All partitions of all topics that the broker has.
+/// All partitions of all topics that the broker has, without its own.
 pub(crate) async fn partitions(client: &mut Client) -> Result<Vec<Place>, Trouble> {
     let mut places = Vec::new();
-    for topic in client.topics().await? {
+    let all = client.topics().await?;
+    for topic in all.into_iter().filter(|topic| !is_internal(&topic.name)) {
         for index in 0..topic.leader_epochs.len() {
             let index = u32::try_from(index).expect("Kafka numbers partitions with an i32");
             let partition = PartitionId { topic: topic.id, index };

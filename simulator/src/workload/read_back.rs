@@ -1,19 +1,23 @@
 //! The end of a run: probes that everything is answered again, and the read-back of every partition
 //! by a fresh client.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rivven_core::ids::TopicId;
 use rivven_io::clock::Monotonic;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::partitions;
+use super::member::GROUPS;
 use super::producer::lane::Lanes;
 use super::producer::read_answer;
 use super::{ClientContext, ClientKind, ClientParams};
 use crate::client::connection::ConnectionConfig;
+use crate::client::groups::Membership;
 use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place};
 use crate::client::{Client, ClientConfig, Trouble};
-use crate::history::event::{Call, EventKind, Failure, Fetched, Mark, Reply};
+use crate::history::event::{Call, CommittedOffset, EventKind, Failure, Fetched, Mark, Reply};
 use crate::history::{LIVENESS_CLIENT, READ_BACK_CLIENT};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,9 +46,13 @@ pub(crate) async fn probe(context: &ClientContext, within: Duration) {
         params: probe_params(),
         client,
     };
-    for place in places {
+    for place in &places {
         let deadline = context.env.clock.now().after(within);
-        prober.probe(context, &place, deadline).await;
+        prober.probe(context, place, deadline).await;
+    }
+    if let Some(place) = places.first() {
+        let deadline = context.env.clock.now().after(within);
+        prober.probe_group(context, place, deadline).await;
     }
 }
 
@@ -67,6 +75,20 @@ impl Prober {
         let size = FetchSize { wait_ms: 0, bytes: READ_BYTES };
         let offset = written.unwrap_or_default();
         while self.client.fetch(place, offset, size).await.is_err() {
+            if context.env.clock.now() >= deadline {
+                return;
+            }
+            self.client.back_off().await;
+        }
+    }
+
+    /// A group of its own takes a commit.
+    async fn probe_group(&mut self, context: &ClientContext, place: &Place, deadline: Monotonic) {
+        let group = "liveness".to_owned();
+        let me = Membership { group, generation: -1, ..Membership::default() };
+        let (topic, partition) = (place.topic.clone(), place.index());
+        let of = (CommittedOffset { topic, partition, offset: 1 }, place.partition.topic);
+        while self.client.commit(&me, vec![of.clone()]).await.is_err() {
             if context.env.clock.now() >= deadline {
                 return;
             }
@@ -126,8 +148,11 @@ async fn all_places(
 pub(crate) async fn run(context: &ClientContext, patience: Duration) {
     let mut reader = Reader { client: fresh_client(context, READ_BACK_CLIENT), patience };
     let Some(places) = all_places(&mut reader.client, context, patience).await else { return };
-    for place in places {
-        reader.partition(&place).await;
+    for place in &places {
+        reader.partition(place).await;
+    }
+    for group in GROUPS {
+        reader.committed(group, &places).await;
     }
     reader.mark(Mark::ReadBackDone);
 }
@@ -162,6 +187,20 @@ impl Reader {
             }
         }
         self.mark(Mark::ReadBackEnd { partition, next_offset: offset });
+    }
+
+    /// What a group has committed, for the oracles.
+    async fn committed(&mut self, group: &str, places: &[Place]) {
+        let me = Membership { group: group.to_owned(), generation: -1, ..Membership::default() };
+        let names: BTreeMap<TopicId, String> =
+            places.iter().map(|place| (place.partition.topic, place.topic.clone())).collect();
+        let deadline = self.client.env.clock.now().after(self.patience);
+        while self.client.committed(&me, &names).await.is_err() {
+            if self.client.env.clock.now() >= deadline {
+                return;
+            }
+            self.client.back_off().await;
+        }
     }
 
     async fn end_of(&mut self, place: &Place, timestamp: i64) -> Result<i64, Trouble> {

@@ -43,6 +43,9 @@ impl Shard {
             entry.offsets.begin(of);
             records.push(LogRecord { key: key_of(group, of), value: Some(offset.encode()) });
         }
+        if rivven_io::planted!("B50") {
+            out.push(ShardEffect::Done(ticket, Ok(())));
+        }
         let group = group.to_owned();
         out.push(self.append(Appending::Commit { group, ticket, offsets }, records));
         Ok(())
