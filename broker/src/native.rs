@@ -51,7 +51,8 @@ pub(crate) struct Session {
     node: Arc<Node>,
     caller: Caller,
     has_codes: AtomicBool,
-    sticky: Mutex<Sticky>,
+    /// None until records come that it has to place.
+    sticky: Mutex<Option<Sticky>>,
 }
 
 /// How one request is answered.
@@ -68,8 +69,7 @@ pub(crate) struct Asker {
 
 impl Session {
     pub(crate) fn new(node: Arc<Node>, caller: Caller) -> Session {
-        let sticky = Mutex::new(Sticky::new(node.env.rng.u64()));
-        Session { node, caller, has_codes: AtomicBool::new(false), sticky }
+        Session { node, caller, has_codes: AtomicBool::new(false), sticky: Mutex::new(None) }
     }
 
     pub(crate) fn asker(&self, call: &Call, at: Monotonic) -> Asker {
@@ -84,6 +84,7 @@ impl Session {
     fn choose(&self, topic: (TopicId, u32), bytes: usize) -> u32 {
         let now_ms = u64::try_from(self.node.env.clock.wall_ms()).unwrap_or(0);
         let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
+        let sticky = sticky.get_or_insert_with(|| Sticky::new(self.node.env.rng.u64()));
         sticky.choose(topic, bytes, now_ms)
     }
 

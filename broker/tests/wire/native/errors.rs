@@ -146,6 +146,35 @@ async fn frames_that_are_no_requests_are_answered_and_long_ones_end_the_connecti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_frames_hurt_nobody_else() {
+    let fixture = Fixture::start().await;
+    let mut neighbour = Native::connect(&fixture).await;
+    neighbour.create("n", 1).await;
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..200 {
+        // A ping first, so that the rest is not taken for Kafka's.
+        let mut bytes = Head::request(1, &Request::Ping).unwrap();
+        for _ in 0..50 {
+            let mut frame = vec![(random() % 2) as u8, 0, 0, 0, 9, (random() % 46) as u8];
+            let length = random() % 60;
+            frame.extend((0..length).map(|_| (random() >> (random() % 60)) as u8));
+            bytes.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(&frame);
+        }
+        Native::connect(&fixture).await.client.send_or_lose(&bytes).await;
+    }
+    let published = neighbour.call(&publish("n", 0, "v")).await;
+    assert!(matches!(published, Response::Published { .. }), "{published:?}");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn protobuf_clients_are_answered_in_protobuf() {
     let fixture = Fixture::start().await;
     let client = &mut fixture.client().await;
