@@ -24,7 +24,7 @@ use crate::kafka::messages::fetch::FetchRequest;
 use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
 use crate::memory::{Account, Charge, OutOfMemory};
 use crate::native::Session;
-use crate::native::telling::Protocol;
+use crate::native::telling::{Protocol, split_number};
 use crate::node::Node;
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
@@ -143,7 +143,12 @@ impl Connection {
                 Protocol::Kafka => self.handle((turn, frame, at), &mut last_produce).await,
                 Protocol::Native => {
                     frames.limit(limits::FRAME_BYTES_MAX);
-                    self.handle_native((turn, frame, at), &mut last_produce).await
+                    self.handle_native((turn, frame, at), None, &mut last_produce).await
+                }
+                Protocol::Numbered => {
+                    frames.limit(limits::FRAME_BYTES_MAX);
+                    let (number, frame) = split_number(&frame).unwrap_or_default();
+                    self.handle_native((turn, frame, at), Some(number), &mut last_produce).await
                 }
             };
             if let Err(error) = handled {

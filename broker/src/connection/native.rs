@@ -19,6 +19,7 @@ impl Connection {
     pub(super) async fn handle_native(
         &self,
         (turn, frame, at): (Turn, Bytes, Monotonic),
+        number: Option<u64>,
         last_publish: &mut Option<Turn>,
     ) -> Result<(), Refused> {
         if frame.len() > limits::FRAME_BYTES_MAX {
@@ -29,7 +30,8 @@ impl Connection {
         }
         let split = Head::split(frame);
         let head = split.as_ref().map_or(Head::UNKNOWN, |(head, _)| *head);
-        let call = match split.and_then(|(head, message)| head.call(message)) {
+        let head = Head { number, ..head };
+        let call = match split.and_then(|(_, message)| head.call(message)) {
             Ok(call) => call,
             Err(error) => {
                 tracing::debug!(connection = self.account.id(), %error, "no native request");

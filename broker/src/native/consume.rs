@@ -159,7 +159,7 @@ impl Consume {
                 }
                 return Ok(true);
             }
-            if self.take(fetch).await? == Step::Done {
+            if self.take_what_is_good(fetch).await? == Step::Done {
                 return Ok(true);
             }
         }
@@ -170,7 +170,8 @@ impl Consume {
         loop {
             let mut fetch = self.waiting.take().unwrap_or_else(|| self.fetch());
             fetch.wait().await;
-            if self.take(fetch).await? == Step::Done || self.node.stop.is_set() {
+            let step = self.take_what_is_good(fetch).await?;
+            if step == Step::Done || self.node.stop.is_set() {
                 return Ok(());
             }
         }
@@ -217,6 +218,14 @@ impl Consume {
             ..FetchRequest::default()
         };
         Fetch::new(self.node.clone(), self.account.clone(), FETCH_VERSION, request)
+    }
+
+    /// An error is told to whoever asks for what is behind the records that came before it.
+    async fn take_what_is_good(&mut self, fetch: Fetch) -> Result<Step, Failure> {
+        match self.take(fetch).await {
+            Err(_) if !self.records.is_empty() => Ok(Step::Done),
+            taken => taken,
+        }
     }
 
     /// Takes the records of what was read.
@@ -321,12 +330,7 @@ impl Consume {
                  behind it",
                 record.offset
             );
-            // What comes before it is answered first.
-            return if self.records.is_empty() {
-                Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text))
-            } else {
-                Ok(Step::Done)
-            };
+            return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
         }
         let is_full = !self.records.is_empty() && self.bytes + bytes > self.wish.bytes_max;
         if is_full || self.records.len() >= self.wish.records_max {
@@ -353,7 +357,7 @@ impl Consume {
             let class = if limit > LARGE_FRAME_BYTES { Class::Large } else { Class::Small };
             let charge = self.account.charge(limit, class, &self.node.env.clock).await;
             let mut charge = charge
-                .map_err(|error| Failure::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string()))?;
+                .map_err(|error| Failure::new(ErrorCode::REQUEST_TIMED_OUT, error.to_string()))?;
             let packed = body.clone();
             let work = async move { codec.decompress(&packed, limit) };
             match self.node.env.tasks.offload(work).await {

@@ -5,7 +5,8 @@
 //! header with a possible client id.
 
 use bytes::Bytes;
-use rivven_core::wire::frame::Head;
+use rivven_core::wire::frame::{Call, Head};
+use rivven_core::wire::request::Request;
 
 use crate::kafka::codec::api::{ApiKey, served};
 use crate::kafka::codec::header::RequestHeader;
@@ -15,6 +16,8 @@ use crate::kafka::codec::header::RequestHeader;
 pub(crate) enum Protocol {
     Kafka,
     Native,
+    /// Native, with a number before each frame: the pipelining client of release 0.0.22.
+    Numbered,
 }
 
 /// Kafka's clients count their correlation ids from 0 or 1. In a native frame the last byte of its
@@ -36,6 +39,12 @@ impl Protocol {
         if head.is_ok_and(|(head, message)| head.call(message).is_ok()) {
             return Protocol::Native;
         }
+        if let Some((_, rest)) = split_number(frame)
+            && let Ok((head, message)) = Head::split(rest)
+            && let Ok(Call { request: Request::Handshake { .. }, .. }) = head.call(message)
+        {
+            return Protocol::Numbered;
+        }
         let is_old = kafka.is_some_and(|header| (0..KAFKA_ID_MAX).contains(&header.correlation_id));
         // A native client of a release to come is told so; any other stranger is Kafka's.
         match frame[..] {
@@ -44,6 +53,12 @@ impl Protocol {
             _ => Protocol::Kafka,
         }
     }
+}
+
+/// The number before a frame, and the frame.
+pub(crate) fn split_number(frame: &Bytes) -> Option<(u64, Bytes)> {
+    let number = frame.first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), frame.slice(number.len()..)))
 }
 
 /// Whether the client id is one: absent, or text without control characters.
@@ -68,7 +83,6 @@ fn is_served(header: &RequestHeader) -> bool {
 #[cfg(test)]
 mod tests {
     use rivven_core::wire::codec::Name;
-    use rivven_core::wire::request::Request;
 
     use super::*;
 
@@ -96,7 +110,9 @@ mod tests {
             leader_epoch: None,
         };
         let handshake = Request::Handshake { protocol_version: 2, client_id: "me".into() };
-        let cases: [(&str, Bytes, Protocol); 20] = [
+        let numbered = Bytes::from([&[0; 7], &[1][..], &native(0, &handshake)].concat());
+        let cases: [(&str, Bytes, Protocol); 21] = [
+            ("Handshake with a number", numbered, Protocol::Numbered),
             ("ApiVersions", kafka(18, 3, 0, &null), Protocol::Kafka),
             ("ApiVersions 99", kafka(18, 99, 1, &null), Protocol::Kafka),
             ("Metadata", kafka(3, 9, 1, b"\0\x04kcat\0\0\0\0"), Protocol::Kafka),

@@ -3,6 +3,8 @@
 //! ```text
 //! u32 length of what follows | u8 format | u32 correlation id | message      big endian
 //! ```
+//! The pipelining client of release 0.0.22 writes a u64 of its own before the format, and expects
+//! it there in the answer.
 
 use bytes::{Buf, Bytes};
 
@@ -33,6 +35,8 @@ pub enum Format {
 pub struct Head {
     pub format: Format,
     pub correlation_id: u32,
+    /// What a pipelining client wrote before the format.
+    pub number: Option<u64>,
 }
 
 /// A request that was read.
@@ -55,7 +59,7 @@ pub struct FrameTooLarge {
 
 impl Head {
     /// What an answer says to a frame that has no head.
-    pub const UNKNOWN: Head = Head { format: Format::Postcard, correlation_id: 0 };
+    pub const UNKNOWN: Head = Head { format: Format::Postcard, correlation_id: 0, number: None };
 
     /// Splits a frame, without its length, into head and message.
     ///
@@ -73,7 +77,7 @@ impl Head {
         };
         let correlation_id = frame.get_u32();
         assert_eq!(frame.len(), remaining - HEAD_BYTES, "the rest is the message");
-        Ok((Head { format, correlation_id }, frame))
+        Ok((Head { format, correlation_id, number: None }, frame))
     }
 
     /// Reads the message behind this head.
@@ -114,12 +118,15 @@ impl Head {
     /// # Errors
     /// See [`FrameTooLarge`].
     pub fn request(correlation_id: u32, request: &Request) -> Result<Vec<u8>, FrameTooLarge> {
-        Head { format: Format::Postcard, correlation_id }.frame(|out| request.write(out))
+        Head { correlation_id, ..Head::UNKNOWN }.frame(|out| request.write(out))
     }
 
     fn frame(self, write: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, FrameTooLarge> {
         let mut out = Vec::with_capacity(64);
         out.extend_from_slice(&[0; LENGTH_BYTES]);
+        if let Some(number) = self.number {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
         out.push(self.format as u8);
         out.extend_from_slice(&self.correlation_id.to_be_bytes());
         write(&mut out);

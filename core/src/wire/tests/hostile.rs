@@ -105,7 +105,7 @@ proptest! {
             let written = Head::UNKNOWN.answer(0, &response).unwrap();
             prop_assert_eq!(Response::decode(Bytes::from(written).slice(9..)), Ok(response));
         }
-        let _ = Head { format: Format::Protobuf, correlation_id: ID }.call(message);
+        let _ = Head { format: Format::Protobuf, ..Head::UNKNOWN }.call(message);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rivven_client::{Client, PipelineConfig, PipelinedClient};
+use rivven_client::{Client, PipelineConfig, PipelinedClient, Producer, ProducerConfig};
 
 type Outcome = Result<bool, Box<dyn std::error::Error>>;
 
@@ -110,6 +110,20 @@ async fn pipelined(address: &str, topic: &str) -> Outcome {
     Ok(sent == 500)
 }
 
+async fn producer(client: &mut Client, address: &str, topic: &str) -> Outcome {
+    let name = format!("{topic}-producer");
+    client.create_topic(&name, Some(1)).await?;
+    let config = ProducerConfig::builder().bootstrap_servers(vec![address.to_owned()]).build()?;
+    let producer = Producer::new(config).await?;
+    for i in 0..200 {
+        producer.send(name.clone(), format!("v{i}")).await?;
+    }
+    producer.flush().await?;
+    producer.close().await;
+    let read = client.consume(&name, 0, 0, 1000).await?;
+    Ok(read.len() == 200 && read.iter().enumerate().all(|(i, message)| message.value == format!("v{i}")))
+}
+
 async fn deletion(client: &mut Client, topic: &str) -> Outcome {
     client.delete_topic(topic).await?;
     let gone = !client.list_topics().await?.iter().any(|one| one == topic);
@@ -140,7 +154,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let topic = format!("released-{}", std::process::id());
     let client = &mut client;
-    let mut say = |name: &str, outcome: Outcome| match outcome {
+    let say = |name: &str, outcome: Outcome| match outcome {
         Ok(true) => println!("client {name}\tPASSED"),
         Ok(false) => println!("client {name}\tFAILED"),
         Err(error) => println!("client {name}\tFAILED\t{error}"),
@@ -155,6 +169,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("idempotent producer", idempotent(client, &topic).await);
     say("administration", administration(client, &topic).await);
     say("pipelined publish", pipelined(&address, &topic).await);
+    say("batching producer", producer(client, &address, &topic).await);
     say("delete and create again", deletion(client, &topic).await);
     Ok(())
 }
