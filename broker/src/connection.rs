@@ -1,6 +1,7 @@
 //! One Kafka connection: requests are read while earlier ones are worked on, and answered in order.
 
 pub(crate) mod frames;
+mod native;
 pub(crate) mod outbox;
 mod producing;
 
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rivven_core::wire::limits;
 use rivven_io::clock::Monotonic;
 use rivven_io::net::Stream;
 
@@ -21,11 +23,13 @@ use crate::kafka::messages::Request;
 use crate::kafka::messages::fetch::FetchRequest;
 use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
 use crate::memory::{Account, Charge, OutOfMemory};
+use crate::native::Session;
+use crate::native::telling::{Protocol, split_number};
 use crate::node::Node;
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
 use outbox::{Answer, Outbox, Turn};
-use producing::Producing;
+use producing::{Asker, Producing};
 
 /// One connection; the fetches that wait share it.
 struct Connection {
@@ -34,6 +38,7 @@ struct Connection {
     outbox: Arc<Outbox>,
     producing: Arc<Producing>,
     caller: Caller,
+    session: Session,
     /// Those that wait for data or for the disk.
     fetches: TaskSet,
 }
@@ -63,7 +68,8 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
     let outbox = Arc::new(Outbox::new(node.env.clone(), writer, account.clone()));
     let connection = Connection {
         producing: Arc::new(Producing::new(node.clone(), account.clone(), outbox.clone())),
-        caller: Caller { local, peer },
+caller: Caller { local, peer },
+        session: Session::new(node.clone(), Caller { local, peer }),
         fetches: TaskSet::default(),
         node,
         account,
@@ -95,7 +101,7 @@ impl Connection {
                 tracing::debug!(%peer, %error, "connection lost");
                 return;
             }
-            Err(error @ (FrameError::Length(_) | FrameError::Stranger(_))) => {
+            Err(error @ (FrameError::Length { .. } | FrameError::Stranger(_))) => {
                 tracing::info!(%peer, %error, "closing connection");
             }
             Err(error) => {
@@ -112,18 +118,40 @@ impl Connection {
 
     async fn read(&self, frames: &mut Frames) -> Result<(), FrameError> {
         let mut last_produce = None;
+        let mut protocol = None;
         loop {
             self.outbox.room().await;
             if self.account.held() > CONNECTION_BYTES_MAX {
                 self.outbox.empty().await;
             }
             self.account.settle(&self.node.env.clock).await?;
-            let Some(frame) = frames.next().await? else {
-                return Ok(());
+            let frame = match frames.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    if let (FrameError::Length { length, .. }, Some(Protocol::Native)) =
+                        (&error, protocol)
+                    {
+                        self.refuse_native(None, *length as usize);
+                    }
+                    return Err(error);
+                }
             };
             let at = self.node.env.clock.now();
             let turn = self.outbox.take_turn();
-            if let Err(error) = self.handle((turn, frame, at), &mut last_produce).await {
+            let handled = match *protocol.get_or_insert_with(|| Protocol::of(&frame)) {
+                Protocol::Kafka => self.handle((turn, frame, at), &mut last_produce).await,
+                Protocol::Native => {
+                    frames.limit(limits::FRAME_BYTES_MAX);
+                    self.handle_native((turn, frame, at), None, &mut last_produce).await
+                }
+                Protocol::Numbered => {
+                    frames.limit(limits::FRAME_BYTES_MAX);
+                    let (number, frame) = split_number(&frame).unwrap_or_default();
+                    self.handle_native((turn, frame, at), Some(number), &mut last_produce).await
+                }
+            };
+            if let Err(error) = handled {
                 tracing::info!(connection = self.account.id(), %error, "closing connection");
                 self.outbox.send(turn, Answer::Close);
                 return Ok(());
@@ -158,7 +186,9 @@ impl Connection {
         match request {
             Request::Produce(request) => {
                 *last_produce = Some(turn);
-                self.producing.produce((turn, at), &header, (request, decoded));
+                let RequestHeader { correlation_id, api_version, .. } = header;
+                let asker = Asker::Kafka { correlation_id, api_version };
+                self.producing.produce((turn, at), asker, (request, decoded));
             }
             Request::Fetch(request) => {
                 self.after(last_produce).await;

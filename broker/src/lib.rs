@@ -11,6 +11,7 @@ pub mod lifecycle;
 mod limits;
 mod memory;
 mod metrics;
+mod native;
 mod node;
 mod server;
 mod task_set;

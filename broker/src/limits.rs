@@ -24,6 +24,15 @@ pub(crate) const ANSWER_BYTES_WAITING_MAX: usize = 1 << 20;
 pub(crate) const CONNECTION_BYTES_MAX: usize = 32 << 20;
 /// Record bytes of one Fetch response at most, as Kafka's `fetch.max.bytes` of the broker.
 pub(crate) const FETCH_BYTES_MAX: usize = 55 << 20;
+/// Bytes that one read of the log gives a native client, whose records are unpacked; a larger batch
+/// is read whole.
+pub(crate) const NATIVE_READ_BYTES: usize = 1 << 20;
+/// Bytes of records in one answer to a native client, so that it fits a frame of 10 MiB.
+pub(crate) const NATIVE_ANSWER_BYTES_MAX: usize = (10 << 20) - (4 << 10);
+/// Most bytes that one compressed batch may unpack to for a native client.
+pub(crate) const NATIVE_UNPACKED_BYTES_MAX: usize = 64 << 20;
+/// Longest wait of a native consumer; released clients give up after as long.
+pub(crate) const NATIVE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait of a Fetch, whatever the client asks for.
 pub(crate) const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Fetch sessions at once, as Kafka's `max.incremental.fetch.session.cache.slots`.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rivven_core::ids::TopicId;
 use rivven_core::metadata::image::{MetadataImage, Topic};
+use rivven_core::wire::request::Request;
 
 use crate::kafka::codec::api::{ApiKey, SERVED};
 use crate::kafka::codec::error_code::ErrorCode;
@@ -18,11 +19,13 @@ use histogram::Histogram;
 
 pub(crate) use exposition::exposition;
 
-#[derive(Default)]
 pub(crate) struct Metrics {
     /// Time from a whole request to its answer, by the API's place in [`SERVED`].
     requests: [Histogram; SERVED.len()],
     errors: Mutex<BTreeMap<(ApiKey, ErrorCode), u64>>,
+    /// The same of native requests, by their numbers.
+    native_requests: [Histogram; Request::NAMES.len()],
+    native_errors: Mutex<BTreeMap<(usize, ErrorCode), u64>>,
     topics: RwLock<BTreeMap<TopicId, Arc<TopicCounters>>>,
     fetched_bytes: AtomicU64,
     pub(crate) connections_active: AtomicU64,
@@ -44,6 +47,23 @@ impl TopicCounters {
     }
 }
 
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            requests: Default::default(),
+            errors: Mutex::default(),
+            // Arrays of this length have no default.
+            native_requests: std::array::from_fn(|_| Histogram::default()),
+            native_errors: Mutex::default(),
+            topics: RwLock::default(),
+            fetched_bytes: AtomicU64::new(0),
+            connections_active: AtomicU64::new(0),
+            connections_accepted: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Metrics {
     pub(crate) fn note_request(&self, api_key: i16, took: Duration) {
         let index = SERVED.iter().position(|api| api.key as i16 == api_key);
@@ -53,6 +73,15 @@ impl Metrics {
     pub(crate) fn note_error(&self, api: ApiKey, code: ErrorCode) {
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         *errors.entry((api, code)).or_default() += 1;
+    }
+
+    /// A native request was answered, with an error or without.
+    pub(crate) fn note_native(&self, index: usize, took: Duration, error: ErrorCode) {
+        self.native_requests[index].note(took);
+        if error.is_error() {
+            let mut errors = self.native_errors.lock().unwrap_or_else(PoisonError::into_inner);
+            *errors.entry((index, error)).or_default() += 1;
+        }
     }
 
     pub(crate) fn note_fetched(&self, bytes: usize) {

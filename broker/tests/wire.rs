@@ -18,6 +18,14 @@ mod frames;
 mod hostile;
 #[path = "wire/http.rs"]
 mod http;
+#[path = "wire/native/both.rs"]
+mod native_both;
+#[path = "wire/native/client.rs"]
+mod native_client;
+#[path = "wire/native/errors.rs"]
+mod native_errors;
+#[path = "wire/native/requests.rs"]
+mod native_requests;
 #[path = "wire/placement.rs"]
 mod placement;
 #[path = "wire/produce.rs"]

@@ -6,6 +6,8 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod metadata;
+pub mod partitioner;
 pub mod producer;
 pub mod record;
 pub mod storage;
+pub mod wire;

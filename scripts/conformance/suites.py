@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree
 
 import kcat
+import rivven
 
 HERE = pathlib.Path(__file__).resolve().parent
 # A hung client must not hang the driver; the slowest test that passes on Kafka takes about a minute.
@@ -221,7 +222,28 @@ class Librdkafka(Suite):
         return dict(re.findall(r"^(\d{4}\w*) (\w+) [0-9.]+$", out, re.M))
 
 
+class Rivven(Suite):
+    """Upstream's own command and client, as they are released."""
+
+    def prepare(self, cache):
+        need("cargo", "install Rust")
+        if not self.command(cache).exists():
+            subprocess.run(["cargo", "install", "-q", "rivven", "--version", rivven.VERSION, "--locked", "--debug",
+                            "--root", str(cache / "rivven"), "--target-dir", str(cache / "target")], check=True)
+        shutil.copytree(HERE / "released", cache / "released", dirs_exist_ok=True)
+        subprocess.run(["cargo", "build", "-q"], cwd=cache / "released", env=self.built(cache), check=True)
+
+    def built(self, cache):
+        return dict(os.environ, CARGO_TARGET_DIR=str(cache / "target"))
+
+    def command(self, cache):
+        return cache / "rivven/bin/rivven"
+
+    def run(self, cache, broker, wanted):
+        return rivven.run(str(self.command(cache)), str(cache / "target/debug/released"), broker.address)
+
+
 SUITES = {
     "apiversions": ApiVersions(), "probe": Probe(), "kcat": Kcat(), "rskafka": Rskafka(),
-    "kafka-python": KafkaPython(), "rdkafka": Rdkafka(), "librdkafka": Librdkafka(),
+    "kafka-python": KafkaPython(), "rdkafka": Rdkafka(), "librdkafka": Librdkafka(), "rivven": Rivven(),
 }

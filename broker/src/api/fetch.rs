@@ -22,7 +22,7 @@ use crate::fetch_sessions::cache::{Begun, Opening, SessionAt};
 use crate::kafka::codec::api::ApiKey;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::frame::encode_response;
-use crate::kafka::messages::fetch::FetchRequest;
+use crate::kafka::messages::fetch::{FetchRequest, FetchResponse};
 use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, LARGE_FRAME_BYTES};
 use crate::memory::{Account, Charge, Class};
 use crate::node::Node;
@@ -128,21 +128,28 @@ impl Fetch {
     }
 
     /// The frame to send.
-    pub(crate) fn finish(mut self, correlation_id: i32, at: Monotonic) -> Vec<Bytes> {
+    pub(crate) fn finish(self, correlation_id: i32, at: Monotonic) -> Vec<Bytes> {
+        let (node, api_version) = (self.node.clone(), self.api_version);
+        let response = self.into_response();
+        let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let errors = rows.map(|row| row.error_code).chain([response.error_code]);
+        for code in errors.filter(|code| code.is_error()) {
+            node.metrics.note_error(ApiKey::Fetch, code);
+        }
+        node.metrics.note_request(ApiKey::Fetch as i16, node.env.clock.now().since(at));
+        encode_response(correlation_id, api_version, &response)
+    }
+
+    /// The answer, which counts what it gives.
+    pub(crate) fn into_response(mut self) -> FetchResponse {
         let rows = std::mem::take(&mut self.rows);
         let rows = rows.into_iter().map(|row| row.answered(self.isolation_level)).collect();
         let (head, rows) = match self.note_session(rows) {
             Ok((session_id, rows)) => ((self.error_code, session_id), rows),
             Err(error_code) => ((error_code, 0), Vec::new()),
         };
-        let metrics = &self.node.metrics;
-        let errors = rows.iter().map(|row| row.data.error_code).chain([head.0]);
-        for code in errors.filter(|code| code.is_error()) {
-            metrics.note_error(ApiKey::Fetch, code);
-        }
-        metrics.note_fetched(self.bytes);
-        metrics.note_request(ApiKey::Fetch as i16, self.node.env.clock.now().since(at));
-        encode_response(correlation_id, self.api_version, &response(head, rows))
+        self.node.metrics.note_fetched(self.bytes);
+        response(head, rows)
     }
 
     /// Tells the session what its client is about to learn; its id, 0 for none, and the rows that

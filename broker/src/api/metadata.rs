@@ -14,7 +14,6 @@ use rivven_core::metadata::topic_name::check_topic_name;
 use super::Caller;
 use super::create_topics::plan_context;
 use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
 use crate::kafka::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
@@ -36,7 +35,8 @@ pub(crate) async fn handle(
         None => node.storage.image().topics().map(|topic| described(node, topic)).collect(),
         Some(asked) => {
             if request.allow_auto_topic_creation && node.config.auto_create_topics {
-                create_missing(node, &asked).await;
+                let names = asked.iter().filter_map(|topic| topic.name.as_deref());
+                create_missing(node, names).await;
             }
             let image = node.storage.image();
             let mut seen = BTreeSet::new();
@@ -61,12 +61,10 @@ pub(crate) async fn handle(
 }
 
 /// A name that cannot be created stays unknown, which the answer then says.
-async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
+pub(crate) async fn create_missing<'a>(node: &Node, names: impl Iterator<Item = &'a str>) {
     let image = node.storage.image();
-    let is_missing =
-        |name: &&WireStr| image.topic(name).is_none() && check_topic_name(name).is_ok();
-    let missing: BTreeSet<&WireStr> =
-        asked.iter().filter_map(|topic| topic.name.as_ref()).filter(is_missing).collect();
+    let is_missing = |name: &&str| image.topic(name).is_none() && check_topic_name(name).is_ok();
+    let missing: BTreeSet<&str> = names.filter(is_missing).collect();
     if missing.is_empty() {
         return;
     }

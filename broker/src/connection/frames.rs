@@ -20,8 +20,8 @@ const LENGTH_BYTES: usize = 4;
 /// Why no further frame comes; the connection is closed in each case.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    #[error("frame length {0} is not within 1 to {FRAME_BYTES_MAX}")]
-    Length(i32),
+    #[error("frame length {length} is not within 1 to {bytes_max}")]
+    Length { length: u32, bytes_max: usize },
     /// Another protocol, as its first bytes show.
     #[error("{0}")]
     Stranger(&'static str),
@@ -48,6 +48,8 @@ pub(crate) struct Frames {
     last_bytes: usize,
     /// When the first bytes of the frame were there.
     begun: Option<Monotonic>,
+    /// Longest frame that is taken.
+    bytes_max: usize,
 }
 
 impl Frames {
@@ -60,14 +62,20 @@ impl Frames {
             charge: None,
             last_bytes: 0,
             begun: None,
+            bytes_max: FRAME_BYTES_MAX,
         }
+    }
+
+    /// Takes no longer frames from now on.
+    pub(crate) fn limit(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 
     /// The next frame without its length; `None` when the client has ended its side between two
     /// frames. Its memory is charged until the last slice of it is dropped.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
-            let total = match announced(&self.buffer)? {
+            let total = match announced(&self.buffer, self.bytes_max)? {
                 Some(length) if self.buffer.len() >= LENGTH_BYTES + length => {
                     return Ok(Some(self.split(length)));
                 }
@@ -152,14 +160,17 @@ impl Frames {
 }
 
 /// The length of the frame at the front of `buffer`, once it is known.
-fn announced(buffer: &[u8]) -> Result<Option<usize>, FrameError> {
+fn announced(buffer: &[u8], bytes_max: usize) -> Result<Option<usize>, FrameError> {
     let Some(bytes) = buffer.first_chunk::<LENGTH_BYTES>() else {
         return Ok(None);
     };
-    let length = i32::from_be_bytes(*bytes);
+    let length = u32::from_be_bytes(*bytes);
     match usize::try_from(length) {
-        Ok(length) if (1..=FRAME_BYTES_MAX).contains(&length) => Ok(Some(length)),
-        _ => Err(stranger(bytes).map_or(FrameError::Length(length), FrameError::Stranger)),
+        Ok(length) if (1..=bytes_max).contains(&length) => Ok(Some(length)),
+        _ => {
+            Err(stranger(bytes)
+                .map_or(FrameError::Length { length, bytes_max }, FrameError::Stranger))
+        }
     }
 }
 
@@ -167,9 +178,9 @@ fn announced(buffer: &[u8]) -> Result<Option<usize>, FrameError> {
 /// of each are beyond the limit.
 fn stranger(first: &[u8; LENGTH_BYTES]) -> Option<&'static str> {
     match first {
-        [0x16, 0x03, ..] => Some("this is a TLS handshake; this port speaks Kafka in plain text"),
+        [0x16, 0x03, ..] => Some("this is a TLS handshake; this port speaks plain text"),
         b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" | b"DELE" | b"PRI " => {
-            Some("this is HTTP; this port speaks Kafka, HTTP is served at --api-bind")
+            Some("this is HTTP; HTTP is served at --api-bind")
         }
         _ => None,
     }
@@ -191,19 +202,22 @@ mod tests {
             (i32::MAX, None),
         ];
         for (length, expected) in cases {
-            let found = announced(&length.to_be_bytes());
+            let found = announced(&length.to_be_bytes(), FRAME_BYTES_MAX);
             match expected {
                 Some(_) => assert_eq!(found.unwrap(), expected),
-                None => assert!(matches!(found, Err(FrameError::Length(_))), "{length}"),
+                None => assert!(matches!(found, Err(FrameError::Length { .. })), "{length}"),
             }
         }
-        assert!(matches!(announced(&[0, 0, 1]), Ok(None)));
+        assert!(matches!(announced(&[0, 0, 1], FRAME_BYTES_MAX), Ok(None)));
     }
 
     #[test]
     fn other_protocols_are_named_in_the_log() {
         for first in [b"GET /", b"POST ", b"\x16\x03\x01\x02\x00"] {
-            assert!(matches!(announced(first), Err(FrameError::Stranger(_))), "{first:?}");
+            assert!(
+                matches!(announced(first, FRAME_BYTES_MAX), Err(FrameError::Stranger(_))),
+                "{first:?}"
+            );
         }
     }
 }

@@ -13,10 +13,10 @@ use crate::api::errors::append_error;
 use crate::api::produce::{PlannedAppend, Produced, plan};
 use crate::kafka::codec::api::ApiKey;
 use crate::kafka::codec::frame::encode_response;
-use crate::kafka::codec::header::RequestHeader;
 use crate::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use crate::memory::{Account, Charge};
 use crate::metrics::TopicCounters;
+use crate::native::publish::{PRODUCE_VERSION, Publisher};
 use crate::node::Node;
 
 /// Bits of a token that tell the batches of one request apart; a frame has no room for more.
@@ -29,15 +29,22 @@ pub(crate) struct Producing {
     pending: Mutex<BTreeMap<Turn, Pending>>,
 }
 
+/// Who asked, and so how the answer is written.
+pub(crate) enum Asker {
+    Kafka { correlation_id: i32, api_version: i16 },
+    Native(Publisher),
+}
+
 /// A request with batches that are not in the log yet.
 struct Pending {
-    correlation_id: i32,
-    api_version: i16,
+    asker: Asker,
     acks: i16,
     at: Monotonic,
     response: ProduceResponse,
     rows: Vec<Row>,
     remaining: usize,
+    /// Whether the log had the batches already.
+    duplicate: bool,
     /// What the request's arrays took, and its answer takes.
     _decoded: Charge,
 }
@@ -65,20 +72,23 @@ impl Producing {
     pub(crate) fn produce(
         self: &Arc<Producing>,
         (turn, at): (Turn, Monotonic),
-        header: &RequestHeader,
+        asker: Asker,
         (request, decoded): (ProduceRequest, Charge),
     ) {
         let acks = request.acks;
-        let Produced { response, appends } =
-            plan(&self.node, &self.account, header.api_version, request);
+        let api_version = match &asker {
+            Asker::Kafka { api_version, .. } => *api_version,
+            Asker::Native(_) => PRODUCE_VERSION,
+        };
+        let Produced { response, appends } = plan(&self.node, &self.account, api_version, request);
         let mut pending = Pending {
-            correlation_id: header.correlation_id,
-            api_version: header.api_version,
+            asker,
             acks,
             at,
             response,
             rows: appends.iter().map(Row::new).collect(),
             remaining: appends.len(),
+            duplicate: false,
             _decoded: decoded,
         };
         if appends.is_empty() {
@@ -100,13 +110,19 @@ impl Producing {
 
     fn answer(&self, pending: &mut Pending) -> Answer {
         let rows = pending.response.responses.iter().flat_map(|topic| &topic.partition_responses);
-        let mut has_error = false;
-        for code in rows.map(|row| row.error_code).filter(|code| code.is_error()) {
-            has_error = true;
-            self.node.metrics.note_error(ApiKey::Produce, code);
-        }
+        let errors = rows.map(|row| row.error_code).filter(|code| code.is_error());
+        let has_error = errors.clone().next().is_some();
         let took = self.node.env.clock.now().since(pending.at);
-        self.node.metrics.note_request(ApiKey::Produce as i16, took);
+        match &pending.asker {
+            Asker::Kafka { .. } => {
+                errors.for_each(|code| self.node.metrics.note_error(ApiKey::Produce, code));
+                self.node.metrics.note_request(ApiKey::Produce as i16, took);
+            }
+            Asker::Native(_) if pending.acks != 0 => {}
+            Asker::Native(publisher) => {
+                publisher.note_silent(&self.node, errors.last().unwrap_or_default());
+            }
+        }
         match pending.acks {
             0 if has_error => {
                 tracing::info!(
@@ -116,10 +132,14 @@ impl Producing {
                 Answer::Close
             }
             0 => Answer::Silent,
-            _ => {
-                let (id, version) = (pending.correlation_id, pending.api_version);
-                Answer::Frame(encode_response(id, version, &pending.response))
-            }
+            _ => Answer::Frame(match &pending.asker {
+                Asker::Kafka { correlation_id, api_version } => {
+                    encode_response(*correlation_id, *api_version, &pending.response)
+                }
+                Asker::Native(publisher) => {
+                    publisher.answer(&self.node, &pending.response, pending.duplicate)
+                }
+            }),
         }
     }
 }
@@ -169,6 +189,7 @@ impl Pending {
                 response.base_offset = appended.base_offset.0;
                 response.log_start_offset = appended.log_start.0;
                 response.log_append_time_ms = row.append_time_ms;
+                self.duplicate |= appended.duplicate;
                 if !appended.duplicate {
                     row.counters.add(row.records, row.bytes);
                 }

@@ -11,8 +11,10 @@ use prometheus::proto::{
 use rivven_core::ids::PartitionId;
 use rivven_core::metadata::image::Topic;
 use rivven_core::storage::stats::{SYNC_BUCKETS_US, StorageStats};
+use rivven_core::wire::request::Request;
 
-use super::histogram::BOUNDS_US;
+use super::Metrics;
+use super::histogram::{BOUNDS_US, Histogram as Durations};
 use crate::kafka::codec::api::SERVED;
 use crate::node::Node;
 
@@ -27,20 +29,39 @@ pub(crate) fn exposition(node: &Node) -> String {
     TextEncoder::new().encode_to_string(&families).expect("every family here has a metric")
 }
 
+/// The name of each request, with its times: Kafka's by their own names, native ones behind theirs.
+fn named_requests(metrics: &Metrics) -> Vec<(String, &Durations)> {
+    let kafka = SERVED.iter().map(|api| format!("{:?}", api.key)).zip(&metrics.requests);
+    let native = Request::NAMES.iter().map(|name| native_name(name)).zip(&metrics.native_requests);
+    // A broker that no native client speaks to has no row for each thing that one could ask.
+    let native = native.filter(|(_, histogram)| histogram.read().0.iter().any(|count| *count > 0));
+    kafka.chain(native).collect()
+}
+
+fn native_name(name: &str) -> String {
+    format!("Native{name}")
+}
+
 fn of_requests(node: &Node) -> Vec<MetricFamily> {
     let metrics = &node.metrics;
-    let durations = SERVED.iter().zip(&metrics.requests).map(|(api, histogram)| {
+    let named = named_requests(metrics);
+    let durations = named.iter().map(|(name, histogram)| {
         let (counts, sum) = histogram.read();
-        durations((&BOUNDS_US, &counts), sum, &[("api", &format!("{:?}", api.key))])
+        durations((&BOUNDS_US, &counts), sum, &[("api", name)])
     });
-    let requests = SERVED.iter().zip(&metrics.requests).map(|(api, histogram)| {
+    let requests = named.iter().map(|(name, histogram)| {
         let count = histogram.read().0.iter().sum();
-        counter(count, &[("api", &format!("{:?}", api.key))])
+        counter(count, &[("api", name)])
     });
     let errors = metrics.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let errors = errors.iter().map(|((api, code), count)| {
+    let native = metrics.native_errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let kafka = errors.iter().map(|((api, code), count)| (format!("{api:?}"), *code, *count));
+    let native = native
+        .iter()
+        .map(|((index, code), count)| (native_name(Request::NAMES[*index]), *code, *count));
+    let errors = kafka.chain(native).map(|(name, code, count)| {
         let error = code.name().unwrap_or("unknown");
-        counter(*count, &[("api", &format!("{api:?}")), ("error", error)])
+        counter(count, &[("api", &name), ("error", error)])
     });
     let mut families = vec![
         family(

@@ -1,9 +1,11 @@
 //! The HTTP port.
 
 use bytes::BytesMut;
+use rivven_core::wire::request::Request;
 
 use crate::client::batch;
 use crate::fixture::Fixture;
+use crate::native_client::Native;
 
 async fn exchange(fixture: &Fixture, request: &[u8]) -> String {
     let mut stream = fixture.env.net.connect(fixture.broker.http_addr()).await.unwrap();
@@ -41,6 +43,16 @@ async fn health_and_metrics_are_served_and_nothing_else() {
     for (request, status, part) in cases {
         let answer = exchange(&fixture, request).await;
         assert!(answer.starts_with(status), "{answer}");
+        assert!(answer.contains(part), "{answer}");
+    }
+    let mut native = Native::connect(&fixture).await;
+    native.call(&Request::Ping).await;
+    native.error(&Request::GetMetadata { topic: "none".into() }).await;
+    let answer = exchange(&fixture, b"GET /metrics HTTP/1.1\r\n\r\n").await;
+    for part in [
+        "rivven_requests_total{api=\"NativePing\"} 1\n",
+        "{api=\"NativeGetMetadata\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1\n",
+    ] {
         assert!(answer.contains(part), "{answer}");
     }
     fixture.stop().await;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
-/// Folders that hold no text of the house: build results, data, and the peers of the benches, which
-/// are workspaces of their own.
-const SKIPPED: [&str; 5] = [".git", "target", "data", "node_modules", "bench/peers"];
+/// Folders that hold no text of the house: build results, data, and programs on other people's
+/// libraries, which are workspaces of their own.
+const SKIPPED: [&str; 6] =
+    [".git", "target", "data", "node_modules", "bench/peers", "scripts/conformance/released"];
 
 /// Larger files are data (golden files), not text to check.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -1,0 +1,133 @@
+//! Native requests of a connection, on the same ways as Kafka's: publishing through the committer,
+//! consuming in tasks of their own, everything else at once.
+
+use bytes::Bytes;
+use rivven_core::wire::frame::{Call, Head};
+use rivven_core::wire::limits;
+use rivven_io::clock::Monotonic;
+
+use super::outbox::{Answer, Turn};
+use super::producing::Asker;
+use super::{Connection, Refused};
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::memory::Charge;
+use crate::native::consume::{Consume, Wish};
+use crate::native::publish::Publish;
+use crate::native::{self, Failure, Work};
+
+impl Connection {
+    pub(super) async fn handle_native(
+        &self,
+        (turn, frame, at): (Turn, Bytes, Monotonic),
+        number: Option<u64>,
+        last_publish: &mut Option<Turn>,
+    ) -> Result<(), Refused> {
+        if frame.len() > limits::FRAME_BYTES_MAX {
+            self.refuse_native(Some(turn), frame.len());
+            let turn = self.outbox.take_turn();
+            self.outbox.send(turn, Answer::Close);
+            return Ok(());
+        }
+        let split = Head::split(frame);
+        let head = split.as_ref().map_or(Head::UNKNOWN, |(head, _)| *head);
+        let head = Head { number, ..head };
+        let call = match split.and_then(|(_, message)| head.call(message)) {
+            Ok(call) => call,
+            Err(error) => {
+                tracing::debug!(connection = self.account.id(), %error, "no native request");
+                self.outbox.send(turn, refusal(head, &Failure::from(error)));
+                return Ok(());
+            }
+        };
+        // Memory may have run out while the request was waited for.
+        self.account.settle(&self.node.env.clock).await?;
+        let decoded = self.account.charge_anyway(call.memory);
+        if native::may_be_large(&call.request) {
+            self.account.settle_whole(&self.node.env.clock).await?;
+        }
+        self.begin((turn, at), (call, decoded), last_publish).await;
+        Ok(())
+    }
+
+    async fn begin(
+        &self,
+        (turn, at): (Turn, Monotonic),
+        (call, decoded): (Call, Charge),
+        last_publish: &mut Option<Turn>,
+    ) {
+        let asker = self.session.asker(&call, at);
+        let work = Work::from(call.request);
+        if work.sees_appends() {
+            self.after(last_publish).await;
+        }
+        match work {
+            Work::Publish(publish) => {
+                *last_publish = Some(turn);
+                self.publish((turn, at), asker, (publish, decoded)).await;
+            }
+            Work::Consume(wish) => self.consume(turn, asker, (wish, decoded)).await,
+            Work::Other(request) => {
+                let outcome = self.session.answer(request).await;
+                self.outbox.send(turn, Answer::Frame(asker.answer(&self.node, outcome)));
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        (turn, at): (Turn, Monotonic),
+        asker: native::Asker,
+        (publish, decoded): (Publish, Charge),
+    ) {
+        let acks = publish.acks;
+        match publish.prepare(&self.session, &self.account, asker).await {
+            Ok((request, publisher)) => {
+                self.producing.produce((turn, at), Asker::Native(publisher), (request, decoded));
+            }
+            // Who asked for no answer learns of the error by the end of the connection.
+            Err(failure) => {
+                let frame = asker.answer(&self.node, Err(failure));
+                let answer = if acks == 0 { Answer::Close } else { Answer::Frame(frame) };
+                self.outbox.send(turn, answer);
+            }
+        }
+    }
+
+    /// Answers at once if there is something to answer, else from a task of its own.
+    async fn consume(&self, turn: Turn, asker: native::Asker, (wish, decoded): (Wish, Charge)) {
+        let (node, outbox) = (self.node.clone(), self.outbox.clone());
+        let finish = move |outcome: Result<Consume, Failure>| {
+            let frame = asker.answer(&node, outcome.map(Consume::finish));
+            drop(decoded);
+            outbox.send(turn, Answer::Frame(frame));
+        };
+        let begun = Consume::new(self.node.clone(), self.account.clone(), wish);
+        let mut consume = match begun {
+            Ok(consume) => consume,
+            Err(failure) => return finish(Err(failure)),
+        };
+        match consume.try_complete().await {
+            Ok(true) => finish(Ok(consume)),
+            Ok(false) => self.fetches.spawn(&self.node.env, "consume", async move {
+                let waited = consume.wait().await;
+                finish(waited.map(|()| consume));
+            }),
+            Err(failure) => finish(Err(failure)),
+        }
+    }
+
+    /// The last words to a client whose frame is too long to be read.
+    pub(super) fn refuse_native(&self, turn: Option<Turn>, bytes: usize) {
+        let limit = limits::FRAME_BYTES_MAX;
+        let text = format!("a frame of {bytes} bytes is over the limit of {limit}");
+        let failure = Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text);
+        let turn = turn.unwrap_or_else(|| self.outbox.take_turn());
+        self.outbox.send(turn, refusal(Head::UNKNOWN, &failure));
+    }
+}
+
+/// The answer to a frame that is no request.
+fn refusal(head: Head, failure: &Failure) -> Answer {
+    let frame = head.answer(0, &failure.response(false)).expect("an error fits every frame");
+    Answer::Frame(vec![frame.into()])
+}

@@ -1,0 +1,180 @@
+//! What each native request does: it becomes a request of Kafka's APIs, so that one broker stands
+//! behind both protocols. Nothing here knows a socket.
+
+mod configs;
+pub(crate) mod consume;
+mod errors;
+mod groups;
+pub(crate) mod publish;
+pub(crate) mod telling;
+mod topics;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rivven_core::ids::TopicId;
+use rivven_core::partitioner::Sticky;
+use rivven_core::wire::frame::{Call, Format, Head};
+use rivven_core::wire::request::{FIRST_NEW, Request};
+use rivven_core::wire::response::Response;
+use rivven_io::clock::Monotonic;
+
+use crate::api::Caller;
+use crate::kafka::codec::error_code::ErrorCode;
+use crate::node::Node;
+use consume::Wish;
+pub(crate) use errors::Failure;
+use publish::Publish;
+
+/// Version of the handshake that released clients know.
+const VERSION_RELEASED: u32 = 2;
+/// Version whose clients read every error with its code.
+const VERSION_WITH_CODES: u32 = 3;
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Publish(Publish),
+    Consume(Wish),
+    Other(Request),
+}
+
+impl From<Request> for Work {
+    fn from(request: Request) -> Work {
+        Publish::of(request)
+    }
+}
+
+/// What the answers of one connection depend on.
+pub(crate) struct Session {
+    node: Arc<Node>,
+    caller: Caller,
+    has_codes: AtomicBool,
+    /// None until records come that it has to place.
+    sticky: Mutex<Option<Sticky>>,
+}
+
+/// How one request is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    head: Head,
+    /// Number of the request in its format.
+    asked: u32,
+    /// Number of the request in postcard.
+    index: usize,
+    has_codes: bool,
+    at: Monotonic,
+}
+
+impl Session {
+    pub(crate) fn new(node: Arc<Node>, caller: Caller) -> Session {
+        Session { node, caller, has_codes: AtomicBool::new(false), sticky: Mutex::new(None) }
+    }
+
+    pub(crate) fn asker(&self, call: &Call, at: Monotonic) -> Asker {
+        let index = call.request.index();
+        let has_codes = call.head.format == Format::Protobuf
+            || index >= FIRST_NEW
+            || self.has_codes.load(Ordering::Relaxed);
+        Asker { head: call.head, asked: call.asked, index, has_codes, at }
+    }
+
+    /// The partition for records that have neither a partition nor a key.
+    fn choose(&self, topic: (TopicId, u32), bytes: usize) -> u32 {
+        let now_ms = u64::try_from(self.node.env.clock.wall_ms()).unwrap_or(0);
+        let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
+        let sticky = sticky.get_or_insert_with(|| Sticky::new(self.node.env.rng.u64()));
+        sticky.choose(topic, bytes, now_ms)
+    }
+
+    /// Answers any request but those that publish and consume.
+    pub(crate) async fn answer(&self, request: Request) -> Result<Response, Failure> {
+        let (node, caller) = (&self.node, self.caller);
+        match request {
+            Request::Ping => Ok(Response::Pong),
+            Request::Handshake { protocol_version, .. } => Ok(self.handshake(protocol_version)),
+            Request::CreateTopic { name, partitions } => {
+                topics::create(node, (name, partitions, None), &[]).await
+            }
+            Request::CreateTopicWithConfigs { name, partitions, replication_factor, configs } => {
+                topics::create(node, (name, partitions, replication_factor), &configs).await
+            }
+            Request::ListTopics => Ok(topics::list(node)),
+            Request::DeleteTopic { name } => topics::delete(node, &name).await,
+            Request::GetMetadata { topic } => topics::metadata(node, &topic),
+            Request::GetClusterMetadata { topics: names } => {
+                Ok(topics::cluster(node, caller, &names).await)
+            }
+            Request::GetOffsetBounds { topic, partition } => {
+                topics::offset_bounds(node, &topic, partition)
+            }
+            Request::GetOffsetForTimestamp { topic, partition, timestamp_ms } => {
+                topics::offset_for_timestamp(node, (&topic, partition), timestamp_ms).await
+            }
+            Request::InitProducerId { .. } => topics::init_producer_id(node).await,
+            Request::AlterTopicConfig { topic, configs } => {
+                configs::alter(node, &topic, &configs).await
+            }
+            Request::DescribeTopicConfigs { topics } => configs::describe(node, &topics),
+            Request::CreatePartitions { topic, new_partition_count, assignments } => {
+                topics::create_partitions(node, (&topic, new_partition_count), &assignments).await
+            }
+            Request::DeleteRecords { topic, partition_offsets } => {
+                topics::delete_records(node, &topic, &partition_offsets).await
+            }
+            other => groups::answer(&other).unwrap_or_else(|| Err(errors::not_served(&other))),
+        }
+    }
+
+    fn handshake(&self, version: u32) -> Response {
+        let compatible = (VERSION_RELEASED..=VERSION_WITH_CODES).contains(&version);
+        self.has_codes.store(version == VERSION_WITH_CODES, Ordering::Relaxed);
+        let message = if compatible {
+            "this broker speaks that version".to_owned()
+        } else {
+            format!("this broker speaks versions {VERSION_RELEASED} and {VERSION_WITH_CODES}")
+        };
+        let server_version = if compatible { version } else { VERSION_RELEASED };
+        Response::HandshakeResult { server_version, compatible, message }
+    }
+}
+
+impl Work {
+    /// Whether the answer may depend on records that the same client has just sent.
+    pub(crate) fn sees_appends(&self) -> bool {
+        !matches!(self, Work::Publish(_) | Work::Other(Request::Ping | Request::Handshake { .. }))
+    }
+}
+
+/// Whether a small request of the kind may have an answer of any size.
+pub(crate) fn may_be_large(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::ListTopics
+            | Request::GetClusterMetadata { .. }
+            | Request::DescribeTopicConfigs { .. }
+            | Request::DeleteRecords { .. }
+    )
+}
+
+impl Asker {
+    /// The frame to send, which is counted here.
+    pub(crate) fn answer(&self, node: &Node, outcome: Result<Response, Failure>) -> Vec<Bytes> {
+        let (response, error) = match outcome {
+            Ok(response) => (response, ErrorCode::NONE),
+            Err(failure) => (failure.response(self.has_codes), failure.code),
+        };
+        let frame = self.head.answer(self.asked, &response).or_else(|error| {
+            let failure =
+                Failure::new(ErrorCode::MESSAGE_TOO_LARGE, format!("{error}: ask for less"));
+            self.head.answer(self.asked, &failure.response(self.has_codes))
+        });
+        self.note(node, error);
+        vec![frame.expect("an error fits every frame").into()]
+    }
+
+    fn note(&self, node: &Node, error: ErrorCode) {
+        node.metrics.note_native(self.index, node.env.clock.now().since(self.at), error);
+    }
+}
