@@ -68,7 +68,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
     let outbox = Arc::new(Outbox::new(node.env.clone(), writer, account.clone()));
     let connection = Connection {
         producing: Arc::new(Producing::new(node.clone(), account.clone(), outbox.clone())),
-caller: Caller { local, peer },
+        caller: Caller { local, peer },
         session: Session::new(node.clone(), Caller { local, peer }),
         fetches: TaskSet::default(),
         node,

@@ -31,6 +31,8 @@ pub(crate) const NATIVE_READ_BYTES: usize = 1 << 20;
 pub(crate) const NATIVE_ANSWER_BYTES_MAX: usize = (10 << 20) - (4 << 10);
 /// Most bytes that one compressed batch may unpack to for a native client.
 pub(crate) const NATIVE_UNPACKED_BYTES_MAX: usize = 64 << 20;
+/// Groups that one native connection joins; a client has one.
+pub(crate) const NATIVE_MEMBERSHIPS_MAX: usize = 64;
 /// Longest wait of a native consumer; released clients give up after as long.
 pub(crate) const NATIVE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait of a Fetch, whatever the client asks for.

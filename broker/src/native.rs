@@ -9,12 +9,14 @@ pub(crate) mod publish;
 pub(crate) mod telling;
 mod topics;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rivven_core::ids::TopicId;
 use rivven_core::partitioner::Sticky;
+use rivven_core::wire::codec::Name;
 use rivven_core::wire::frame::{Call, Format, Head};
 use rivven_core::wire::request::{FIRST_NEW, Request};
 use rivven_core::wire::response::Response;
@@ -22,6 +24,7 @@ use rivven_io::clock::Monotonic;
 
 use crate::api::Caller;
 use crate::kafka::codec::error_code::ErrorCode;
+use crate::limits::NATIVE_MEMBERSHIPS_MAX;
 use crate::node::Node;
 use consume::Wish;
 pub(crate) use errors::Failure;
@@ -53,6 +56,16 @@ pub(crate) struct Session {
     has_codes: AtomicBool,
     /// None until records come that it has to place.
     sticky: Mutex<Option<Sticky>>,
+    /// Groups that this connection is a member of. A commit of release 0.0.22 does not say whose it
+    /// is: it is that of the member who joined on the same connection.
+    memberships: Mutex<BTreeMap<String, Member>>,
+}
+
+/// A member of a group, in one of its generations.
+#[derive(Clone, Debug)]
+struct Member {
+    id: Name,
+    generation: i32,
 }
 
 /// How one request is answered.
@@ -69,7 +82,13 @@ pub(crate) struct Asker {
 
 impl Session {
     pub(crate) fn new(node: Arc<Node>, caller: Caller) -> Session {
-        Session { node, caller, has_codes: AtomicBool::new(false), sticky: Mutex::new(None) }
+        Session {
+            node,
+            caller,
+            has_codes: AtomicBool::new(false),
+            sticky: Mutex::new(None),
+            memberships: Mutex::default(),
+        }
     }
 
     pub(crate) fn asker(&self, call: &Call, at: Monotonic) -> Asker {
@@ -86,6 +105,33 @@ impl Session {
         let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
         let sticky = sticky.get_or_insert_with(|| Sticky::new(self.node.env.rng.u64()));
         sticky.choose(topic, bytes, now_ms)
+    }
+
+    fn memberships(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, group: &str, member: Member) -> Result<(), Failure> {
+        let mut memberships = self.memberships();
+        if memberships.len() >= NATIVE_MEMBERSHIPS_MAX && !memberships.contains_key(group) {
+            let text = format!("a connection joins at most {NATIVE_MEMBERSHIPS_MAX} groups");
+            return Err(Failure::new(ErrorCode::GROUP_MAX_SIZE_REACHED, text));
+        }
+        memberships.insert(group.to_owned(), member);
+        Ok(())
+    }
+
+    fn forget(&self, group: &str, member: &str) {
+        let mut memberships = self.memberships();
+        if memberships.get(group).is_some_and(|known| *known.id == *member) {
+            memberships.remove(group);
+        }
+    }
+
+    /// Who commits for a group on this connection: its member, or nobody.
+    fn member(&self, group: &str) -> Member {
+        let nobody = || Member { id: Name::default(), generation: -1 };
+        self.memberships().get(group).cloned().unwrap_or_else(nobody)
     }
 
     /// Answers any request but those that publish and consume.
@@ -123,7 +169,7 @@ impl Session {
             Request::DeleteRecords { topic, partition_offsets } => {
                 topics::delete_records(node, &topic, &partition_offsets).await
             }
-            other => groups::answer(&other).unwrap_or_else(|| Err(errors::not_served(&other))),
+            other => groups::answer(self, other).await,
         }
     }
 
@@ -155,6 +201,9 @@ pub(crate) fn may_be_large(request: &Request) -> bool {
             | Request::GetClusterMetadata { .. }
             | Request::DescribeTopicConfigs { .. }
             | Request::DeleteRecords { .. }
+            | Request::ListGroups
+            | Request::DescribeGroup { .. }
+            | Request::JoinGroup { .. }
     )
 }
 

@@ -24,6 +24,8 @@ mod native_both;
 mod native_client;
 #[path = "wire/native/errors.rs"]
 mod native_errors;
+#[path = "wire/native/groups.rs"]
+mod native_groups;
 #[path = "wire/native/requests.rs"]
 mod native_requests;
 #[path = "wire/placement.rs"]

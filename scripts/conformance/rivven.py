@@ -34,6 +34,10 @@ def rows(command, address, topic):
     yield "command consume from an offset", code == 0 and "value 2" in out and "value 1" not in out
     code, out = call(command, "consume", topic, "-o", "99", *at)
     yield "command consume past the end", code != 0 and "OFFSET_OUT_OF_RANGE" in out
+    code, out = call(command, "group", "list", *at)
+    yield "command group list", code == 0
+    code, out = call(command, "group", "describe", "nobody", *at)
+    yield "command group describe, unknown", code != 0 and "GROUP_ID_NOT_FOUND" in out
     code, _ = call(command, "produce", topic + "-auto", "v", *at)
     yield "command produce to a new topic", code == 0
     code, _ = call(command, "topic", "delete", topic, *at)

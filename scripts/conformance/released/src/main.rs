@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rivven_client::{Client, PipelineConfig, PipelinedClient, Producer, ProducerConfig};
+use rivven_client::{Client, Consumer, ConsumerConfig, PipelineConfig, PipelinedClient, Producer, ProducerConfig};
 
 type Outcome = Result<bool, Box<dyn std::error::Error>>;
 
@@ -124,6 +124,37 @@ async fn producer(client: &mut Client, address: &str, topic: &str) -> Outcome {
     Ok(read.len() == 200 && read.iter().enumerate().all(|(i, message)| message.value == format!("v{i}")))
 }
 
+/// Reads everything as a member of a group, in two lives.
+async fn group(client: &mut Client, address: &str, topic: &str) -> Outcome {
+    let (name, group) = (format!("{topic}-grouped"), format!("{topic}-group"));
+    client.create_topic(&name, Some(2)).await?;
+    let mut read = 0;
+    for life in 1..=2 {
+        for i in 0..50 {
+            client.publish_to_partition(&name, i % 2, None::<&str>, format!("v{i}")).await?;
+        }
+        let config = ConsumerConfig::builder()
+            .bootstrap_server(address)
+            .group_id(&group)
+            .topic(&name)
+            .enable_auto_commit(false)
+            .build();
+        let mut consumer = Consumer::new(config).await?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while read < 50 * life && Instant::now() < deadline {
+            read += consumer.poll().await?.len();
+        }
+        consumer.commit().await?;
+        consumer.close().await?;
+    }
+    let offsets = client.describe_group(&group).await?;
+    let listed = client.list_groups().await?.contains(&group);
+    let committed = client.get_offset(&group, &name, 0).await?;
+    client.delete_group(&group).await?;
+    let gone = !client.list_groups().await?.contains(&group);
+    Ok(read == 100 && listed && gone && committed == Some(50) && offsets[&name][&1] == 50)
+}
+
 async fn deletion(client: &mut Client, topic: &str) -> Outcome {
     client.delete_topic(topic).await?;
     let gone = !client.list_topics().await?.iter().any(|one| one == topic);
@@ -170,6 +201,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("administration", administration(client, &topic).await);
     say("pipelined publish", pipelined(&address, &topic).await);
     say("batching producer", producer(client, &address, &topic).await);
+    say("consumer group", group(client, &address, &topic).await);
     say("delete and create again", deletion(client, &topic).await);
     Ok(())
 }

@@ -1,0 +1,130 @@
+//! Consumer groups of native members.
+
+use rivven_broker::kafka::messages::offset_fetch::{
+    OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
+};
+use rivven_core::wire::message::{CommittedOffset, OffsetToCommit};
+use rivven_core::wire::request::Request;
+use rivven_core::wire::response::Response;
+
+use crate::fixture::Fixture;
+use crate::native_client::{Native, publish};
+
+fn join(member: &str) -> Request {
+    Request::JoinGroup {
+        group_id: "g".into(),
+        member_id: member.into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        subscriptions: vec!["t".into()],
+    }
+}
+
+fn commit(offset: u64) -> Request {
+    let (consumer_group, topic) = ("g".into(), "t".into());
+    Request::CommitOffset { consumer_group, topic, partition: 0, offset }
+}
+
+fn committed() -> Request {
+    Request::GetOffset { consumer_group: "g".into(), topic: "t".into(), partition: 0 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_joins_commits_and_leaves_and_a_stranger_commits_nothing() {
+    let fixture = Fixture::start().await;
+    let mut native = Native::connect(&fixture).await;
+    native.create("t", 1).await;
+    for _ in 0..5 {
+        native.call(&publish("t", 0, "v")).await;
+    }
+    assert_eq!(native.call(&committed()).await, Response::Offset { offset: None });
+    let answer = native.call(&join("")).await;
+    let Response::JoinGroupResult { generation_id, member_id, leader_id, members, .. } = answer
+    else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(member_id, leader_id);
+    assert_eq!(members, [(member_id.clone(), vec!["t".to_owned()])]);
+    let sync = Request::SyncGroup {
+        group_id: "g".into(),
+        generation_id,
+        member_id: member_id.as_str().into(),
+        assignments: vec![(member_id.as_str().into(), vec![("t".into(), vec![0])])],
+    };
+    let assignments = vec![("t".to_owned(), vec![0])];
+    assert_eq!(native.call(&sync).await, Response::SyncGroupResult { assignments });
+    let heartbeat = |generation_id| Request::Heartbeat {
+        group_id: "g".into(),
+        generation_id,
+        member_id: member_id.as_str().into(),
+    };
+    for (generation, error_code) in [(generation_id, 0), (generation_id + 1, 22)] {
+        let expected = Response::HeartbeatResult { error_code };
+        assert_eq!(native.call(&heartbeat(generation)).await, expected);
+    }
+    assert_eq!(native.call(&commit(3)).await, Response::OffsetCommitted);
+
+    let mut stranger = Native::connect(&fixture).await;
+    let error = stranger.error(&commit(1)).await;
+    assert!(error.starts_with("UNKNOWN_MEMBER_ID: "), "{error}");
+    let with_generation = |generation_id: i32| Request::CommitOffsets {
+        group_id: "g".into(),
+        generation_id,
+        member_id: member_id.as_str().into(),
+        group_instance_id: None,
+        offsets: vec![OffsetToCommit {
+            topic: "t".into(),
+            partition: 0,
+            offset: 4,
+            metadata: Some("m".to_owned()),
+            ..OffsetToCommit::default()
+        }],
+    };
+    let current = i32::try_from(generation_id).unwrap();
+    for (generation, error_code) in [(current + 1, 22), (current, 0)] {
+        let row = CommittedOffset { topic: "t".to_owned(), partition: 0, error_code };
+        let expected = Response::OffsetsCommitted { results: vec![row] };
+        assert_eq!(stranger.call(&with_generation(generation)).await, expected);
+    }
+    assert_eq!(stranger.call(&committed()).await, Response::Offset { offset: Some(4) });
+
+    let group = |group: &str| Request::DescribeGroup { consumer_group: group.into() };
+    let Response::GroupDescription { offsets, .. } = native.call(&group("g")).await else {
+        panic!("the group is there")
+    };
+    assert_eq!(offsets["t"][&0], 4);
+    let error = native.error(&group("none")).await;
+    assert!(error.starts_with("GROUP_ID_NOT_FOUND: "), "{error}");
+    let groups = Response::Groups { groups: vec!["g".to_owned()] };
+    assert_eq!(native.call(&Request::ListGroups).await, groups);
+    let delete = Request::DeleteGroup { consumer_group: "g".into() };
+    let error = native.error(&delete).await;
+    assert!(error.starts_with("NON_EMPTY_GROUP: "), "{error}");
+
+    let leave = Request::LeaveGroup { group_id: "g".into(), member_id: member_id.as_str().into() };
+    assert_eq!(native.call(&leave).await, Response::LeaveGroupResult);
+    assert_eq!(native.call(&commit(5)).await, Response::OffsetCommitted, "the group is empty");
+    let fixture = fixture.restart().await;
+    let mut native = Native::connect(&fixture).await;
+    while let Response::Error { message } = native.call(&committed()).await {
+        assert!(message.starts_with("COORDINATOR_LOAD_IN_PROGRESS: "), "{message}");
+    }
+    assert_eq!(native.call(&committed()).await, Response::Offset { offset: Some(5) });
+    let mut kafka = fixture.client().await;
+    let topic = OffsetFetchTopic {
+        name: "t".into(),
+        partition_indexes: vec![0],
+        ..OffsetFetchTopic::default()
+    };
+    let asked = OffsetFetchGroup {
+        group_id: "g".into(),
+        topics: Some(vec![topic]),
+        ..OffsetFetchGroup::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![asked], ..OffsetFetchRequest::default() };
+    let found = kafka.call(8, &request).await.groups.remove(0);
+    assert_eq!(found.topics[0].partitions[0].committed_offset, 5, "Kafka's clients see it too");
+    assert_eq!(native.call(&delete).await, Response::GroupDeleted);
+    fixture.stop().await;
+}
