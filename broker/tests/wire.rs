@@ -14,6 +14,8 @@ mod fetch;
 mod fixture;
 #[path = "wire/frames.rs"]
 mod frames;
+#[path = "wire/groups.rs"]
+mod groups;
 #[path = "wire/hostile.rs"]
 mod hostile;
 #[path = "wire/http.rs"]
