@@ -11,6 +11,8 @@ mod i11_epochs_are_consistent;
 mod i12_recovered_is_what_was_written;
 mod i13_exactly_once_per_producer;
 mod i14_log_order_is_send_order;
+mod i27_last_value_of_each_key_stays;
+mod i28_cleaned_only_below_the_bound;
 mod i30_retention_stays_in_bounds;
 mod i33_recreated_shows_nothing_old;
 mod i42_requests_are_answered;
@@ -111,7 +113,7 @@ impl Findings {
 }
 
 /// All oracles, in the order of their numbers.
-pub const ORACLES: [Oracle; 13] = [
+pub const ORACLES: [Oracle; 15] = [
     i01_acked_is_read_back::ORACLE,
     i02_one_value_per_offset::ORACLE,
     i03_high_watermark_never_falls::ORACLE,
@@ -120,6 +122,8 @@ pub const ORACLES: [Oracle; 13] = [
     i12_recovered_is_what_was_written::ORACLE,
     i13_exactly_once_per_producer::ORACLE,
     i14_log_order_is_send_order::ORACLE,
+    i27_last_value_of_each_key_stays::ORACLE,
+    i28_cleaned_only_below_the_bound::ORACLE,
     i30_retention_stays_in_bounds::ORACLE,
     i33_recreated_shows_nothing_old::ORACLE,
     i42_requests_are_answered::ORACLE,

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 12] = [
+pub const ALL: [PlantedBug; 18] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -65,6 +65,13 @@ pub const ALL: [PlantedBug; 12] = [
         oracles: &["I1", "I2", "I3", "I13"],
     },
     PlantedBug {
+        id: "B30",
+        what: "the cleaner takes different keys for one, and drops what must stay",
+        origin: "KAFKA-14055, where a marker's key met a record's",
+        scenario: "compaction",
+        oracles: &["I27"],
+    },
+    PlantedBug {
         id: "B40",
         what: "a page that a checkpoint trusts is written again without its image in the WAL",
         origin: "PostgreSQL's torn pages, which full_page_writes answers",
@@ -98,6 +105,41 @@ pub const ALL: [PlantedBug; 12] = [
         origin: "PostgreSQL 2018 (fsyncgate), Rebello et al., ATC 2020",
         scenario: "fsync_failure",
         oracles: &["I1", "I2", "I3"],
+    },
+    PlantedBug {
+        id: "B50",
+        what: "compacted segments are removed before a checkpoint counts what replaced them",
+        origin: "KAFKA-6264 and others: files and what is known of them out of step",
+        scenario: "compaction",
+        oracles: &["I1", "I27", "I42"],
+    },
+    PlantedBug {
+        id: "B51",
+        what: "a compacted segment is used before it is synced",
+        origin: "KAFKA-2235, KAFKA-3968: a cleaner's files and their names, unsynced",
+        scenario: "compaction",
+        oracles: &["I1", "I27", "I42"],
+    },
+    PlantedBug {
+        id: "B52",
+        what: "a tombstone goes with the second cleaning, before its time",
+        origin: "KAFKA-8522, the other way round",
+        scenario: "compaction",
+        oracles: &["I27"],
+    },
+    PlantedBug {
+        id: "B53",
+        what: "the cleaner takes records that min.compaction.lag.ms protects",
+        origin: "KAFKA-1981, before there was such a bound",
+        scenario: "compaction",
+        oracles: &["I28"],
+    },
+    PlantedBug {
+        id: "B54",
+        what: "a run that had no room for all keys counts as whole, and a deleted key comes back",
+        origin: "KAFKA-4298 and others: cleaner offsets that say too much",
+        scenario: "compaction",
+        oracles: &["I27"],
     },
 ];
 
