@@ -312,7 +312,7 @@ fn a_killed_brokers_directory_is_clean_and_nothing_in_it_is_changed() {
         let report = report.expect("it can be verified");
         assert!(report.ok && report.findings.is_empty(), "{report:?}");
         assert_eq!(report.records, listed.len() as u64);
-        assert_eq!((report.partitions, report.node_id), (6, 1));
+        assert_eq!((report.partitions, report.node_id), (9, 1));
         assert!(report.wal.commits >= 8 && report.wal.end_lsn > report.wal.commits, "{report:?}");
         assert!(last.total_bytes > 0 && last.done_bytes == last.total_bytes, "{last:?}");
         assert_eq!(snapshot(&root), before, "verification changes nothing");

@@ -91,7 +91,7 @@ async fn first_life(env: &Env, work: &Path) -> Listed {
 
 /// A topic of which the next life compacts all but the last value of each key.
 async fn table(env: &Env, storage: &Storage, listed: &mut Listed) {
-    let partition = create(storage, "table").await;
+    let partition = create(storage, "compacted").await;
     let configs = [
         ("cleanup.policy", "compact"),
         ("segment.ms", "1"),
