@@ -41,6 +41,8 @@ pub(super) struct View {
     pub(super) present: BTreeSet<i64>,
     pub(super) invoked: Moment,
     pub(super) at: Moment,
+    /// Whether it is the read-back, after which nothing was sent.
+    is_last: bool,
 }
 
 impl<'a> Standing<'a> {
@@ -73,18 +75,18 @@ impl<'a> Standing<'a> {
         self.by_key.entry(stood.value.key).or_default().insert(offset);
     }
 
-    /// What the view should show and does not, with the newest of its key that may have been there.
-    pub(super) fn gone(&self, view: &View) -> impl Iterator<Item = (i64, Stood<'a>, i64)> {
+    /// What the view should show and does not, and whether a later one of its key may have been
+    /// there.
+    pub(super) fn gone(&self, view: &View) -> impl Iterator<Item = (i64, Stood<'a>, bool)> {
         let (from, through) = view.covers;
         let known = self.by_offset.range(from..=through.max(from));
-        known
-            .filter(|(offset, stood)| stood.since < view.invoked && !view.present.contains(offset))
-            .map(|(offset, stood)| {
-                let began = |at: &&i64| self.by_offset[*at].sent.first_at() < view.at;
-                let of_key = self.by_key[&stood.value.key].iter().rev();
-                let newest = of_key.copied().collect::<Vec<_>>().iter().find(began).copied();
-                (*offset, *stood, newest.unwrap_or(*offset).max(*offset))
-            })
+        let missing = known
+            .filter(|(offset, stood)| stood.since < view.invoked && !view.present.contains(offset));
+        missing.map(|(offset, stood)| {
+            let later = self.by_key[&stood.value.key].range(offset + 1..);
+            let began = |at: &i64| self.by_offset[at].sent.first_at() < view.at;
+            (*offset, *stood, later.into_iter().any(began))
+        })
     }
 }
 
@@ -97,6 +99,7 @@ impl View {
             present: records.map(|record| record.offset).collect(),
             invoked: fetch.invoked,
             at: fetch.at,
+            is_last: false,
         })
     }
 
@@ -108,6 +111,7 @@ impl View {
             present: log.records().map(|record| record.offset).collect(),
             invoked: begun,
             at: log.at,
+            is_last: true,
         })
     }
 }
@@ -135,9 +139,9 @@ fn check_view(
     (standing, view): (&Standing<'_>, &View),
     findings: &mut Findings,
 ) {
-    for (offset, stood, newest) in standing.gone(view) {
+    for (offset, stood, is_superseded) in standing.gone(view) {
         let key = stood.value.key;
-        if newest > offset || may_be_deleted(case, partition, (key, rules), view) {
+        if is_superseded || may_be_hidden(case, partition, (key, rules), view) {
             continue;
         }
         let age_ms = view.at.at_ns.saturating_sub(stood.sent.first_at().at_ns) / MS_NS;
@@ -154,8 +158,10 @@ fn check_view(
     }
 }
 
-/// Whether a tombstone of which nobody knows what became may have deleted the key, and be gone.
-fn may_be_deleted(
+/// Whether a record of which nobody knows what became may have taken the place of the key's last
+/// one, without being shown: it was superseded before anyone looked, or it is a tombstone whose time
+/// is over. At the end the first would be known by what superseded it.
+fn may_be_hidden(
     case: &Case<'_>,
     partition: &PartitionLedger<'_>,
     (key, rules): (u64, Compaction),
@@ -166,8 +172,11 @@ fn may_be_deleted(
         sent.first_at().at_ns.saturating_add(ns) <= view.at.at_ns
     };
     case.ledger.sent_to(partition).any(|sent| {
-        let deletes = |value: &SentValue| value.key == key && value.tombstone;
-        sent.outcome == Outcome::Unknown && is_over(sent) && sent.call.values.iter().any(deletes)
+        let has_begun = sent.outcome == Outcome::Unknown && sent.first_at() < view.at;
+        let hides = |value: &SentValue| {
+            value.key == key && (!view.is_last || value.tombstone && is_over(sent))
+        };
+        has_begun && sent.call.values.iter().any(hides)
     })
 }
 
