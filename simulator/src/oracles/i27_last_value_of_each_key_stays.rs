@@ -159,8 +159,8 @@ fn check_view(
 }
 
 /// Whether a record of which nobody knows what became may have taken the place of the key's last
-/// one, without being shown: it was superseded before anyone looked, or it is a tombstone whose time
-/// is over. At the end the first would be known by what superseded it.
+/// one, without being shown: it was superseded before anyone looked, or it is a tombstone whose
+/// time is over. At the end the first would be known by what superseded it.
 fn may_be_hidden(
     case: &Case<'_>,
     partition: &PartitionLedger<'_>,
