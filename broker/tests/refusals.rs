@@ -64,7 +64,7 @@ fn holding(folder: &TempDir, name: &str, (file, text): (&str, &str)) -> PathBuf 
     path
 }
 
-const NEWER: &str = r#"{ "format": 2, "shape": "unknown to this release" }"#;
+const NEWER: &str = r#"{ "format": 3, "shape": "unknown to this release" }"#;
 const META: &str =
     r#"{ "format": 1, "cluster_id": "AAAAAAAAAAAAAAAAAAAAAA", "node_id": 5, "starts": 1 }"#;
 
@@ -86,7 +86,7 @@ fn a_directory_that_is_not_its_own_is_refused_and_left_as_it_is() {
         (
             "newer",
             holding(&folder, "newer", ("meta.json", NEWER)),
-            &["has format 2, this release knows 1"],
+            &["has format 3, this release knows 2"],
         ),
         (
             "another node's",

@@ -1,5 +1,7 @@
-//! One partition's log as a machine: positions, segments, indexes and retention. It never does I/O.
+//! One partition's log as a machine: positions, segments, indexes, retention and compaction. It
+//! never does I/O.
 
+pub mod compaction;
 pub mod index;
 pub mod index_file;
 pub mod machine;

@@ -146,6 +146,11 @@ impl ProducerTable {
         before - self.producers.len()
     }
 
+    /// The offset of the last record of each producer that is remembered.
+    pub fn last_offsets(&self) -> impl Iterator<Item = (ProducerId, Offset)> {
+        self.producers.iter().map(|(id, entry)| (*id, entry.last_offset()))
+    }
+
     /// How many producers are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

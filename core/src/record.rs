@@ -9,5 +9,6 @@ pub mod header;
 pub mod records;
 pub mod refusal;
 pub mod timestamp;
+pub mod unpacked;
 pub mod validate;
 pub(crate) mod varint;

@@ -6,10 +6,13 @@
 //!  read ──────────┼────────────────────────────┴────────────────────┤ the checkpointer,
 //!                 └── frees WAL files ◄──────── checkpoint ◄────────┘ which frees the WAL
 //! ```
+//!
+//! The cleaner writes closed segments of compacted topics anew, beside the others.
 
 mod apply;
 pub mod checkpoint_file;
 mod checkpointer;
+mod cleaner;
 mod committer;
 mod damage;
 pub mod directory;
@@ -77,13 +80,14 @@ struct RunningTasks {
     committer: Task<()>,
     writer: Task<()>,
     checkpointer: Task<()>,
+    cleaner: Task<()>,
     _lock: Lock,
 }
 
 impl Storage {
     /// Opens (or makes) the data directory, replays everything acknowledged, and starts the
-    /// committer, the writer and the checkpointer. When it returns, all that is visible is
-    /// durable as the sync policy says.
+    /// committer, the writer, the checkpointer and the cleaner. When it returns, all that is
+    /// visible is durable as the sync policy says.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -108,7 +112,9 @@ impl Storage {
         shared.recent.begin();
         let checkpointer = Checkpointer::new(shared.clone(), &recovered.checkpoint);
         let checkpointer = tasks.spawn_dedicated("checkpointer", checkpointer.run());
-        let running = RunningTasks { committer, writer, checkpointer, _lock: directory.lock };
+        let cleaner = tasks.spawn_dedicated("cleaner", cleaner::run(shared.clone()));
+        let lock = directory.lock;
+        let running = RunningTasks { committer, writer, checkpointer, cleaner, _lock: lock };
         Ok(Storage {
             metadata: MetadataLock::new(shared.clone()),
             shared,
@@ -236,6 +242,8 @@ impl Storage {
         let tasks = self.running.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tasks) = tasks else { return Ok(()) };
         self.shared.closing.store(true, Ordering::Release);
+        self.shared.cleaner_wanted.notify_one();
+        let _ = tasks.cleaner.await;
         self.shared.checkpoint_wanted.notify_one();
         let _ = tasks.checkpointer.await;
         self.shared.write_wanted.notify_one();

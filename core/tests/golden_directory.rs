@@ -6,6 +6,8 @@
 
 #[path = "support/data_directory.rs"]
 mod data_directory;
+#[path = "support/plain_records.rs"]
+mod plain_records;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -13,12 +15,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_directory::{Listed, copy, make, options};
+use plain_records::read_all;
 use rivven_core::ids::PartitionId;
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::storage::Storage;
 use rivven_core::storage::verify::verify;
 use rivven_io::Env;
-use support::read_all;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()

@@ -1,5 +1,7 @@
 //! Storage on real files: what is appended is read back, also after a restart.
 
+#[path = "support/plain_records.rs"]
+mod plain_records;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -7,13 +9,14 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plain_records::{append, read_all};
 use rivven_core::ids::Offset;
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::ReadError;
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::read::ReadRequest;
 use rivven_io::Env;
-use support::{append, create_topic, read_all};
+use support::create_topic;
 
 /// A data directory that goes away with the test.
 struct Fixture {

@@ -1,6 +1,8 @@
 //! Storage on simulated disks: power cuts and kills at any moment lose nothing acknowledged.
 #![cfg(feature = "sim")]
 
+#[path = "support/plain_records.rs"]
+mod plain_records;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -9,13 +11,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use plain_records::{append, read_all};
 use rivven_core::ids::PartitionId;
 use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::verify::{VerifyError, verify};
 use rivven_io::Env;
 use rivven_io::sim::World;
-use support::{append, create_topic, read_all};
+use support::create_topic;
 
 const PARTITIONS: u32 = 4;
 

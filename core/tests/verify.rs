@@ -4,6 +4,8 @@
 
 #[path = "support/data_directory.rs"]
 mod data_directory;
+#[path = "support/plain_records.rs"]
+mod plain_records;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -12,13 +14,14 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use data_directory::{copy, make, options};
+use plain_records::{append, read_all};
 use rivven_core::ids::PartitionId;
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::{AppendError, OpenError};
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::verify::{Severity, VerifyError, VerifyReport, verify};
 use rivven_io::Env;
-use support::{append, create_topic, read_all};
+use support::create_topic;
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -309,7 +312,7 @@ fn a_killed_brokers_directory_is_clean_and_nothing_in_it_is_changed() {
         let report = report.expect("it can be verified");
         assert!(report.ok && report.findings.is_empty(), "{report:?}");
         assert_eq!(report.records, listed.len() as u64);
-        assert_eq!((report.partitions, report.node_id), (6, 1));
+        assert_eq!((report.partitions, report.node_id), (9, 1));
         assert!(report.wal.commits >= 8 && report.wal.end_lsn > report.wal.commits, "{report:?}");
         assert!(last.total_bytes > 0 && last.done_bytes == last.total_bytes, "{last:?}");
         assert_eq!(snapshot(&root), before, "verification changes nothing");
@@ -444,10 +447,10 @@ fn what_is_no_stopped_brokers_directory_is_refused_in_words() {
 
         let meta = root.join("meta.json");
         let text = fs::read_to_string(&meta).expect("readable");
-        fs::write(&meta, text.replace("\"format\": 1", "\"format\": 2")).expect("written");
+        fs::write(&meta, text.replace("\"format\": 2", "\"format\": 3")).expect("written");
         let newer = refused(&root).await;
         assert!(
-            matches!(&newer, Some(VerifyError::Refused(OpenError::NewerFormat { found: 2, .. }))),
+            matches!(&newer, Some(VerifyError::Refused(OpenError::NewerFormat { found: 3, .. }))),
             "{newer:?}"
         );
 

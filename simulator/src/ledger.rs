@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use rivven_core::ids::{PartitionId, TopicId};
 
 use crate::history::event::{
-    Event, Fetch, Fetched, GroupCall, GroupReply, NewTopic, Produce, Retention, SeenBatch,
-    SeenRecord,
+    Compaction, Event, Fetch, Fetched, GroupCall, GroupReply, NewTopic, Produce, Retention,
+    SeenBatch, SeenRecord,
 };
 use crate::history::value::ValueId;
 
@@ -197,6 +197,8 @@ pub(crate) struct Ledger<'a> {
     pub(crate) values: BTreeMap<ValueId, (usize, usize)>,
     pub(crate) partitions: BTreeMap<PartitionId, PartitionLedger<'a>>,
     pub(crate) topics: BTreeMap<TopicId, TopicLedger>,
+    /// How topics of a name are compacted, if they are.
+    pub(crate) compaction: BTreeMap<String, Compaction>,
     /// What topics of a name may lose: the laxest that was ever asked for.
     pub(crate) retention: BTreeMap<String, Retention>,
     /// Fetches by name of topics that had several incarnations: anyone of them may have answered.

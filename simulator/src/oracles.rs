@@ -14,6 +14,8 @@ mod i14_log_order_is_send_order;
 mod i22_commits_are_kept;
 mod i23_old_generations_are_fenced;
 mod i24_one_owner_per_partition;
+mod i27_last_value_of_each_key_stays;
+mod i28_cleaned_only_below_the_bound;
 mod i30_retention_stays_in_bounds;
 mod i33_recreated_shows_nothing_old;
 mod i42_requests_are_answered;
@@ -114,7 +116,7 @@ impl Findings {
 }
 
 /// All oracles, in the order of their numbers.
-pub const ORACLES: [Oracle; 16] = [
+pub const ORACLES: [Oracle; 18] = [
     i01_acked_is_read_back::ORACLE,
     i02_one_value_per_offset::ORACLE,
     i03_high_watermark_never_falls::ORACLE,
@@ -126,6 +128,8 @@ pub const ORACLES: [Oracle; 16] = [
     i22_commits_are_kept::ORACLE,
     i23_old_generations_are_fenced::ORACLE,
     i24_one_owner_per_partition::ORACLE,
+    i27_last_value_of_each_key_stays::ORACLE,
+    i28_cleaned_only_below_the_bound::ORACLE,
     i30_retention_stays_in_bounds::ORACLE,
     i33_recreated_shows_nothing_old::ORACLE,
     i42_requests_are_answered::ORACLE,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::oracles::Contract;
 use crate::plan::fault::{PlannedFault, pick};
 use crate::scenario::draw::Draw;
-use crate::scenario::{ClientSpec, CrashStyle, DiskSpec, Scenario, TopicSpec};
+use crate::scenario::{ClientSpec, CompactionSpec, CrashStyle, DiskSpec, Scenario, TopicSpec};
 use crate::workload::{ClientKind, ClientParams, TopicParams, WorkloadParams};
 
 /// The broker's node.
@@ -56,6 +56,18 @@ pub struct BrokerPlan {
     pub checkpoint_interval_ms: u64,
     pub retention_interval_ms: u64,
     pub open_files: u64,
+    #[serde(default = "cleaner_interval_ms")]
+    pub cleaner_interval_ms: u64,
+    #[serde(default = "cleaner_map_bytes")]
+    pub cleaner_map_bytes: u64,
+}
+
+fn cleaner_interval_ms() -> u64 {
+    15_000
+}
+
+fn cleaner_map_bytes() -> u64 {
+    1 << 20
 }
 
 /// The broker's disk.
@@ -99,6 +111,8 @@ impl Plan {
             checkpoint_interval_ms: number("checkpoint", &knobs.checkpoint_interval_ms),
             retention_interval_ms: number("retention", &knobs.retention_interval_ms),
             open_files: number("open_files", &knobs.open_files),
+            cleaner_interval_ms: number("cleaner", &knobs.cleaner_interval_ms),
+            cleaner_map_bytes: number("cleaner_map", &knobs.cleaner_map_bytes),
         };
         let network = NetworkPlan {
             tail_permille: number("tail_permille", &scenario.network.tail_permille),
@@ -158,14 +172,35 @@ fn draw_topics(spec: &TopicSpec, seed: u64) -> Vec<TopicParams> {
             ("retention.ms", spec.retention_ms.draw(&mut draws)),
             ("retention.bytes", spec.retention_bytes.draw(&mut draws)),
         ];
-        let configs: BTreeMap<String, String> = numbers
+        let mut configs: BTreeMap<String, String> = numbers
             .iter()
             .filter(|(_, number)| *number > 0)
             .map(|(key, number)| ((*key).to_owned(), number.to_string()))
             .collect();
+        if let Some(compaction) = &spec.compaction {
+            configs.extend(draw_compaction(compaction, &mut draws));
+        }
         TopicParams { name: format!("topic-{k}"), partitions, configs, churn: k < churning }
     };
     (0..count).map(topic).collect()
+}
+
+/// Retention removes nothing unless it was drawn: then I30 would have to know what was compacted.
+fn draw_compaction(spec: &CompactionSpec, draws: &mut Stream) -> BTreeMap<String, String> {
+    let numbers = [
+        ("delete.retention.ms", spec.delete_retention_ms.draw(draws)),
+        ("min.compaction.lag.ms", spec.lag_min_ms.draw(draws)),
+        ("file.delete.delay.ms", spec.file_delete_delay_ms.draw(draws)),
+    ];
+    let texts = [
+        ("cleanup.policy", "compact,delete".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+        ("min.cleanable.dirty.ratio", {
+            format!("{:.2}", spec.dirty_ratio_percent.draw(draws) as f64 / 100.0)
+        }),
+    ];
+    let numbers = numbers.into_iter().map(|(key, number)| (key, number.to_string()));
+    numbers.chain(texts).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<ClientParams> {
@@ -224,6 +259,8 @@ fn draw_client(
         fetch_wait_ms: draws.between(10, 1_000),
         fetch_bytes: *pick(&[1, 4_096, 1 << 20], draws).expect("there are three"),
         request_timeout_ms: spec.request_timeout_ms.draw(draws),
+        keys: spec.keys.draw(draws),
+        tombstone_percent: spec.tombstone_percent.draw(draws),
         operations_max: OPERATIONS_MAX,
     }
 }

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 17] = [
+pub const ALL: [PlantedBug; 23] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -65,6 +65,13 @@ pub const ALL: [PlantedBug; 17] = [
         oracles: &["I1", "I2", "I3", "I13"],
     },
     PlantedBug {
+        id: "B30",
+        what: "the cleaner takes different keys for one, and drops what must stay",
+        origin: "KAFKA-14055, where a marker's key met a record's",
+        scenario: "compaction",
+        oracles: &["I27"],
+    },
+    PlantedBug {
         id: "B40",
         what: "a page that a checkpoint trusts is written again without its image in the WAL",
         origin: "PostgreSQL's torn pages, which full_page_writes answers",
@@ -101,34 +108,69 @@ pub const ALL: [PlantedBug; 17] = [
     },
     PlantedBug {
         id: "B50",
+        what: "compacted segments are removed before a checkpoint counts what replaced them",
+        origin: "KAFKA-6264 and others: files and what is known of them out of step",
+        scenario: "compaction",
+        oracles: &["I1", "I27", "I42"],
+    },
+    PlantedBug {
+        id: "B51",
+        what: "a compacted segment is used before it is synced",
+        origin: "KAFKA-2235, KAFKA-3968: a cleaner's files and their names, unsynced",
+        scenario: "compaction",
+        oracles: &["I1", "I27", "I42"],
+    },
+    PlantedBug {
+        id: "B52",
+        what: "a tombstone goes with the second cleaning, before its time",
+        origin: "KAFKA-8522, the other way round",
+        scenario: "compaction",
+        oracles: &["I27"],
+    },
+    PlantedBug {
+        id: "B53",
+        what: "the cleaner takes records that min.compaction.lag.ms protects",
+        origin: "KAFKA-1981, before there was such a bound",
+        scenario: "compaction",
+        oracles: &["I28"],
+    },
+    PlantedBug {
+        id: "B54",
+        what: "a run that had no room for all keys counts as whole, and a deleted key comes back",
+        origin: "KAFKA-4298 and others: cleaner offsets that say too much",
+        scenario: "compaction",
+        oracles: &["I27"],
+    },
+    PlantedBug {
+        id: "B60",
         what: "a commit of offsets is acknowledged before it is durable",
         origin: "Rivven 0.0.22, which saved every fiftieth",
         scenario: "group_members",
         oracles: &["I22"],
     },
     PlantedBug {
-        id: "B51",
+        id: "B61",
         what: "a coordinator keeps the first offset of a partition that its log holds",
         origin: "KAFKA-5600",
         scenario: "group_members",
         oracles: &["I22"],
     },
     PlantedBug {
-        id: "B52",
+        id: "B62",
         what: "members get an assignment before it is stored, and a crash forgets it",
         origin: "coordinators that keep generations in memory",
         scenario: "group_members",
         oracles: &["I24"],
     },
     PlantedBug {
-        id: "B53",
+        id: "B63",
         what: "a member of an older generation commits",
         origin: "Rivven 0.0.22, where anybody could",
         scenario: "group_members",
         oracles: &["I23"],
     },
     PlantedBug {
-        id: "B54",
+        id: "B64",
         what: "a reader takes a batch whose commit is under way for one that its segment holds",
         origin: "ours: a false CORRUPT_MESSAGE beside a consumer group, found by kill -9",
         scenario: "power_cuts",

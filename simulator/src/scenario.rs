@@ -77,6 +77,8 @@ pub struct BrokerSpec {
     pub checkpoint_interval_ms: Draw,
     pub retention_interval_ms: Draw,
     pub open_files: Draw,
+    pub cleaner_interval_ms: Draw,
+    pub cleaner_map_bytes: Draw,
 }
 
 impl Default for BrokerSpec {
@@ -91,6 +93,8 @@ impl Default for BrokerSpec {
             checkpoint_interval_ms: Draw::one_of(&[200, 1_000, 5_000]),
             retention_interval_ms: Draw::one_of(&[500, 5_000]),
             open_files: Draw::one_of(&[1, 4, 1024]),
+            cleaner_interval_ms: Draw::Fixed(15_000),
+            cleaner_map_bytes: Draw::Fixed(1 << 20),
         }
     }
 }
@@ -109,6 +113,18 @@ pub struct TopicSpec {
     pub retention_bytes: Draw,
     /// How many of the topics are deleted and recreated by the topic admins.
     pub churning: Draw,
+    /// If they are compacted: then without retention, unless it is drawn.
+    pub compaction: Option<CompactionSpec>,
+}
+
+/// How topics are compacted.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompactionSpec {
+    pub delete_retention_ms: Draw,
+    pub lag_min_ms: Draw,
+    pub dirty_ratio_percent: Draw,
+    pub file_delete_delay_ms: Draw,
 }
 
 impl Default for TopicSpec {
@@ -120,6 +136,7 @@ impl Default for TopicSpec {
             retention_ms: Draw::Fixed(0),
             retention_bytes: Draw::Fixed(0),
             churning: Draw::Fixed(0),
+            compaction: None,
         }
     }
 }
@@ -142,6 +159,10 @@ pub struct ClientSpec {
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
+    /// Keys that producers draw from; 0: they count through 64.
+    pub keys: Draw,
+    /// Share of records without a value, in 1/100, of producers that draw keys.
+    pub tombstone_percent: Draw,
     pub filler_bytes: Draw,
     pub in_flight: Draw,
     /// Of plain producers: 0, 1, or 2 for all.
@@ -162,6 +183,8 @@ impl Default for ClientSpec {
             group_members: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
+            keys: Draw::Fixed(0),
+            tombstone_percent: Draw::Fixed(0),
             filler_bytes: Draw::one_of(&[0, 10, 100, 2_000]),
             in_flight: Draw::one_of(&[1, 5]),
             acks: Draw::one_of(&[2, 2, 1]),

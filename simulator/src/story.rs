@@ -17,7 +17,7 @@ pub(crate) fn partition(topic: u8) -> PartitionId {
 
 /// The value `made` of client 1, whose hash is its number.
 pub(crate) fn sent(made: u64) -> SentValue {
-    SentValue { id: ValueId::of(1, made), hash: made }
+    SentValue { id: ValueId::of(1, made), hash: made, key: made, tombstone: false }
 }
 
 /// A sound batch at `base` with these values of client 1.
@@ -91,6 +91,7 @@ impl Story {
             connection: 1,
             values: made.iter().map(|made| sent(*made)).collect(),
             bytes: 100,
+            made_ns: 0,
         }
     }
 

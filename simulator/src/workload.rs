@@ -21,7 +21,7 @@ use rivven_io::Env;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
-use crate::history::event::Retention;
+use crate::history::event::{Compaction, Retention};
 
 pub use stop::Stop;
 
@@ -44,6 +44,19 @@ impl TopicParams {
     pub fn retention(&self) -> Retention {
         let bound = |key: &str| self.configs.get(key).and_then(|value| value.parse().ok());
         Retention { ms: bound("retention.ms"), bytes: bound("retention.bytes") }
+    }
+}
+
+impl TopicParams {
+    /// What its configurations let the cleaner take.
+    #[must_use]
+    pub fn compaction(&self) -> Option<Compaction> {
+        let policy = self.configs.get("cleanup.policy")?;
+        let number = |key: &str| self.configs.get(key).and_then(|value| value.parse().ok());
+        policy.contains("compact").then(|| Compaction {
+            delete_retention_ms: number("delete.retention.ms").unwrap_or(u64::MAX),
+            lag_min_ms: number("min.compaction.lag.ms").unwrap_or(0),
+        })
     }
 }
 
@@ -83,6 +96,12 @@ pub struct ClientParams {
     pub pause_ms: (u64, u64),
     /// Records of a batch (producers).
     pub batch_records: (u64, u64),
+    /// Keys that it draws from; 0: it counts through 64 of them (producers).
+    #[serde(default)]
+    pub keys: u64,
+    /// Share of records without a value, in 1/100 (producers that draw keys).
+    #[serde(default)]
+    pub tombstone_percent: u64,
     /// Bytes of a record's value beyond its head of 24 bytes (producers).
     pub filler_bytes: (u64, u64),
     /// Batches on the way at once to one partition, 1 to 5 (producers).

@@ -156,6 +156,7 @@ fn config_type(kind: ConfigKind) -> i8 {
         ConfigKind::Word(_) | ConfigKind::OnlyWord { .. } => 2,
         ConfigKind::Int { .. } => 3,
         ConfigKind::Long { .. } => 5,
+        ConfigKind::Ratio => 6,
         ConfigKind::Words(_) => 7,
     }
 }

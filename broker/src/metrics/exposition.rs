@@ -214,6 +214,12 @@ fn of_storage(stats: &StorageStats) -> Vec<MetricFamily> {
             "Appends refused for lack of disk space.",
             stats.appends_without_room,
         ),
+        counted("rivven_log_compactions_total", "Runs of the cleaner.", stats.compactions),
+        counted(
+            "rivven_log_compactions_stopped_total",
+            "Logs whose compaction stopped at a batch that cannot be read.",
+            stats.compactions_stopped,
+        ),
     ]
 }
 

@@ -91,12 +91,13 @@ fn partition(
                 .map(|segment| {
                     json!({"base": segment.base.0, "end": segment.end.0, "bytes": segment.bytes,
                            "max_timestamp": segment.max_timestamp.0,
-                           "created_ms": segment.created.0})
+                           "created_ms": segment.created.0,
+                           "generation": segment.generation})
                 })
                 .collect();
             json!({"kind": "partition", "topic": name, "partition": id.index,
                    "log_start": positions.log_start.0, "log_end": positions.log_end.0,
-                   "producers": producers, "segments": segments})
+                   "producers": producers, "cleaned": log.cleaned().0, "segments": segments})
         },
         || {
             let (start, end) = (positions.log_start, positions.log_end);
@@ -107,6 +108,9 @@ fn partition(
             for segment in segments() {
                 let (base, end, bytes) = (segment.base, segment.end, segment.bytes);
                 text += &format!("\n    segment {base}..{end} bytes {bytes}");
+                if segment.has_gaps() {
+                    text += &format!(" generation {}", segment.generation);
+                }
             }
             text
         },

@@ -17,8 +17,13 @@ pub(super) async fn print(
     printer.output.text(&format!("segment: {} bytes", source.len))?;
     // A file that has its own name says which offset must stand first.
     let name = source.arguments.file.file_name().and_then(|name| name.to_str());
-    let base = name.and_then(layout::segment_base);
-    let stretch = Stretch { base, bytes: source.len, page: None };
+    let name = name.and_then(layout::segment_name);
+    let stretch = Stretch {
+        base: name.map(|name| name.base),
+        has_gaps: name.is_some_and(|name| name.generation > 0),
+        bytes: source.len,
+        page: None,
+    };
     let walk = SegmentWalk::new(&source.file, stretch).await;
     let mut walk = walk.map_err(|error| source.unreadable(error))?;
     while printer.left > 0 {

@@ -132,6 +132,13 @@ fn record_json(record: &WalRecord) -> Value {
         WalRecord::Metadata { number, command } => {
             json!({"kind": "metadata", "number": number, "command": command_text(command)})
         }
+        WalRecord::Compacted { partition, segment, cleaned } => {
+            json!({"kind": "compacted", "topic_id": partition.topic.to_string(),
+                   "partition": partition.index, "base": segment.base.0, "end": segment.end.0,
+                   "bytes": segment.bytes, "max_timestamp": segment.max_timestamp.0,
+                   "created_ms": segment.created.0, "generation": segment.generation,
+                   "cleaned": cleaned.0})
+        }
     }
 }
 
@@ -153,6 +160,14 @@ fn record_text(record: &WalRecord) -> String {
         }
         WalRecord::Metadata { number, command } => {
             format!("metadata {number}: {}", command_text(command))
+        }
+        WalRecord::Compacted { partition, segment, cleaned } => {
+            let (base, end, bytes) = (segment.base, segment.end, segment.bytes);
+            let generation = segment.generation;
+            format!(
+                "compacted {partition} segment {base}..{end} generation {generation} bytes \
+                 {bytes}, cleaned to {cleaned}"
+            )
         }
     }
 }

@@ -241,7 +241,7 @@ impl Group {
             return Ok(());
         }
         let id = self.known(caller)?;
-        if !rivven_io::planted!("B53") {
+        if !rivven_io::planted!("B63") {
             self.check_generation(generation)?;
         }
         self.touch(&id, now);

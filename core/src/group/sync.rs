@@ -69,7 +69,7 @@ impl Group {
                 let given = assignments.get(&member.member_id);
                 member.assignment = given.cloned().unwrap_or_default();
             }
-            if rivven_io::planted!("B52") {
+            if rivven_io::planted!("B62") {
                 self.store_state(Waiting::Nothing, next, effects);
                 return self.assign(now, &assignments, effects);
             }

@@ -8,7 +8,7 @@ use crate::ids::{Offset, TimestampMs};
 use crate::log::index::{IndexEntry, SparseIndex};
 use crate::log::positions::Positions;
 use crate::log::retention::{RetentionRules, log_start_after_retention};
-use crate::log::segment::{SEGMENT_BYTES_MAX, Segment};
+use crate::log::segment::{SEGMENT_BYTES_MAX, Segment, SegmentName};
 use crate::producer::{ProducerError, ProducerTable, ProducerVerdict};
 use crate::record::validate::ValidBatch;
 
@@ -56,6 +56,9 @@ pub struct PartitionLog {
     /// Closed segments, oldest first.
     sealed: Vec<Segment>,
     active: Segment,
+    /// End of what the cleaner has compared: below it no key stands twice, but for what was dropped
+    /// by the log start meanwhile.
+    cleaned: Offset,
     /// Index of the active segment from position `indexed_from` on.
     index: SparseIndex,
     indexed_from: u32,
@@ -70,6 +73,7 @@ impl PartitionLog {
             positions: Positions::default(),
             sealed: Vec::new(),
             active: Segment::starting_at(Offset::ZERO, now),
+            cleaned: Offset::ZERO,
             index: SparseIndex::default(),
             indexed_from: 0,
             producers: ProducerTable::default(),
@@ -80,19 +84,14 @@ impl PartitionLog {
     /// active) is on disk. `None` if the segments do not form a chain.
     #[must_use]
     pub fn restored(
-        log_start: Offset,
+        (log_start, cleaned): (Offset, Offset),
         mut segments: Vec<Segment>,
         producers: ProducerTable,
     ) -> Option<PartitionLog> {
         let active = segments.pop()?;
         let mut expected = segments.first().map_or(active.base, |first| first.base);
         for segment in segments.iter().chain([&active]) {
-            if segment.base != expected || segment.end < segment.base {
-                return None;
-            }
-            if segment.bytes > SEGMENT_BYTES_MAX
-                || (segment.bytes == 0) != (segment.end == segment.base)
-            {
+            if segment.base != expected || !segment.is_sound() {
                 return None;
             }
             expected = segment.end;
@@ -101,12 +100,16 @@ impl PartitionLog {
         if log_start < first || log_start > active.end {
             return None;
         }
+        if cleaned < Offset::ZERO || cleaned > active.base || active.has_gaps() {
+            return None;
+        }
         let mut positions = Positions::starting_at(active.end);
         positions.log_start = log_start;
         let indexed_from = u32::try_from(active.bytes).ok()?;
         let index = SparseIndex::default();
+        let sealed = segments;
         let log =
-            PartitionLog { positions, sealed: segments, active, index, indexed_from, producers };
+            PartitionLog { positions, sealed, active, cleaned, index, indexed_from, producers };
         log.check();
         Some(log)
     }
@@ -131,6 +134,12 @@ impl PartitionLog {
     #[must_use]
     pub fn producers(&self) -> &ProducerTable {
         &self.producers
+    }
+
+    /// End of what the cleaner has compared.
+    #[must_use]
+    pub fn cleaned(&self) -> Offset {
+        self.cleaned
     }
 
     /// Forgets producers that were silent for `expiration_ms`.
@@ -180,9 +189,19 @@ impl PartitionLog {
         &self.sealed[at]
     }
 
-    /// Whether the segment that begins at `base` is part of the log.
+    /// Whether the segment of that name is part of the log.
     #[must_use]
-    pub fn holds_segment(&self, base: Offset) -> bool {
+    pub fn holds(&self, name: SegmentName) -> bool {
+        if self.active.name() == name {
+            return true;
+        }
+        let at = self.sealed.partition_point(|segment| segment.base < name.base);
+        self.sealed.get(at).is_some_and(|segment| segment.name() == name)
+    }
+
+    /// Whether the log has a segment that begins at `base`.
+    #[must_use]
+    pub fn holds_base(&self, base: Offset) -> bool {
         self.active.base == base || self.sealed.iter().any(|segment| segment.base == base)
     }
 
@@ -354,6 +373,28 @@ impl PartitionLog {
         dropped
     }
 
+    /// Puts a segment that the cleaner wrote in the place of those that it stands for, and notes
+    /// how far the cleaner has compared; the segments that nobody reads any more. None, and
+    /// nothing changes, if they are not all there: the log start has passed some, or a replay meets
+    /// a change that the log has already.
+    pub fn replace(&mut self, written: Segment, cleaned: Offset) -> Vec<Segment> {
+        assert!(written.has_gaps() && written.is_sound(), "the cleaner wrote {written:?}");
+        let first = self.sealed.partition_point(|segment| segment.base < written.base);
+        let after = self.sealed.partition_point(|segment| segment.end <= written.end);
+        let sources = self.sealed.get(first..after).unwrap_or_default();
+        let fits = sources.first().is_some_and(|segment| segment.base == written.base)
+            && sources.last().is_some_and(|segment| segment.end == written.end)
+            && sources.iter().all(|segment| segment.generation < written.generation);
+        if !fits {
+            return Vec::new();
+        }
+        let replaced = self.sealed.splice(first..after, [written]).collect();
+        self.cleaned = self.cleaned.max(cleaned);
+        assert!(self.cleaned <= self.active.base, "the active segment is never cleaned");
+        self.check();
+        replaced
+    }
+
     /// Holds the chain of positions and its ties to the segments; O(1).
     ///
     /// # Panics
@@ -365,6 +406,7 @@ impl PartitionLog {
         let first = self.sealed.first().unwrap_or(&self.active);
         assert!(first.base <= self.positions.log_start, "log start below the oldest segment");
         assert!(u64::from(self.indexed_from) <= self.active.bytes, "index starts past the end");
+        assert!(!self.active.has_gaps(), "the active segment is as it was appended");
     }
 
     /// Holds everything; O(segments + index + producers).
@@ -376,10 +418,11 @@ impl PartitionLog {
         let mut expected = self.sealed.first().unwrap_or(&self.active).base;
         for segment in self.sealed.iter().chain([&self.active]) {
             assert_eq!(segment.base, expected, "segments form a chain");
-            assert_eq!(segment.is_empty(), segment.base == segment.end, "bytes and offsets agree");
+            assert!(segment.is_sound(), "bytes and offsets agree: {segment:?}");
             expected = segment.end;
         }
-        assert!(self.sealed.iter().all(|segment| !segment.is_empty()), "closed segments hold data");
+        assert!(self.sealed.iter().all(|segment| segment.base < segment.end), "offsets are closed");
+        assert!(self.cleaned <= self.active.base, "the active segment is never cleaned");
         self.index.check_all(self.active.base, self.active.bytes.max(1));
         self.producers.check_all();
     }

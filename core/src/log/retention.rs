@@ -28,9 +28,7 @@ pub fn log_start_after_retention(
         if segment.end > high_watermark {
             break;
         }
-        let newest =
-            if segment.max_timestamp.0 < 0 { segment.created } else { segment.max_timestamp };
-        let age = u64::try_from(now.0.saturating_sub(newest.0)).unwrap_or(0);
+        let age = u64::try_from(now.0.saturating_sub(segment.newest().0)).unwrap_or(0);
         let expired = rules.retention_ms.is_some_and(|keep| age > keep);
         let over = rules.retention_bytes.is_some_and(|bytes| kept - segment.bytes >= bytes);
         if !expired && !over {
@@ -57,6 +55,7 @@ mod tests {
             bytes,
             max_timestamp: TimestampMs(newest),
             created: TimestampMs(0),
+            generation: 0,
         }
     }
 

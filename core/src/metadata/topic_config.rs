@@ -16,7 +16,7 @@ use key::TOPIC_CONFIG_KEYS;
 pub struct TopicConfig {
     /// Retention may delete old segments (`cleanup.policy` holds `delete`).
     pub is_deleted: bool,
-    /// Every record needs a key (`cleanup.policy` holds `compact`).
+    /// Every record needs a key, of which the last one stays (`cleanup.policy` holds `compact`).
     pub is_compacted: bool,
     /// Milliseconds a record is kept at least; `None` for ever.
     pub retention_ms: Option<u64>,
@@ -38,6 +38,14 @@ pub struct TopicConfig {
     pub file_delete_delay_ms: u64,
     /// Bytes of records between two entries of a segment's index.
     pub index_interval_bytes: u64,
+    /// Milliseconds that a tombstone stays after it was cleaned first.
+    pub delete_retention_ms: u64,
+    /// Part of a log that must be dirty before it is cleaned, in millionths.
+    pub dirty_ratio_min: u64,
+    /// Milliseconds that a record is not cleaned.
+    pub compaction_lag_min_ms: u64,
+    /// Milliseconds after which a record is cleaned whatever the ratio says.
+    pub compaction_lag_max_ms: u64,
 }
 
 /// Where a batch goes, by which version of the Produce request, and when.
@@ -58,6 +66,11 @@ pub enum ConfigError {
     UnknownKey { key: String },
     #[error("Invalid value {value} for configuration {key}: {reason}")]
     Value { key: &'static str, value: String, reason: String },
+    #[error(
+        "conflict topic config setting min.compaction.lag.ms ({min_ms}) > max.compaction.lag.ms \
+         ({max_ms})"
+    )]
+    CompactionLags { min_ms: u64, max_ms: u64 },
 }
 
 impl Default for TopicConfig {
@@ -77,6 +90,10 @@ impl Default for TopicConfig {
             timestamp_after_max_ms: 0,
             file_delete_delay_ms: 0,
             index_interval_bytes: 0,
+            delete_retention_ms: 0,
+            dirty_ratio_min: 0,
+            compaction_lag_min_ms: 0,
+            compaction_lag_max_ms: 0,
         };
         for key in &TOPIC_CONFIG_KEYS {
             let value = key.parse(key.default).expect("a test parses every default");
@@ -90,7 +107,8 @@ impl TopicConfig {
     /// Reads overrides that a client wishes for.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first unknown key, else for the first bad value.
+    /// [`ConfigError`] for the first unknown key, else for the first bad value, else for two that
+    /// do not go together.
     pub fn parse(overrides: &BTreeMap<String, String>) -> Result<TopicConfig, ConfigError> {
         if let Some(key) = overrides.keys().find(|key| key::find(key).is_none()) {
             return Err(ConfigError::UnknownKey { key: key.clone() });
@@ -100,6 +118,10 @@ impl TopicConfig {
             let key = key::find(name).expect("unknown keys are refused above");
             let parsed = key.parse(value)?;
             (key.set)(&mut config, &parsed);
+        }
+        let (min_ms, max_ms) = (config.compaction_lag_min_ms, config.compaction_lag_max_ms);
+        if min_ms > max_ms {
+            return Err(ConfigError::CompactionLags { min_ms, max_ms });
         }
         Ok(config)
     }

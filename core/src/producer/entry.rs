@@ -92,6 +92,11 @@ impl ProducerEntry {
         self.last().append_timestamp
     }
 
+    pub(super) fn last_offset(&self) -> Offset {
+        let last = self.last();
+        last.base_offset.plus(i64::from(last.sequence_delta))
+    }
+
     pub(super) fn next_sequence(&self) -> i32 {
         advance(self.last().last_sequence, 1)
     }

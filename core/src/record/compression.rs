@@ -1,7 +1,8 @@
-//! Unpacks the body of a compressed batch, for searches by timestamp and for readers that cannot.
-//! Every codec stops at the caller's limit, so that a small batch cannot fill the memory.
+//! Unpacks the body of a compressed batch, for searches by timestamp, the cleaner and readers that
+//! cannot, and packs what the cleaner leaves of it. Unpacking stops at the caller's limit, so that
+//! a small batch cannot fill the memory.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use crate::limits::ZSTD_WINDOW_BYTES_MAX;
 
@@ -60,6 +61,50 @@ impl Codec {
         assert!(unpacked.len() <= limit, "{} bytes are above the limit {limit}", unpacked.len());
         Ok(unpacked)
     }
+
+    /// Packs a batch body, so that every client can read it.
+    #[must_use]
+    pub fn compress(self, body: &[u8]) -> Vec<u8> {
+        match self {
+            Codec::None => body.to_vec(),
+            Codec::Gzip => gzip(body),
+            Codec::Snappy => xerial(body),
+            Codec::Lz4 => lz4(body),
+            Codec::Zstd => {
+                let level = ruzstd::encoding::CompressionLevel::Fastest;
+                ruzstd::encoding::compress_to_vec(body, level)
+            }
+        }
+    }
+}
+
+const IN_MEMORY: &str = "a write into memory does not fail";
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    out.write_all(body).expect(IN_MEMORY);
+    out.finish().expect(IN_MEMORY)
+}
+
+/// Independent blocks, as Java clients want them.
+fn lz4(body: &[u8]) -> Vec<u8> {
+    let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    out.write_all(body).expect(IN_MEMORY);
+    out.finish().expect(IN_MEMORY)
+}
+
+/// Java clients read no other snappy.
+fn xerial(body: &[u8]) -> Vec<u8> {
+    let mut out = XERIAL_MAGIC.to_vec();
+    // Version and oldest version that can read it.
+    out.extend([0, 0, 0, 1, 0, 0, 0, 1]);
+    for chunk in body.chunks(XERIAL_BLOCK_BYTES) {
+        let block = snap::raw::Encoder::new().compress_vec(chunk).expect("a block is small");
+        let length = u32::try_from(block.len()).expect("a block is small");
+        out.extend(length.to_be_bytes());
+        out.extend(block);
+    }
+    out
 }
 
 fn corrupt(codec: Codec, reason: impl ToString) -> DecompressError {
@@ -112,6 +157,8 @@ fn decompress_frames(
 /// an i32 length and raw snappy.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_VERSIONS_BYTES: usize = 8;
+/// Bytes that one block packs.
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 
 fn decompress_snappy(body: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
     let mut out = Vec::new();
@@ -156,52 +203,23 @@ fn append_snappy_block(
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::io::Write;
-
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn gzip(data: &[u8]) -> Vec<u8> {
-        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        out.write_all(data).unwrap();
-        out.finish().unwrap()
-    }
-
     fn snappy_raw(data: &[u8]) -> Vec<u8> {
         snap::raw::Encoder::new().compress_vec(data).unwrap()
     }
 
-    fn snappy_xerial(data: &[u8]) -> Vec<u8> {
-        let mut out = [&XERIAL_MAGIC[..], &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
-        for chunk in data.chunks(1000) {
-            let block = snappy_raw(chunk);
-            out.extend((block.len() as i32).to_be_bytes());
-            out.extend(block);
-        }
-        out
-    }
-
-    fn lz4(data: &[u8]) -> Vec<u8> {
-        let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
-        out.write_all(data).unwrap();
-        out.finish().unwrap()
-    }
-
-    fn zstd(data: &[u8]) -> Vec<u8> {
-        let level = ruzstd::encoding::CompressionLevel::Fastest;
-        ruzstd::encoding::compress_to_vec(data, level)
-    }
-
     type Encoder = fn(&[u8]) -> Vec<u8>;
     pub(crate) const ENCODERS: [(Codec, Encoder); 6] = [
-        (Codec::None, <[u8]>::to_vec),
-        (Codec::Gzip, gzip),
+        (Codec::None, |data| Codec::None.compress(data)),
+        (Codec::Gzip, |data| Codec::Gzip.compress(data)),
         (Codec::Snappy, snappy_raw),
-        (Codec::Snappy, snappy_xerial),
-        (Codec::Lz4, lz4),
-        (Codec::Zstd, zstd),
+        (Codec::Snappy, |data| Codec::Snappy.compress(data)),
+        (Codec::Lz4, |data| Codec::Lz4.compress(data)),
+        (Codec::Zstd, |data| Codec::Zstd.compress(data)),
     ];
 
     proptest! {

@@ -42,6 +42,7 @@ pub(crate) const CODEC_MASK: i16 = 0b111;
 pub(crate) const APPEND_TIME_BIT: i16 = 1 << 3;
 pub(crate) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(crate) const CONTROL_BIT: i16 = 1 << 5;
+pub(crate) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// Who chose the timestamps of a batch (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,6 +155,12 @@ impl BatchHeader {
     #[must_use]
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL_BIT != 0
+    }
+
+    /// When its tombstones may go, if the cleaner has seen them: the base timestamp stands for it.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<TimestampMs> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp)
     }
 
     /// Offset of the last record. Only for a batch of the log; a client's delta may be nonsense,

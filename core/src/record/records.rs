@@ -71,6 +71,12 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Bytes that were not read yet.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn read(&mut self) -> Result<Record<'a>, RecordError> {
         let (index, count) = (self.index, self.count);
         let mut rest = self.rest;

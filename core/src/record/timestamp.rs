@@ -1,36 +1,18 @@
 //! Looks for a timestamp inside one stored batch, unpacking it if need be (ListOffsets by time).
 
-use super::compression::{Codec, DecompressError};
-use super::header::{BatchHeader, HEADER_BYTES, HeaderError};
-use super::records::{RecordError, Records};
+use super::unpacked::{UnreadableBatch, unpack};
 use crate::ids::{Offset, TimestampMs};
-use crate::limits::BATCH_DECOMPRESSED_BYTES_MAX;
-
-/// Why a stored batch could not be searched.
-#[derive(Debug, thiserror::Error)]
-pub enum SearchError {
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    #[error("the batch at offset {base_offset} has {have} of {size} bytes")]
-    CutOff { base_offset: Offset, have: usize, size: usize },
-    #[error("the batch at offset {base_offset} has undefined codec bits {bits}")]
-    Codec { base_offset: Offset, bits: i16 },
-    #[error("the batch at offset {base_offset}: {source}")]
-    Decompress { base_offset: Offset, source: DecompressError },
-    #[error("the batch at offset {base_offset}: {source}")]
-    Record { base_offset: Offset, source: RecordError },
-}
 
 /// Timestamp and offset of the first record whose timestamp is `timestamp` or later; `None` when
 /// the batch has none. `batch` begins with a whole stored batch.
 ///
 /// # Errors
-/// [`SearchError`] when the batch cannot be read; a broker passes such a batch over, because a
+/// [`UnreadableBatch`] when the batch cannot be read; a broker passes such a batch over, because a
 /// producer's compressed bytes were never unpacked before.
 pub fn find_timestamp(
     batch: &[u8],
     timestamp: TimestampMs,
-) -> Result<Option<(TimestampMs, Offset)>, SearchError> {
+) -> Result<Option<(TimestampMs, Offset)>, UnreadableBatch> {
     search(batch, |found, record| match found {
         None if record.0 >= timestamp => Some(record),
         found => found,
@@ -42,7 +24,9 @@ pub fn find_timestamp(
 ///
 /// # Errors
 /// As [`find_timestamp`].
-pub fn max_timestamp_offset(batch: &[u8]) -> Result<Option<(TimestampMs, Offset)>, SearchError> {
+pub fn max_timestamp_offset(
+    batch: &[u8],
+) -> Result<Option<(TimestampMs, Offset)>, UnreadableBatch> {
     search(batch, |found, record| match found {
         Some(greatest) if greatest.0 >= record.0 => Some(greatest),
         _ => Some(record),
@@ -54,30 +38,13 @@ type Found = Option<(TimestampMs, Offset)>;
 fn search(
     batch: &[u8],
     mut choose: impl FnMut(Found, (TimestampMs, Offset)) -> Found,
-) -> Result<Found, SearchError> {
-    let header = BatchHeader::parse(batch)?;
-    let (base_offset, size) = (header.base_offset, header.size());
-    let body = batch.get(HEADER_BYTES..size).ok_or(SearchError::CutOff {
-        base_offset,
-        have: batch.len(),
-        size,
-    })?;
-    let bits = header.codec_bits();
-    let codec = Codec::from_bits(bits).ok_or(SearchError::Codec { base_offset, bits })?;
-    let unpacked;
-    let body = if codec == Codec::None {
-        body
-    } else {
-        unpacked = codec
-            .decompress(body, BATCH_DECOMPRESSED_BYTES_MAX)
-            .map_err(|source| SearchError::Decompress { base_offset, source })?;
-        &unpacked
-    };
+) -> Result<Found, UnreadableBatch> {
+    let batch = unpack(batch)?;
     let mut found = None;
-    for record in Records::new(&header, body) {
-        let record = record.map_err(|source| SearchError::Record { base_offset, source })?;
-        let offset = Offset(base_offset.0.saturating_add(i64::from(record.offset_delta)));
-        found = choose(found, (record.timestamp, offset));
+    for record in batch.records() {
+        let record = record.map_err(|source| batch.unreadable(source))?;
+        let offset = batch.header.base_offset.0.saturating_add(i64::from(record.offset_delta));
+        found = choose(found, (record.timestamp, Offset(offset)));
     }
     Ok(found)
 }
@@ -86,9 +53,10 @@ fn search(
 mod tests {
     use super::*;
     use crate::record::builder::{BatchBuilder, NewRecord};
+    use crate::record::compression::Codec;
     use crate::record::compression::tests::ENCODERS;
     use crate::record::header::{
-        ATTRIBUTES_POSITION, BATCH_LENGTH_POSITION, put, stamp_append_time,
+        ATTRIBUTES_POSITION, BATCH_LENGTH_POSITION, HEADER_BYTES, put, stamp_append_time,
     };
 
     /// Records at base offset 100 with timestamps +1000, +3000, +2000, +5000, +5000.
@@ -147,12 +115,11 @@ mod tests {
     #[test]
     fn a_batch_that_cannot_be_read_is_an_error() {
         let mut lying = compressed(Codec::Gzip, |_| b"no gzip".to_vec());
-        assert!(matches!(
-            find_timestamp(&lying, TimestampMs(0)),
-            Err(SearchError::Decompress { .. })
-        ));
+        let found = find_timestamp(&lying, TimestampMs(0));
+        assert!(matches!(found, Err(UnreadableBatch::Decompress { .. })), "{found:?}");
         put(&mut lying, ATTRIBUTES_POSITION, &6i16.to_be_bytes());
-        assert!(matches!(find_timestamp(&lying, TimestampMs(0)), Err(SearchError::Codec { .. })));
+        let found = find_timestamp(&lying, TimestampMs(0));
+        assert!(matches!(found, Err(UnreadableBatch::Codec { .. })), "{found:?}");
         let batch = batch();
         for end in 0..batch.len() {
             assert!(find_timestamp(&batch[..end], TimestampMs(0)).is_err());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{PartitionId, TimestampMs};
 use crate::log::machine::PartitionLog;
+use crate::log::segment::Segment;
 use crate::metadata::command::MetadataCommand;
 use crate::metadata::image::{MetadataImage, Topic};
 use crate::metadata::topic_config::TopicConfig;
@@ -31,10 +32,24 @@ pub(crate) fn apply_change(shared: &Shared, change: Change) {
                 dropped
             };
             if !dropped.is_empty() {
-                let bases = dropped.iter().map(|segment| segment.base).collect();
+                let names = dropped.iter().map(Segment::name).collect();
                 let delay_ms = partition.config().file_delete_delay_ms;
-                shared.condemn(CondemnedFiles::Segments(partition, bases), delay_ms);
+                shared.condemn(CondemnedFiles::Segments(partition, names), delay_ms);
                 shared.checkpoint_wanted.notify_one();
+            }
+        }
+        Change::Compacted { partition, segment, cleaned } => {
+            let mut state = partition.lock();
+            let replaced = state.log.replace(segment, cleaned);
+            if replaced.is_empty() {
+                return;
+            }
+            state.replaced.extend(replaced.iter().map(Segment::name));
+            // What is still in memory is what stood there before.
+            state.drop_copied(segment.end);
+            if !state.dirty {
+                state.dirty = true;
+                shared.note_dirty(partition.clone());
             }
         }
         Change::Pages(_) | Change::Barrier | Change::Checkpointed(_) => {}

@@ -4,7 +4,7 @@
 //! with the higher sequence. Little endian:
 //!
 //! ```text
-//!   0  magic "RVCP" · u16 format = 1 · u16 zero
+//!   0  magic "RVCP" · u16 format = 2 · u16 zero
 //!   8  u64 sequence, counted from 1
 //!  16  u64 LSN · u64 WAL file sequence · u64 position · u64 start: replay begins after this commit
 //!  48  u64 number of the last metadata command in the image
@@ -13,6 +13,8 @@
 //!      per partition: u8[16] topic id · u32 partition · u32 bytes · PartitionCheckpoint (postcard)
 //!  end u32 CRC-32 of everything before
 //! ```
+//!
+//! Format 1, whose segments have no generation, is read and turned into this one.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +29,7 @@ use crate::storage::wal::commit::Lsn;
 use crate::storage::wal::replay::WalPosition;
 
 const MAGIC: &[u8; 4] = b"RVCP";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const HEADER_BYTES: usize = 64;
 /// Largest checkpoint that is read, in bytes.
 pub const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
@@ -53,6 +55,8 @@ struct PartitionCheckpoint {
     /// Oldest first; the last one is active.
     segments: Vec<SegmentCheckpoint>,
     producers: Vec<u8>,
+    /// End of what the cleaner has compared.
+    cleaned: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +66,51 @@ struct SegmentCheckpoint {
     bytes: u64,
     max_timestamp: i64,
     created: i64,
+    generation: u32,
+}
+
+/// The same as format 1 drew it.
+mod format_1 {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct PartitionCheckpoint {
+        pub(super) log_start: i64,
+        pub(super) segments: Vec<SegmentCheckpoint>,
+        pub(super) producers: Vec<u8>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct SegmentCheckpoint {
+        pub(super) base: i64,
+        pub(super) end: i64,
+        pub(super) bytes: u64,
+        pub(super) max_timestamp: i64,
+        pub(super) created: i64,
+    }
+}
+
+/// Turns a partition's state of format 1 into one of this format; bytes that are none stay as they
+/// are, and are refused when they are decoded.
+fn upgraded(bytes: Bytes) -> Bytes {
+    let Ok(old) = postcard::from_bytes::<format_1::PartitionCheckpoint>(&bytes) else {
+        return bytes;
+    };
+    let segments = old.segments.into_iter().map(|segment| SegmentCheckpoint {
+        base: segment.base,
+        end: segment.end,
+        bytes: segment.bytes,
+        max_timestamp: segment.max_timestamp,
+        created: segment.created,
+        generation: 0,
+    });
+    let checkpoint = PartitionCheckpoint {
+        log_start: old.log_start,
+        segments: segments.collect(),
+        producers: old.producers,
+        cleaned: 0,
+    };
+    postcard::to_stdvec(&checkpoint).expect("plain data has a postcard form").into()
 }
 
 /// Draws one partition's state.
@@ -78,9 +127,11 @@ pub(crate) fn encode_log(log: &PartitionLog) -> Bytes {
                 bytes: segment.bytes,
                 max_timestamp: segment.max_timestamp.0,
                 created: segment.created.0,
+                generation: segment.generation,
             })
             .collect(),
         producers,
+        cleaned: log.cleaned().0,
     };
     postcard::to_stdvec(&checkpoint).expect("plain data has a postcard form").into()
 }
@@ -103,9 +154,11 @@ pub fn decode_log(bytes: &[u8]) -> Result<PartitionLog, String> {
             bytes: segment.bytes,
             max_timestamp: TimestampMs(segment.max_timestamp),
             created: TimestampMs(segment.created),
+            generation: segment.generation,
         })
         .collect();
-    PartitionLog::restored(Offset(checkpoint.log_start), segments, producers)
+    let starts = (Offset(checkpoint.log_start), Offset(checkpoint.cleaned));
+    PartitionLog::restored(starts, segments, producers)
         .ok_or_else(|| "its segments form no chain".to_owned())
 }
 
@@ -147,7 +200,8 @@ impl Checkpoint {
             return None;
         }
         bytes.advance(4);
-        if bytes.get_u16_le() != FORMAT {
+        let format = bytes.get_u16_le();
+        if !(1..=FORMAT).contains(&format) {
             return None;
         }
         bytes.get_u16_le();
@@ -177,7 +231,8 @@ impl Checkpoint {
             if entry_bytes > bytes.len() {
                 return None;
             }
-            partitions.insert(id, bytes.split_to(entry_bytes));
+            let state = bytes.split_to(entry_bytes);
+            partitions.insert(id, if format == 1 { upgraded(state) } else { state });
         }
         Some(Checkpoint { sequence, wal, commands, image, partitions })
     }
@@ -208,6 +263,35 @@ mod tests {
         for bytes in sample().partitions.values() {
             assert!(decode_log(bytes).is_ok());
         }
+    }
+
+    #[test]
+    fn a_checkpoint_of_format_1_reads_as_one_of_this() {
+        let id = PartitionId { topic: TopicId([3; 16]), index: 5 };
+        let segment = format_1::SegmentCheckpoint {
+            base: 3,
+            end: 7,
+            bytes: 100,
+            max_timestamp: 5,
+            created: 4,
+        };
+        let mut producers = Vec::new();
+        ProducerTable::default().snapshot(&mut producers);
+        let old =
+            format_1::PartitionCheckpoint { log_start: 4, segments: vec![segment], producers };
+        let state = Bytes::from(postcard::to_stdvec(&old).unwrap());
+        let checkpoint =
+            Checkpoint { partitions: BTreeMap::from([(id, state)]), ..Checkpoint::default() };
+        let mut whole = checkpoint.encode().to_vec();
+        whole[4..6].copy_from_slice(&1_u16.to_le_bytes());
+        let end = whole.len() - 4;
+        let crc = crc32fast::hash(&whole[..end]);
+        whole[end..].copy_from_slice(&crc.to_le_bytes());
+        let read = Checkpoint::decode(whole.into()).unwrap();
+        let log = decode_log(&read.partitions[&id]).unwrap();
+        assert_eq!((log.positions().log_start, log.positions().log_end), (Offset(4), Offset(7)));
+        assert_eq!((log.active().generation, log.cleaned()), (0, Offset::ZERO));
+        assert_eq!(Checkpoint::decode(read.encode()), Some(read));
     }
 
     #[test]

@@ -11,11 +11,12 @@ use rivven_io::clock::Monotonic;
 use rivven_io::disk::{Create, File, OpenOptions};
 
 use crate::ids::{Offset, PartitionId};
+use crate::log::segment::SegmentName;
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, encode_log};
 use crate::storage::error::lacks_room;
 use crate::storage::housekeeping;
 use crate::storage::partition::{Partition, Trust};
-use crate::storage::shared::{Change, EndGuard, Shared};
+use crate::storage::shared::{Change, CondemnedFiles, EndGuard, Shared};
 
 /// Room for a checkpoint's file is reserved in steps of so many bytes.
 const ROOM_STEP_BYTES: u64 = 64 << 10;
@@ -29,8 +30,9 @@ pub(crate) struct Checkpointer {
     partitions: BTreeMap<PartitionId, Bytes>,
     /// Number of the last metadata command in the last checkpoint.
     commands: u64,
-    /// Partitions whose begun checkpoint is not durable yet.
-    begun: BTreeMap<PartitionId, Arc<Partition>>,
+    /// Partitions whose begun checkpoint is not durable yet, and how many replaced segments it no
+    /// longer counts.
+    begun: BTreeMap<PartitionId, (Arc<Partition>, usize)>,
     /// Whether the last checkpoint found no room on the disk, and must be made up for.
     owed: bool,
     retention_due: Monotonic,
@@ -42,6 +44,8 @@ struct Goal {
     partition: Arc<Partition>,
     end: (Offset, u64),
     encoded: Bytes,
+    /// Segments that the cleaner has replaced, and that this checkpoint no longer counts.
+    replaced: usize,
 }
 
 impl Checkpointer {
@@ -126,7 +130,7 @@ impl Checkpointer {
         let (image, commands) = self.shared.image();
         for goal in goals {
             self.partitions.insert(goal.partition.id(), goal.encoded);
-            self.begun.insert(goal.partition.id(), goal.partition);
+            self.begun.insert(goal.partition.id(), (goal.partition, goal.replaced));
         }
         self.partitions.retain(|id, _| image.topic_by_id(id.topic).is_some());
         let checkpoint = Checkpoint {
@@ -142,15 +146,29 @@ impl Checkpointer {
         if self.owed {
             return Ok(());
         }
-        for partition in std::mem::take(&mut self.begun).into_values() {
-            let mut state = partition.lock();
-            state.durable = state.begun;
+        for (partition, replaced) in std::mem::take(&mut self.begun).into_values() {
+            self.settle(partition, replaced);
         }
         self.sequence += 1;
         self.commands = commands;
         self.shared.change(Change::Checkpointed(wal)).await.map_err(failed)?;
         self.shared.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
         housekeeping::export_topics(&self.shared, &image).await
+    }
+
+    /// Notes that a partition's begun checkpoint is durable: only now nobody needs the files of
+    /// segments that it no longer counts, not even a start after a crash.
+    fn settle(&self, partition: Arc<Partition>, replaced: usize) {
+        let names: Vec<SegmentName> = {
+            let mut state = partition.lock();
+            state.durable = state.begun;
+            assert!(replaced <= state.replaced.len(), "only a checkpoint settles them");
+            state.replaced.drain(..replaced).collect()
+        };
+        if !names.is_empty() {
+            let delay_ms = partition.config().file_delete_delay_ms;
+            self.shared.condemn(CondemnedFiles::Segments(partition, names), delay_ms);
+        }
     }
 
     /// Takes a snapshot of every changed partition; from here on its end counts as trusted.
@@ -166,8 +184,9 @@ impl Checkpointer {
             assert!(end >= state.begun.end, "what is trusted never shrinks");
             state.begun = Trust { end, page_logged: false };
             let encoded = encode_log(&state.log);
+            let replaced = state.replaced.len();
             drop(state);
-            goals.push(Goal { partition, end, encoded });
+            goals.push(Goal { partition, end, encoded, replaced });
         }
         goals
     }
@@ -200,17 +219,14 @@ impl Checkpointer {
             if partition.lock().deleted {
                 continue;
             }
+            let name = SegmentName::appended(base);
             let synced = async {
-                self.shared.files.segment(&partition, base, Create::Never).await?.sync_data().await
+                self.shared.files.segment(&partition, name, Create::Never).await?.sync_data().await
             };
-            if let Err(error) = synced.await {
-                let still_wanted = {
-                    let state = partition.lock();
-                    !state.deleted && state.log.holds_segment(base)
-                };
-                if still_wanted {
-                    return Err(format!("syncing segment {base} of {}: {error}", partition.id()));
-                }
+            if let Err(error) = synced.await
+                && partition.lock().wants_segment(base)
+            {
+                return Err(format!("syncing segment {base} of {}: {error}", partition.id()));
             }
         }
         self.sync_names().await

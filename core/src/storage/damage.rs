@@ -84,7 +84,7 @@ async fn look_at(
         if needed == 0 {
             continue;
         }
-        let path = partition.folder().join(layout::segment_file_name(base));
+        let path = partition.folder().join(layout::segment_file_name(segment.name()));
         let found = shared.env.disk.file_len(&path).await?.unwrap_or(0);
         assert!(needed <= segment.bytes, "a checkpoint trusts no more than the segment holds");
         // The last one decides: once the log begins behind it, nobody misses the others either.
@@ -108,7 +108,7 @@ pub(crate) async fn quarantine(shared: &Shared, damages: Vec<Damage>) {
     for Damage { partition, segment, reason } in damages {
         let is_missed = {
             let state = partition.lock();
-            !state.deleted && segment.is_none_or(|base| state.log.holds_segment(base))
+            !state.deleted && segment.is_none_or(|base| state.log.holds_base(base))
         };
         if !is_missed {
             let removed = shared.env.disk.remove_file(&layout::damaged(partition.folder())).await;

@@ -59,6 +59,7 @@ pub(crate) async fn open(
             ),
         });
     }
+    meta.format = FORMAT_VERSION;
     meta.starts += 1;
     write_meta(env, layout, &meta).await.map_err(unwritable)?;
     if let Some(parent) = layout.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {

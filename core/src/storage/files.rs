@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rivven_io::Env;
 use rivven_io::disk::{Create, File, OpenOptions};
 
-use crate::ids::{Offset, PartitionId};
+use crate::ids::PartitionId;
+use crate::log::segment::SegmentName;
 use crate::storage::layout;
 use crate::storage::partition::Partition;
 
-/// A segment: its partition and base offset.
-type Segment = (PartitionId, Offset);
+/// A segment of a partition.
+type Segment = (PartitionId, SegmentName);
 /// A handle on a segment's file, and whether it bypasses the page cache.
 type Key = (Segment, bool);
 
@@ -46,32 +47,32 @@ impl FileCache {
     pub(crate) async fn segment(
         &self,
         partition: &Partition,
-        base: Offset,
+        name: SegmentName,
         create: Create,
     ) -> io::Result<Arc<File>> {
-        self.open(partition, (base, false), create).await
+        self.open(partition, (name, false), create).await
     }
 
     /// The handle that whole pages of a segment are written through.
     pub(crate) async fn segment_to_write(
         &self,
         partition: &Partition,
-        base: Offset,
+        name: SegmentName,
     ) -> io::Result<Arc<File>> {
-        self.open(partition, (base, self.direct), Create::IfMissing).await
+        self.open(partition, (name, self.direct), Create::IfMissing).await
     }
 
     async fn open(
         &self,
         partition: &Partition,
-        (base, direct): (Offset, bool),
+        (name, direct): (SegmentName, bool),
         create: Create,
     ) -> io::Result<Arc<File>> {
-        let key = ((partition.id(), base), direct);
+        let key = ((partition.id(), name), direct);
         if let Some(file) = self.used(key) {
             return Ok(file);
         }
-        let path = partition.folder().join(layout::segment_file_name(base));
+        let path = partition.folder().join(layout::segment_file_name(name));
         let options = OpenOptions { direct, ..OpenOptions::write(create) };
         let file = Arc::new(self.env.disk.open(&path, options).await?);
         self.keep(key, file.clone());

@@ -10,6 +10,7 @@ use rivven_io::Env;
 use rivven_io::disk::{Create, OpenOptions};
 
 use crate::ids::{Offset, PartitionId};
+use crate::log::segment::SegmentName;
 use crate::storage::layout::{self, Layout};
 use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
@@ -107,8 +108,9 @@ pub(crate) async fn remove_leftover(
         return Ok(());
     }
     ensure_folder(shared, partition).await?;
-    shared.files.forget((partition.id(), base));
-    let path = partition.folder().join(layout::segment_file_name(base));
+    let name = SegmentName::appended(base);
+    shared.files.forget((partition.id(), name));
+    let path = partition.folder().join(layout::segment_file_name(name));
     match shared.env.disk.remove_file(&path).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

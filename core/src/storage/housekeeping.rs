@@ -1,5 +1,6 @@
 //! Retention, and the removal of what nobody may read any more.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::{Offset, TimestampMs};
 use crate::log::retention::RetentionRules;
+use crate::log::segment::SegmentName;
 use crate::metadata::image::MetadataImage;
 use crate::storage::error::lacks_room;
 use crate::storage::partition::Partition;
@@ -52,8 +54,8 @@ pub(crate) async fn remove_condemned(shared: &Arc<Shared>) -> Result<(), String>
     for condemned in shared.take_condemned() {
         let removed = match condemned {
             CondemnedFiles::Partition(partition) => remove_partition(shared, &partition).await,
-            CondemnedFiles::Segments(partition, bases) => {
-                remove_segments(shared, &partition, &bases).await
+            CondemnedFiles::Segments(partition, names) => {
+                remove_segments(shared, &partition, &names).await
             }
         };
         if let Err(error) = removed {
@@ -64,12 +66,11 @@ pub(crate) async fn remove_condemned(shared: &Arc<Shared>) -> Result<(), String>
 }
 
 async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<()> {
-    for base in {
+    for name in {
         let state = partition.lock();
-        let sealed = state.log.sealed().iter().map(|segment| segment.base);
-        sealed.chain([state.log.active().base]).collect::<Vec<_>>()
+        state.names().collect::<Vec<_>>()
     } {
-        shared.files.forget((partition.id(), base));
+        shared.files.forget((partition.id(), name));
     }
     let mut sound = shared.folders.lock().await;
     if folder::is_own(shared, partition).await? {
@@ -110,22 +111,32 @@ pub(crate) async fn remove_set_aside(shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-async fn remove_segments(
+pub(crate) async fn remove_segments(
     shared: &Shared,
     partition: &Partition,
-    bases: &[Offset],
+    names: &[SegmentName],
 ) -> io::Result<()> {
     // The topic may be gone meanwhile, and the folder that of its successor.
     let _folders = shared.folders.lock().await;
     if !folder::is_own(shared, partition).await? {
         return Ok(());
     }
-    for base in bases {
-        shared.files.forget((partition.id(), *base));
+    remove_files(shared, partition, names).await
+}
+
+/// Removes files of segments from a folder that is the partition's own while the caller holds the
+/// lock of all folders.
+pub(crate) async fn remove_files(
+    shared: &Shared,
+    partition: &Partition,
+    names: &[SegmentName],
+) -> io::Result<()> {
+    for name in names {
+        shared.files.forget((partition.id(), *name));
         let folder = partition.folder();
-        remove_if_there(shared, &folder.join(layout::segment_file_name(*base))).await?;
-        remove_if_there(shared, &layout::index_path(folder, *base)).await?;
-        remove_if_there(shared, &layout::time_index_path(folder, *base)).await?;
+        remove_if_there(shared, &folder.join(layout::segment_file_name(*name))).await?;
+        remove_if_there(shared, &layout::index_path(folder, *name)).await?;
+        remove_if_there(shared, &layout::time_index_path(folder, *name)).await?;
     }
     Ok(())
 }
@@ -150,25 +161,33 @@ pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
         }
     }
     for partition in shared.all_partitions() {
-        remove_below_log(shared, &partition).await?;
+        remove_stray_segments(shared, &partition).await?;
     }
     remove_set_aside(shared).await
 }
 
-/// Removes segments that lie before the partition's log, which a crash or a stop left behind.
-async fn remove_below_log(shared: &Shared, partition: &Partition) -> io::Result<()> {
-    let first = {
-        let state = partition.lock();
-        state.log.sealed().first().unwrap_or(state.log.active()).base
-    };
-    if first == Offset::ZERO || !folder::is_own(shared, partition).await? {
+/// Removes segments that are not the log's, which a crash or a stop left behind: those before it,
+/// those that the cleaner replaced, and what it had not finished.
+async fn remove_stray_segments(shared: &Shared, partition: &Partition) -> io::Result<()> {
+    let has_more = partition.lock().log.active().base > Offset::ZERO;
+    if !has_more || !folder::is_own(shared, partition).await? {
         return Ok(());
     }
+    // Listed before the log is asked: what the cleaner begins later is not in the list.
     let entries = shared.env.disk.read_dir(partition.folder()).await?;
-    let bases: Vec<Offset> =
-        entries.iter().filter_map(|entry| layout::segment_base(&entry.name)).collect();
-    let dead: Vec<Offset> = bases.into_iter().filter(|base| *base < first).collect();
-    remove_segments(shared, partition, &dead).await
+    let strays: BTreeSet<SegmentName> = {
+        let state = partition.lock();
+        let kept: BTreeSet<SegmentName> = state.names().collect();
+        let active = state.log.active().base;
+        let found = entries.iter().filter_map(|entry| layout::segment_name(&entry.name));
+        // A batch that is being placed may have begun the next segment.
+        found.filter(|name| name.base < active && !kept.contains(name)).collect()
+    };
+    if strays.is_empty() {
+        return Ok(());
+    }
+    rivven_io::probe!("stray_segments_removed");
+    remove_segments(shared, partition, &strays.into_iter().collect::<Vec<_>>()).await
 }
 
 /// Writes the list of topics for people to read, as the reference's `topic_metadata.json`.

@@ -10,6 +10,7 @@ use rivven_io::disk::Create;
 use crate::ids::{Offset, PartitionId};
 use crate::log::index::SparseIndex;
 use crate::log::index_file::{self, IndexFiles};
+use crate::log::segment::SegmentName;
 use crate::storage::error::ReadError;
 use crate::storage::layout;
 use crate::storage::partition::Partition;
@@ -30,13 +31,13 @@ pub(crate) struct IndexCache {
 
 #[derive(Default)]
 struct CacheState {
-    indexes: BTreeMap<(PartitionId, Offset), (Arc<SparseIndex>, u64)>,
+    indexes: BTreeMap<(PartitionId, SegmentName), (Arc<SparseIndex>, u64)>,
     entries: usize,
     clock: u64,
 }
 
 impl IndexCache {
-    fn get(&self, key: (PartitionId, Offset)) -> Option<Arc<SparseIndex>> {
+    fn get(&self, key: (PartitionId, SegmentName)) -> Option<Arc<SparseIndex>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let now = state.clock;
@@ -45,7 +46,7 @@ impl IndexCache {
         Some(index.clone())
     }
 
-    fn keep(&self, key: (PartitionId, Offset), index: Arc<SparseIndex>) {
+    fn keep(&self, key: (PartitionId, SegmentName), index: Arc<SparseIndex>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let now = state.clock;
@@ -72,9 +73,10 @@ pub(crate) async fn position_of(
     let Some(index) = index_of(shared, partition, (span, request.cold)).await? else {
         return Ok(None);
     };
-    let delta = u32::try_from(request.from.0 - span.base.0).expect("a segment spans 2^31 offsets");
+    let delta =
+        u32::try_from(request.from.0 - span.name.base.0).expect("a segment spans 2^31 offsets");
     let (floor_delta, position) = index.floor(delta);
-    Ok(Some((span.base.plus(i64::from(floor_delta)), u64::from(position))))
+    Ok(Some((span.name.base.plus(i64::from(floor_delta)), u64::from(position))))
 }
 
 /// The index of a segment; `None` if it is not in memory and `cold` is false.
@@ -83,7 +85,8 @@ pub(crate) async fn index_of(
     partition: &Arc<Partition>,
     (span, cold): (SegmentSpan, bool),
 ) -> Result<Option<Arc<SparseIndex>>, ReadError> {
-    let key = (partition.id(), span.base);
+    let base = span.name.base;
+    let key = (partition.id(), span.name);
     if let Some(index) = shared.indexes.get(key) {
         return Ok(Some(index));
     }
@@ -92,7 +95,7 @@ pub(crate) async fn index_of(
     }
     let reading = |error: std::io::Error| ReadError::Io {
         partition: partition.id(),
-        reason: format!("index of segment {}: {error}", span.base),
+        reason: format!("index of segment {base}: {error}"),
     };
     if !span.active
         && let Some(index) = stored(shared, partition, span).await.map_err(reading)?
@@ -102,23 +105,19 @@ pub(crate) async fn index_of(
         return Ok(Some(index));
     }
     let interval = partition.config().index_interval_bytes;
-    let file = match shared.files.segment(partition, span.base, Create::Never).await {
+    let file = match shared.files.segment(partition, span.name, Create::Never).await {
         Ok(file) => file,
         Err(error) => {
             let reason = format!("its segment cannot be opened: {error}");
-            return Err(ReadError::Corrupt {
-                partition: partition.id(),
-                offset: span.base,
-                reason,
-            });
+            return Err(ReadError::Corrupt { partition: partition.id(), offset: base, reason });
         }
     };
     rivven_io::probe!("index_rebuilt");
     let mut reader =
         SegmentReader { file: &file, end: span.end, cold, position: 0, bytes: Bytes::new() };
-    let index = reader.build_index(span.base, interval).await.map_err(reading)?;
+    let index = reader.build_index(base, interval).await.map_err(reading)?;
     if span.active {
-        partition.lock().log.adopt_index(span.base, index.clone());
+        partition.lock().log.adopt_index(base, index.clone());
         return Ok(Some(Arc::new(index)));
     }
     let index = Arc::new(index);
@@ -133,11 +132,11 @@ async fn stored(
     span: SegmentSpan,
 ) -> std::io::Result<Option<SparseIndex>> {
     let folder = partition.folder();
-    let offsets_path = layout::index_path(folder, span.base);
-    let times_path = layout::time_index_path(folder, span.base);
+    let offsets_path = layout::index_path(folder, span.name);
+    let times_path = layout::time_index_path(folder, span.name);
     let offsets = shared.env.read_file(&offsets_path, INDEX_BYTES_MAX).await?;
     let times = shared.env.read_file(&times_path, INDEX_BYTES_MAX).await?;
     let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
-    let decoded = index_file::decode(span.base, &IndexFiles { offsets, times });
+    let decoded = index_file::decode(span.name.base, &IndexFiles { offsets, times });
     Ok(decoded.filter(|(_, covered)| u64::from(*covered) == span.end).map(|(index, _)| index))
 }

@@ -42,6 +42,11 @@ pub struct StorageOptions {
     pub producer_expiration_ms: i64,
     /// Segment files held open at once.
     pub open_files_max: usize,
+    /// Time between two looks for logs to compact.
+    pub cleaner_interval: Duration,
+    /// Bytes of memory for the last offset of each key while a log is compacted, of 24 bytes each;
+    /// with more keys than that a log is compacted in several runs.
+    pub cleaner_map_bytes: u64,
 }
 
 impl StorageOptions {
@@ -59,6 +64,8 @@ impl StorageOptions {
             retention_interval: Duration::from_secs(30),
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             open_files_max: 1024,
+            cleaner_interval: Duration::from_secs(15),
+            cleaner_map_bytes: 48 << 20,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
 use crate::log::machine::{ClosedSegment, PartitionLog};
 use crate::log::positions::Positions;
+use crate::log::segment::{Segment, SegmentName};
 use crate::metadata::topic_config::TopicConfig;
 use crate::storage::writer::PAGE_BYTES;
 
@@ -50,6 +51,10 @@ pub(crate) struct PartitionState {
     pub(crate) queued: bool,
     /// Segments that appends closed and whose indexes are not written yet, oldest first.
     pub(crate) closed: Vec<ClosedSegment>,
+    /// Segments that the cleaner replaced and that a durable checkpoint may still count.
+    pub(crate) replaced: Vec<SegmentName>,
+    /// The segment that the cleaner is writing.
+    pub(crate) written: Option<SegmentName>,
     /// Base of the segment whose file room is known, and how many bytes are reserved in it.
     pub(crate) room: (Offset, u64),
     /// What the last durable checkpoint trusts.
@@ -111,6 +116,8 @@ impl Partition {
             staged: VecDeque::new(),
             queued: false,
             closed: Vec::new(),
+            replaced: Vec::new(),
+            written: None,
             room: (Offset(-1), 0),
             durable: trust,
             begun: trust,
@@ -202,7 +209,7 @@ impl PartitionState {
     /// End of what is in segment files: segment and position of the next byte to be copied.
     pub(crate) fn flushed(&self) -> (Offset, u64) {
         let uncopied = self.uncopied().map(|entry| (entry.segment_base, entry.position));
-        let staged = if rivven_io::planted!("B54") { None } else { self.staged.front().copied() };
+        let staged = if rivven_io::planted!("B64") { None } else { self.staged.front().copied() };
         let end = (self.log.active().base, self.log.active().bytes);
         uncopied.or(staged).unwrap_or(end)
     }
@@ -286,9 +293,21 @@ impl PartitionState {
         }
     }
 
-    /// Whether a segment's file is still wanted.
+    /// All segments whose files are, or may be, there for a reason.
+    pub(crate) fn names(&self) -> impl Iterator<Item = SegmentName> {
+        let log = self.log.sealed().iter().chain([self.log.active()]).map(Segment::name);
+        log.chain(self.replaced.iter().copied()).chain(self.written)
+    }
+
+    /// Whether the file of a segment that is being appended, or was closed just now, is still
+    /// wanted.
     pub(crate) fn wants_segment(&self, base: Offset) -> bool {
-        !self.deleted && self.log.holds_segment(base)
+        self.wants(SegmentName::appended(base))
+    }
+
+    /// Whether a segment is part of a log that is still there.
+    pub(crate) fn wants(&self, name: SegmentName) -> bool {
+        !self.deleted && self.log.holds(name)
     }
 
     /// Whether every closed segment before `base` has its final length and indexes.

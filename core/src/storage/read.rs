@@ -31,7 +31,8 @@ pub struct ReadRequest {
 /// What a read gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadAnswer {
-    /// Whole batches, the first of which holds `from`; in order, without gaps.
+    /// Whole batches in order, the first of which holds `from`; without gaps, but for those that
+    /// the cleaner left, also before the first.
     pub data: Vec<Bytes>,
     /// Where the log stood when it was read.
     pub positions: Positions,
@@ -39,61 +40,62 @@ pub struct ReadAnswer {
     pub would_wait: bool,
 }
 
-/// Reads batches that consumers may see, from the one that holds `request.from`.
+/// Reads batches that consumers may see, from the one that holds `request.from`, or from the next
+/// one if the cleaner took it.
 ///
 /// # Errors
 /// See [`ReadError`]. Nothing unsynced, deleted or damaged is ever given.
 pub(crate) async fn read(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-    request: ReadRequest,
+    mut request: ReadRequest,
 ) -> Result<ReadAnswer, ReadError> {
-    let (positions, source) = locate(partition, request)?;
-    let span = match source {
-        Source::Nothing => return Ok(ReadAnswer { positions, ..ReadAnswer::default() }),
-        Source::Tail(data) => return Ok(ReadAnswer { data, positions, would_wait: false }),
-        Source::Segment(span) => span,
-    };
-    let found = if request.cold {
-        let shared = shared.clone();
-        let partition = partition.clone();
-        let env = shared.env.clone();
-        env.tasks
-            .offload(async move { read_span(&shared, &partition, (span, request)).await })
-            .await
-    } else {
-        read_span(shared, partition, (span, request)).await
-    };
-    match found {
-        Ok(Span::Batches(data)) => {
-            assert!(data.len() <= request.bytes_max || request.at_least_one, "within the bound");
-            let data = if data.is_empty() { Vec::new() } else { vec![data] };
-            Ok(ReadAnswer { data, positions, would_wait: false })
+    loop {
+        let (positions, source) = locate(partition, &mut request)?;
+        let span = match source {
+            Source::Nothing => return Ok(ReadAnswer { positions, ..ReadAnswer::default() }),
+            Source::Tail(data) => return Ok(ReadAnswer { data, positions, would_wait: false }),
+            Source::Segment(span) => span,
+        };
+        let found = if request.cold {
+            let shared = shared.clone();
+            let partition = partition.clone();
+            let env = shared.env.clone();
+            env.tasks
+                .offload(async move { read_span(&shared, &partition, (span, request)).await })
+                .await
+        } else {
+            read_span(shared, partition, (span, request)).await
+        };
+        match found {
+            Ok(Span::Batches(data)) => {
+                assert!(data.len() <= request.bytes_max || request.at_least_one, "in the bound");
+                let data = if data.is_empty() { Vec::new() } else { vec![data] };
+                return Ok(ReadAnswer { data, positions, would_wait: false });
+            }
+            Ok(Span::Passed) => {
+                assert!(request.from < span.behind, "a read moves on");
+                request.from = span.behind;
+            }
+            Ok(Span::WouldWait) => {
+                return Ok(ReadAnswer { positions, would_wait: true, ..ReadAnswer::default() });
+            }
+            // It only shows that the segment was dropped or replaced meanwhile.
+            Err(_) if !partition.lock().log.holds(span.name) => {
+                rivven_io::probe!("segment_gone_while_read");
+            }
+            Err(error) => return Err(report(shared, partition, error)),
         }
-        Ok(Span::WouldWait) => {
-            Ok(ReadAnswer { positions, would_wait: true, ..ReadAnswer::default() })
-        }
-        Err(error) => Err(after_race(shared, partition, (request, error))),
     }
 }
 
-/// An error that only shows that the segment was deleted meanwhile is what it would be now.
-fn after_race(
-    shared: &Shared,
-    partition: &Partition,
-    (request, error): (ReadRequest, ReadError),
-) -> ReadError {
-    match locate(partition, request) {
-        Err(newer) => newer,
-        Ok(_) => {
-            if let ReadError::Corrupt { offset, reason, .. } = &error {
-                shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(partition = %partition.id(), topic = partition.topic(),
-                    %offset, reason, "damaged batch, not served");
-            }
-            error
-        }
+fn report(shared: &Shared, partition: &Partition, error: ReadError) -> ReadError {
+    if let ReadError::Corrupt { offset, reason, .. } = &error {
+        shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(partition = %partition.id(), topic = partition.topic(), %offset, reason,
+            "damaged batch, not served");
     }
+    error
 }
 
 enum Source {
@@ -102,7 +104,11 @@ enum Source {
     Segment(SegmentSpan),
 }
 
-fn locate(partition: &Partition, request: ReadRequest) -> Result<(Positions, Source), ReadError> {
+/// Where `request.from` is; moves it over segments that the cleaner emptied.
+fn locate(
+    partition: &Partition,
+    request: &mut ReadRequest,
+) -> Result<(Positions, Source), ReadError> {
     let state = partition.lock();
     if state.deleted {
         return Err(ReadError::Gone(partition.id()));
@@ -116,13 +122,17 @@ fn locate(partition: &Partition, request: ReadRequest) -> Result<(Positions, Sou
             log_end: positions.log_end,
         });
     }
-    if request.from >= positions.high_watermark {
-        return Ok((positions, Source::Nothing));
+    while request.from < positions.high_watermark {
+        if request.from >= state.tail_start() {
+            return Ok((positions, Source::Tail(from_tail(&state, *request))));
+        }
+        let segment = state.log.segment_of(request.from);
+        if !segment.is_empty() {
+            return Ok((positions, Source::Segment(span_of(&state, request.from))));
+        }
+        request.from = segment.end;
     }
-    if request.from >= state.tail_start() {
-        return Ok((positions, Source::Tail(from_tail(&state, request))));
-    }
-    Ok((positions, Source::Segment(span_of(&state, request.from))))
+    Ok((positions, Source::Nothing))
 }
 
 /// Copies batches out of the tail, whose memory must become free whatever a consumer does.
@@ -162,7 +172,7 @@ fn span_of(state: &PartitionState, from: Offset) -> SegmentSpan {
     let known = active && (indexed_from == 0 || position > 0);
     let limit = state.log.positions().high_watermark;
     let start = known.then(|| (segment.base.plus(i64::from(floor_delta)), u64::from(position)));
-    SegmentSpan { base: segment.base, start, end, active, limit }
+    SegmentSpan { name: segment.name(), start, end, active, limit, behind: segment.end }
 }
 
 /// Splits bytes that hold whole batches.

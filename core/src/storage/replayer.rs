@@ -9,6 +9,7 @@ use rivven_io::disk::Create;
 
 use crate::ids::{Offset, PartitionId, ProducerId, TimestampMs};
 use crate::log::machine::{Placement, Replayed};
+use crate::log::segment::SegmentName;
 use crate::metadata::command::MetadataCommand;
 use crate::record::header::BatchHeader;
 use crate::storage::apply::apply_change;
@@ -109,6 +110,12 @@ impl Replayer {
                     apply_change(&self.shared, Change::LogStart { partition, to: log_start });
                 }
             }
+            WalRecord::Compacted { partition, segment, cleaned } => {
+                if let Some(partition) = self.shared.partition(partition) {
+                    let change = Change::Compacted { partition, segment, cleaned };
+                    apply_change(&self.shared, change);
+                }
+            }
             WalRecord::Metadata { number, command } => {
                 let (_, applied) = self.shared.image();
                 if number <= applied {
@@ -189,9 +196,10 @@ impl Replayer {
         (segment_base, position): (Offset, u64),
         bytes: Bytes,
     ) -> Result<(), OpenError> {
+        let name = SegmentName::appended(segment_base);
         {
             let mut state = partition.lock();
-            if !state.log.holds_segment(segment_base) {
+            if !state.log.holds(name) {
                 return Ok(());
             }
             // Only the page at the trusted end was written again after the checkpoint. An image
@@ -212,15 +220,14 @@ impl Replayer {
         }
         rivven_io::probe!("page_restored");
         let restored: io::Result<()> = async {
-            let path = partition.folder().join(layout::segment_file_name(segment_base));
+            let path = partition.folder().join(layout::segment_file_name(name));
             let found = self.shared.env.disk.file_len(&path).await?.unwrap_or(0);
             if found < position {
                 // What the disk lost is not to be hidden by a longer file: it is reported later.
                 return Ok(());
             }
             folder::ensure_folder(&self.shared, partition).await?;
-            let file =
-                self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
+            let file = self.shared.files.segment(partition, name, Create::IfMissing).await?;
             file.write_all_at(position, vec![bytes]).await?;
             self.shared.touch(partition.clone(), segment_base);
             self.shared.note_folder(partition.folder().clone());

@@ -9,6 +9,7 @@ use rivven_io::disk::{Create, File};
 use crate::ids::Offset;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::log::index::{IndexEntry, SparseIndex};
+use crate::log::segment::SegmentName;
 use crate::record::header::{BatchHeader, HEADER_BYTES, compute_crc};
 use crate::storage::error::ReadError;
 use crate::storage::indexes;
@@ -25,7 +26,7 @@ const READ_AHEAD_BYTES: u64 = 4 << 20;
 /// Where in a segment to look.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SegmentSpan {
-    pub(crate) base: Offset,
+    pub(crate) name: SegmentName,
     /// Base offset and position of a batch at or before the one that is looked for, if the index
     /// in memory knows one.
     pub(crate) start: Option<(Offset, u64)>,
@@ -35,11 +36,26 @@ pub(crate) struct SegmentSpan {
     /// Batches from this offset on are not given: the writer may have copied what its commit is
     /// still making visible.
     pub(crate) limit: Offset,
+    /// Offset behind the last one that the segment stands for.
+    pub(crate) behind: Offset,
+}
+
+impl SegmentSpan {
+    /// Whether a batch may stand where the offset `expected` was expected: the cleaner leaves gaps,
+    /// but no disorder.
+    fn follows(&self, expected: Offset, header: &BatchHeader) -> bool {
+        match self.name.generation {
+            0 => header.base_offset == expected,
+            _ => header.base_offset >= expected && header.last_offset() < self.behind,
+        }
+    }
 }
 
 /// What was found.
 pub(crate) enum Span {
     Batches(Bytes),
+    /// The segment holds no batch at or behind the offset: the cleaner took them.
+    Passed,
     WouldWait,
 }
 
@@ -57,10 +73,10 @@ pub(crate) async fn read_span(
             None => return Ok(Span::WouldWait),
         },
     };
-    let file = match shared.files.cached((partition.id(), span.base)) {
+    let file = match shared.files.cached((partition.id(), span.name)) {
         Some(file) => file,
         None if request.cold => {
-            shared.files.segment(partition, span.base, Create::Never).await.map_err(io)?
+            shared.files.segment(partition, span.name, Create::Never).await.map_err(io)?
         }
         None => return Ok(Span::WouldWait),
     };
@@ -71,22 +87,23 @@ pub(crate) async fn read_span(
         position: 0,
         bytes: Bytes::new(),
     };
-    let first = match reader.find(request.from, start).await.map_err(io)? {
+    let first = match reader.find(&span, request.from, start).await.map_err(io)? {
         Found::At(position) => position,
+        Found::Behind => return Ok(Span::Passed),
         Found::WouldWait => return Ok(Span::WouldWait),
         Found::Damaged(reason) => {
             let partition = partition.id();
             return Err(ReadError::Corrupt { partition, offset: request.from, reason });
         }
     };
-    take_batches(&mut reader, partition, (first, span.limit, request)).await
+    take_batches(&mut reader, partition, (first, span, request)).await
 }
 
 /// Takes whole batches from `first` on, as many as fit, and checks each.
 async fn take_batches(
     reader: &mut SegmentReader<'_>,
     partition: &Partition,
-    (first, limit, request): (u64, Offset, ReadRequest),
+    (first, span, request): (u64, SegmentSpan, ReadRequest),
 ) -> Result<Span, ReadError> {
     let io = |error: io::Error| failed(partition, request.from, error);
     assert!(first < reader.end, "a batch begins inside the segment");
@@ -108,13 +125,13 @@ async fn take_batches(
     let mut expected = header.base_offset;
     while let Ok(header) = BatchHeader::parse(&data[good..]) {
         let end = good + header.size();
-        if header.base_offset >= limit && good > 0 {
+        if header.base_offset >= span.limit && good > 0 {
             break;
         }
         // Neither the base offset nor the epoch is under the CRC; the chain and the one epoch of a
         // single node are what they are held against.
         let stands = end <= data.len()
-            && header.base_offset == expected
+            && span.follows(expected, &header)
             && header.leader_epoch == partition.leader_epoch()
             && compute_crc(&data[good..end]) == header.crc;
         if !stands {
@@ -147,6 +164,8 @@ fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError 
 
 enum Found {
     At(u64),
+    /// Only batches before the offset are left.
+    Behind,
     WouldWait,
     Damaged(String),
 }
@@ -195,23 +214,33 @@ impl SegmentReader<'_> {
         Ok(Some(bytes.freeze()))
     }
 
-    /// Position of the batch that holds `offset`, looked for from `start` on.
-    async fn find(&mut self, offset: Offset, start: (Offset, u64)) -> io::Result<Found> {
-        let (first, mut position) = start;
+    /// Position of the batch that holds `offset`, or of the next one if the cleaner took it, looked
+    /// for from `start` on.
+    async fn find(
+        &mut self,
+        span: &SegmentSpan,
+        offset: Offset,
+        (first, mut position): (Offset, u64),
+    ) -> io::Result<Found> {
+        let has_gaps = span.name.generation > 0;
         // Which offset the batch at `position` must have; unknown after damage.
         let mut expected = Some(first);
         loop {
             if position >= self.end {
-                return Ok(Found::Damaged("no batch of the segment holds it".to_owned()));
+                // After damage nobody knows what stood there.
+                return Ok(match expected.is_some() && has_gaps {
+                    true => Found::Behind,
+                    false => Found::Damaged("no batch of the segment holds it".to_owned()),
+                });
             }
             let Some(head) = self.window(position, HEADER_BYTES).await? else {
                 return Ok(Found::WouldWait);
             };
             let header = plausible(&head, self.end - position)
-                .filter(|header| expected.is_none_or(|base| header.base_offset == base));
+                .filter(|header| expected.is_none_or(|base| span.follows(base, header)));
             match header {
                 Some(header) if header.last_offset() >= offset => {
-                    if header.base_offset <= offset {
+                    if header.base_offset <= offset || has_gaps && expected.is_some() {
                         return Ok(Found::At(position));
                     }
                     return Ok(Found::Damaged("the batch that held it is damaged".to_owned()));

@@ -19,6 +19,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub struct Stretch {
     /// Offset that the first batch must have, if that is known.
     pub base: Option<Offset>,
+    /// Whether the cleaner wrote the segment: offsets rise, but some are missing.
+    pub has_gaps: bool,
     /// Bytes from the file's front.
     pub bytes: u64,
     /// A position and the bytes that count there in place of the file's.
@@ -58,6 +60,7 @@ pub struct SegmentWalk<'a> {
     /// End of the stretch.
     end: u64,
     expected: Option<Offset>,
+    has_gaps: bool,
 }
 
 impl<'a> SegmentWalk<'a> {
@@ -66,13 +69,13 @@ impl<'a> SegmentWalk<'a> {
     /// # Errors
     /// The file's length cannot be read.
     pub async fn new(file: &'a File, stretch: Stretch) -> io::Result<SegmentWalk<'a>> {
-        let Stretch { base, bytes, page } = stretch;
+        let Stretch { base, has_gaps, bytes, page } = stretch;
         let mut end = file.len().await?;
         if let Some((position, page)) = page.as_ref().filter(|(position, _)| *position <= end) {
             end = end.max(position + page.len() as u64);
         }
         let source = Source { file, end: end.min(bytes), page, position: 0, window: Bytes::new() };
-        Ok(SegmentWalk { source, position: 0, end: bytes, expected: base })
+        Ok(SegmentWalk { source, position: 0, end: bytes, expected: base, has_gaps })
     }
 
     /// Where the walk stands: everything before was given out.
@@ -112,7 +115,9 @@ impl<'a> SegmentWalk<'a> {
         self.position = position + header.size() as u64;
         assert!(self.position <= self.source.end, "a plausible batch lies within the stretch");
         let expected = self.expected;
-        let is_next = expected.is_none_or(|expected| header.base_offset == expected);
+        let is_next = expected.is_none_or(|expected| {
+            header.base_offset == expected || self.has_gaps && header.base_offset > expected
+        });
         let reason = if !is_next {
             let should = expected.map_or(0, |expected| expected.0);
             format!("the batch says offset {} where {should} must stand", header.base_offset)

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rivven_io::disk::{Create, File};
 
 use crate::ids::{Offset, PartitionId};
+use crate::log::segment::SegmentName;
 use crate::storage::partition::Partition;
 use crate::storage::shared::Shared;
 use crate::storage::wal::arena::{Arena, Lease};
@@ -28,6 +29,12 @@ pub(crate) struct Stretch<'a> {
     /// Where the first batch goes.
     pub(crate) position: u64,
     pub(crate) batches: &'a [Bytes],
+}
+
+impl Stretch<'_> {
+    fn name(&self) -> SegmentName {
+        SegmentName::appended(self.segment_base)
+    }
 }
 
 /// The state that only the writer touches.
@@ -79,7 +86,7 @@ impl SegmentWriter {
             front => front?,
         };
         let shared = self.shared.clone();
-        let file = shared.files.segment_to_write(stretch.partition, stretch.segment_base).await?;
+        let file = shared.files.segment_to_write(stretch.partition, stretch.name()).await?;
         let mut pages = Pages {
             file: &file,
             lease: self.lease(front.len() + bytes),
@@ -113,8 +120,7 @@ impl SegmentWriter {
     async fn write_cached(&mut self, stretch: &Stretch<'_>, bytes: u64) -> io::Result<()> {
         self.fronts.remove(&stretch.partition.id());
         let files = &self.shared.files;
-        let (partition, base) = (stretch.partition, stretch.segment_base);
-        let file = files.segment(partition, base, Create::IfMissing).await?;
+        let file = files.segment(stretch.partition, stretch.name(), Create::IfMissing).await?;
         file.write_all_at(stretch.position, stretch.batches.to_vec()).await?;
         file.start_writeback(stretch.position, bytes).await
     }
@@ -156,7 +162,7 @@ impl SegmentWriter {
             return Ok(front.bytes.clone());
         }
         let files = &self.shared.files;
-        let file = files.segment(stretch.partition, stretch.segment_base, Create::Never).await?;
+        let file = files.segment(stretch.partition, stretch.name(), Create::Never).await?;
         let page = stretch.position - wanted as u64;
         file.read_full_at(page, wanted).await.map(BytesMut::freeze)
     }

@@ -12,6 +12,7 @@ use rivven_io::clock::Monotonic;
 use tokio::sync::{Notify, oneshot};
 
 use crate::ids::{Offset, PartitionId};
+use crate::log::segment::{Segment, SegmentName};
 use crate::metadata::command::MetadataCommand;
 use crate::metadata::image::MetadataImage;
 use crate::record::validate::ValidBatch;
@@ -58,6 +59,9 @@ pub(crate) enum Change {
     Metadata(Vec<MetadataCommand>),
     /// A partition's log start moves up.
     LogStart { partition: Arc<Partition>, to: Offset },
+    /// A segment that the cleaner wrote, durable under its name, takes the place of those that it
+    /// stands for; what lies before `cleaned` was compared.
+    Compacted { partition: Arc<Partition>, segment: Segment, cleaned: Offset },
     /// Pages of segments that are about to be written again.
     Pages(Vec<PageImage>),
     /// Nothing; answered when everything that was applied before is published.
@@ -122,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) written_for_checkpoint: Notify,
     /// Wakes the checkpointer.
     pub(crate) checkpoint_wanted: Notify,
+    /// Wakes the cleaner, to end.
+    pub(crate) cleaner_wanted: Notify,
     /// Whether the committer waits for a WAL file, which only a checkpoint frees.
     pub(crate) ring_full: AtomicBool,
     /// Partitions changed since the last checkpoint.
@@ -149,8 +155,8 @@ pub(crate) struct Condemned {
 pub(crate) enum CondemnedFiles {
     /// All of a deleted partition.
     Partition(Arc<Partition>),
-    /// Segments below the log start.
-    Segments(Arc<Partition>, Vec<Offset>),
+    /// Segments below the log start, or ones that the cleaner replaced.
+    Segments(Arc<Partition>, Vec<SegmentName>),
 }
 
 /// Fails storage when a task ends that must not: it panicked. Without it everyone would wait.
@@ -217,6 +223,7 @@ impl Shared {
             written: Notify::new(),
             written_for_checkpoint: Notify::new(),
             checkpoint_wanted: Notify::new(),
+            cleaner_wanted: Notify::new(),
             ring_full: AtomicBool::new(false),
             dirty: Mutex::new(BTreeMap::new()),
             condemned: Mutex::new(Vec::new()),
@@ -388,6 +395,7 @@ impl Shared {
         {
             wake.notify_one();
         }
+        self.cleaner_wanted.notify_one();
         self.written.notify_one();
         self.written_for_checkpoint.notify_one();
         failure.clone()

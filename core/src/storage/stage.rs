@@ -8,6 +8,7 @@ use rivven_io::disk::Create;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::log::machine::{AppendPlan, Placement, RollRules};
+use crate::log::segment::SegmentName;
 use crate::metadata::topic_config::TopicConfig;
 use crate::record::header::patch;
 use crate::storage::committer::{Committer, Done};
@@ -16,7 +17,9 @@ use crate::storage::folder;
 use crate::storage::partition::{Partition, TailEntry};
 use crate::storage::shared::{AppendRequest, Appended, Change};
 use crate::storage::wal::commit::COMMIT_HEADER_BYTES;
-use crate::storage::wal::record::{APPEND_OVERHEAD_BYTES, PAGE_OVERHEAD_BYTES, WalRecord};
+use crate::storage::wal::record::{
+    APPEND_OVERHEAD_BYTES, COMPACTED_BYTES, PAGE_OVERHEAD_BYTES, WalRecord,
+};
 
 /// A commit in the making.
 #[derive(Default)]
@@ -177,7 +180,8 @@ impl Committer {
         (wanted, needed): (u64, u64),
     ) -> std::io::Result<u64> {
         folder::ensure_folder(&self.shared, partition).await?;
-        let file = self.shared.files.segment(partition, segment_base, Create::IfMissing).await?;
+        let name = SegmentName::appended(segment_base);
+        let file = self.shared.files.segment(partition, name, Create::IfMissing).await?;
         if file.allocate(wanted).await.is_ok() {
             return Ok(wanted);
         }
@@ -233,6 +237,11 @@ impl Committer {
                     bytes: page.bytes.clone(),
                 })
                 .collect(),
+            Change::Compacted { partition, segment, cleaned } => vec![WalRecord::Compacted {
+                partition: partition.id(),
+                segment: *segment,
+                cleaned: *cleaned,
+            }],
             Change::Barrier | Change::Checkpointed(_) => Vec::new(),
         };
         for record in records {
@@ -250,6 +259,7 @@ pub(crate) fn change_bytes(change: &Change) -> usize {
             commands.iter().map(|command| 16 + command.encode().len()).sum()
         }
         Change::LogStart { .. } => APPEND_OVERHEAD_BYTES,
+        Change::Compacted { .. } => COMPACTED_BYTES,
         Change::Pages(pages) => {
             pages.iter().map(|page| PAGE_OVERHEAD_BYTES + page.bytes.len()).sum()
         }
@@ -259,9 +269,10 @@ pub(crate) fn change_bytes(change: &Change) -> usize {
 
 /// When this topic's segments are closed.
 pub(crate) fn roll_rules(config: &TopicConfig) -> RollRules {
+    let lag_max_ms = if config.is_compacted { config.compaction_lag_max_ms } else { u64::MAX };
     RollRules {
         segment_bytes: config.segment_bytes,
-        segment_ms: config.segment_ms,
+        segment_ms: config.segment_ms.min(lag_max_ms),
         index_interval_bytes: config.index_interval_bytes,
     }
 }

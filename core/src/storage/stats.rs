@@ -26,6 +26,8 @@ pub(crate) struct Stats {
     pub(crate) no_room: AtomicU64,
     pub(crate) direct_io: AtomicBool,
     pub(crate) recovered_batches: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compactions_stopped: AtomicU64,
 }
 
 /// What storage did and holds.
@@ -54,6 +56,10 @@ pub struct StorageStats {
     pub appends_without_room: u64,
     pub direct_io: bool,
     pub recovered_batches: u64,
+    /// Runs of the cleaner that went through.
+    pub compactions: u64,
+    /// Logs whose compaction stopped at a batch that cannot be read.
+    pub compactions_stopped: u64,
 }
 
 impl Stats {
@@ -85,6 +91,8 @@ impl Stats {
             appends_without_room: get(&self.no_room),
             direct_io: self.direct_io.load(Ordering::Relaxed),
             recovered_batches: get(&self.recovered_batches),
+            compactions: get(&self.compactions),
+            compactions_stopped: get(&self.compactions_stopped),
         }
     }
 }

@@ -103,14 +103,19 @@ async fn start_in(
         None if active => 0,
         None => {
             let span = SegmentSpan {
-                base: segment.base,
+                name: segment.name(),
                 start: None,
                 end: segment.bytes,
                 active: false,
                 limit: segment.end,
+                behind: segment.end,
             };
-            let index = load(shared, partition, span).await?;
-            index.map_or(0, |index| index.floor_of_timestamp(at_least).0)
+            match load(shared, partition, span).await {
+                Ok(index) => index.map_or(0, |index| index.floor_of_timestamp(at_least).0),
+                // The cleaner replaced it meanwhile.
+                Err(_) if !partition.lock().log.holds(span.name) => 0,
+                Err(error) => return Err(error),
+            }
         }
     };
     let offset = segment.base.plus(i64::from(delta));
@@ -123,7 +128,7 @@ async fn load(
     partition: &Arc<Partition>,
     span: SegmentSpan,
 ) -> Result<Option<Arc<crate::log::index::SparseIndex>>, ReadError> {
-    if partition.lock().flushed().0 <= span.base {
+    if partition.lock().flushed().0 <= span.name.base {
         return Ok(None);
     }
     let (shared, partition) = (shared.clone(), partition.clone());
@@ -143,7 +148,7 @@ async fn step(
 fn unreadable(
     partition: &Partition,
     offset: Offset,
-    error: &crate::record::timestamp::SearchError,
+    error: &crate::record::unpacked::UnreadableBatch,
 ) -> ReadError {
     ReadError::Corrupt { partition: partition.id(), offset, reason: error.to_string() }
 }

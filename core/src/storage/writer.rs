@@ -19,6 +19,7 @@ use rivven_io::disk::Create;
 use crate::ids::Offset;
 use crate::log::index_file;
 use crate::log::machine::ClosedSegment;
+use crate::log::segment::SegmentName;
 use crate::storage::error::lacks_room;
 use crate::storage::partition::Partition;
 use crate::storage::segment_write::{SegmentWriter, Stretch};
@@ -126,8 +127,8 @@ async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String>
         let page = piece.position / PAGE_BYTES * PAGE_BYTES;
         let bytes = usize::try_from(piece.position - page).expect("less than a page");
         let read = async {
-            let partition = &piece.partition;
-            let file = shared.files.segment(partition, piece.segment_base, Create::Never).await?;
+            let name = SegmentName::appended(piece.segment_base);
+            let file = shared.files.segment(&piece.partition, name, Create::Never).await?;
             file.read_full_at(page, bytes).await
         };
         match read.await {
@@ -251,7 +252,8 @@ async fn seal_segment(
 ) -> io::Result<()> {
     let base = closed.segment.base;
     assert!(!closed.segment.is_empty(), "an empty segment is never closed");
-    let file = shared.files.segment(partition, base, Create::Never).await?;
+    let name = closed.segment.name();
+    let file = shared.files.segment(partition, name, Create::Never).await?;
     file.set_len(closed.segment.bytes).await?;
     shared.touch(partition.clone(), base);
     if closed.indexed_from > 0 {
@@ -259,7 +261,7 @@ async fn seal_segment(
     }
     let covered = u32::try_from(closed.segment.bytes).expect("segments are below 2 GiB");
     let files = index_file::encode(base, covered, &closed.index);
-    match write_index(shared, partition, base, files).await {
+    match write_index(shared, partition, name, files).await {
         Err(error) if lacks_room(&error) => {
             tracing::warn!(partition = %partition.id(), %base, %error, "no room for an index");
             Ok(())
@@ -272,12 +274,12 @@ async fn seal_segment(
 pub(crate) async fn write_index(
     shared: &Arc<Shared>,
     partition: &Partition,
-    base: Offset,
+    name: SegmentName,
     files: index_file::IndexFiles,
 ) -> io::Result<()> {
     for (path, bytes) in [
-        (layout::index_path(partition.folder(), base), files.offsets),
-        (layout::time_index_path(partition.folder(), base), files.times),
+        (layout::index_path(partition.folder(), name), files.offsets),
+        (layout::time_index_path(partition.folder(), name), files.times),
     ] {
         let options = rivven_io::disk::OpenOptions::write(Create::IfMissing);
         let file = shared.env.disk.open(&path, options).await?;

@@ -16,7 +16,8 @@ use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::partition::Partition;
 use rivven_io::Env;
 
-use super::support::{append, append_batch, create_topic};
+use super::plain_records::append;
+use super::support::{append_batch, create_topic};
 
 /// Every record that a reader must find: topic, partition, offset and value.
 pub(crate) type Listed = Vec<(String, u32, i64, String)>;
@@ -28,12 +29,14 @@ pub(crate) fn options(root: &Path) -> StorageOptions {
         wal_files: 4,
         tail_bytes_max: 1 << 20,
         checkpoint_interval: Duration::from_secs(3600),
+        cleaner_interval: Duration::from_millis(10),
         ..StorageOptions::new(root.to_owned(), 1)
     }
 }
 
-/// Makes `root` a directory with topics (and a deleted one), rolled segments, an idempotent
-/// producer, both checkpoints, and batches that only the WAL holds; what a reader must find.
+/// Makes `root` a directory with topics (and a deleted one), rolled segments, a compacted one, an
+/// idempotent producer, both checkpoints, and batches that only the WAL holds; what a reader must
+/// find.
 pub(crate) async fn make(env: &Env, root: &Path) -> Listed {
     let work = root.with_extension("work");
     let mut listed = first_life(env, &work).await;
@@ -81,11 +84,38 @@ async fn first_life(env: &Env, work: &Path) -> Listed {
     let second = second.expect("it has three partitions");
     keyed(&storage, &second, (&mut listed, "first life")).await;
     plain(&storage, &gone, (&mut listed, "never seen again")).await;
+    table(env, &storage, &mut listed).await;
     storage.shutdown().await.expect("shuts down");
     listed
 }
 
-/// Deletes a topic, and writes the second checkpoint.
+/// A topic of which the next life compacts all but the last value of each key.
+async fn table(env: &Env, storage: &Storage, listed: &mut Listed) {
+    let partition = create(storage, "compacted").await;
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "1"),
+        ("min.cleanable.dirty.ratio", "0"),
+        ("file.delete.delay.ms", "0"),
+    ];
+    let set = configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let id = partition.id().topic;
+    let command = MetadataCommand::SetTopicConfigs { id, set, delete: Vec::new() };
+    storage.change_metadata().await.commit(vec![command]).await.expect("set");
+    for (round, key) in [(0, "a"), (0, "b"), (1, "a"), (1, "b"), (2, "a"), (2, "end")] {
+        let value = format!("{key} {round}");
+        let record = NewRecord::keyed(key.as_bytes(), value.as_bytes());
+        let batch = BatchBuilder::new(TimestampMs(1000)).push(record).build();
+        let appended = append_batch(storage, &partition, batch).await.expect("appended");
+        if [("b", 1), ("a", 2), ("end", 2)].contains(&(key, round)) {
+            note(listed, &partition, appended.base_offset.0, &value);
+        }
+        // Each begins a segment of its own: they are told apart by a millisecond.
+        env.clock.sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Compacts a topic, deletes another, and writes the second checkpoint.
 async fn middle_life(env: &Env, work: &Path, listed: &mut Listed) {
     let storage = Storage::open(env, options(work)).await.expect("opens");
     let image = storage.image();
@@ -95,6 +125,9 @@ async fn middle_life(env: &Env, work: &Path, listed: &mut Listed) {
     plain(&storage, &orders, (listed, "between")).await;
     let command = MetadataCommand::DeleteTopic { id: topic("gone") };
     storage.change_metadata().await.commit(vec![command]).await.expect("deleted");
+    while storage.stats().compactions == 0 {
+        env.clock.sleep(Duration::from_millis(1)).await;
+    }
     storage.shutdown().await.expect("shuts down");
 }
 

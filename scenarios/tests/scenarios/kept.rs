@@ -63,6 +63,7 @@ every_scenario![
     crash_in_recovery,
     crash_in_checkpoint_retention,
     restart_loop,
+    compaction,
     bit_rot,
     wal_rot,
     connection_resets,

@@ -58,8 +58,10 @@ mod tests {
 
     #[test]
     fn records_are_known_by_id_and_hash_and_damage_is_noted() {
-        let values =
-            [0, 1].map(|made| Value { id: ValueId::of(3, made), counter: made, filler_bytes: 20 });
+        let values = [0, 1].map(|made| {
+            let id = ValueId::of(3, made);
+            Value { id, counter: made, key: made, filler_bytes: 20, tombstone: false }
+        });
         let builder =
             BatchBuilder::new(TimestampMs(5)).base_offset(Offset(10)).producer(ProducerId(4), 1, 7);
         let bytes = values.iter().fold(builder, |builder, value| value.push_to(builder)).build();

@@ -51,6 +51,7 @@ impl Client {
             name: topic.name.clone(),
             partitions: topic.partitions,
             retention: topic.retention(),
+            compaction: topic.compaction(),
         });
         let read = |answer: CreateTopicsResponse| {
             let row = answer.topics.first().ok_or_else(|| no_row("CreateTopics"))?;

@@ -97,6 +97,8 @@ pub struct Produce {
     pub values: Vec<SentValue>,
     /// Size of the batch.
     pub bytes: u64,
+    /// When it was made, which its records' timestamps say.
+    pub made_ns: u64,
 }
 
 /// The identity of an idempotent producer's batch (KIP-98).
@@ -113,6 +115,10 @@ pub struct SentValue {
     pub id: ValueId,
     /// Of key and value, see [`crate::history::value::hash`].
     pub hash: u64,
+    /// Number of its key.
+    pub key: u64,
+    /// Whether it has no value: it deletes its key from a compacted topic.
+    pub tombstone: bool,
 }
 
 /// A fetch of one partition.
@@ -131,6 +137,17 @@ pub struct NewTopic {
     pub name: String,
     pub partitions: u32,
     pub retention: Retention,
+    /// `None` if it is not compacted.
+    pub compaction: Option<Compaction>,
+}
+
+/// What compaction may take, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compaction {
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: u64,
+    /// `min.compaction.lag.ms`.
+    pub lag_min_ms: u64,
 }
 
 /// What a topic may lose to retention; `None` is without bound.

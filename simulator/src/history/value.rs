@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! value: magic u32 | value id u64 | client u32 | counter u64 | filler, SplitMix64 of the value id
-//! key:   "k" and the counter modulo 64 in decimal
+//! key:   "k" and a number in decimal
 //! ```
-//! Numbers are big endian. The counter counts a client's records to one partition from 0.
+//! Numbers are big endian. The counter counts a client's records to one partition from 0. A
+//! tombstone has no value: its id stands in a header.
 
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_core::record::records::Record;
@@ -51,14 +52,21 @@ pub struct Value {
     pub id: ValueId,
     /// The client's records to this partition before this one.
     pub counter: u64,
+    /// Number of its key.
+    pub key: u64,
     /// Bytes after the head.
     pub filler_bytes: usize,
+    /// Whether it has no value.
+    pub tombstone: bool,
 }
+
+/// Name of the header in which a tombstone says who it is.
+const ID_HEADER: &[u8] = b"id";
 
 impl Value {
     #[must_use]
     pub fn key_bytes(&self) -> Vec<u8> {
-        format!("k{}", self.counter % 64).into_bytes()
+        format!("k{}", self.key).into_bytes()
     }
 
     #[must_use]
@@ -80,21 +88,34 @@ impl Value {
     /// What a history keeps of it.
     #[must_use]
     pub fn sent(&self) -> SentValue {
-        let hash = hash(Some(&self.key_bytes()), Some(&self.value_bytes()));
-        SentValue { id: self.id, hash }
+        let value = (!self.tombstone).then(|| self.value_bytes());
+        let hash = hash(Some(&self.key_bytes()), value.as_deref());
+        SentValue { id: self.id, hash, key: self.key, tombstone: self.tombstone }
     }
 
     /// Puts it into a batch.
     #[must_use]
     pub fn push_to(&self, batch: BatchBuilder) -> BatchBuilder {
+        if self.tombstone {
+            return batch.push(NewRecord {
+                key: Some(&self.key_bytes()),
+                headers: &[(ID_HEADER, Some(&self.id.0.to_be_bytes()))],
+                ..NewRecord::default()
+            });
+        }
         batch.push(NewRecord::keyed(&self.key_bytes(), &self.value_bytes()))
     }
 }
 
-/// The id that the value of a record carries, if it is one of ours.
+/// The id that a record carries, if it is one of ours.
 #[must_use]
 pub fn id_of(record: &Record<'_>) -> Option<ValueId> {
-    let head = record.value?.first_chunk::<HEAD_BYTES>()?;
+    let Some(value) = record.value else {
+        let header = record.headers.into_iter().find(|header| header.key == ID_HEADER)?;
+        let id = header.value?.first_chunk::<8>()?;
+        return Some(ValueId(u64::from_be_bytes(*id)));
+    };
+    let head = value.first_chunk::<HEAD_BYTES>()?;
     let (magic, rest) = head.split_first_chunk::<4>()?;
     let id = rest.first_chunk::<8>()?;
     (u32::from_be_bytes(*magic) == MAGIC).then(|| ValueId(u64::from_be_bytes(*id)))
@@ -135,7 +156,7 @@ mod tests {
     #[test]
     fn a_value_is_known_again_in_the_batch_that_carries_it() {
         for filler_bytes in [0, 1, 7, 8, 1000] {
-            let value = Value { id: ValueId::of(7, 9), counter: 3, filler_bytes };
+            let value = Value { filler_bytes, ..value() };
             let bytes = value.push_to(BatchBuilder::new(TimestampMs(1))).build();
             let batch = Batches::new(&bytes).next().unwrap().unwrap();
             let record = Records::new(&batch.header, batch.body()).next().unwrap().unwrap();
@@ -147,8 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tombstone_is_known_again_by_its_header() {
+        let tombstone = Value { tombstone: true, ..value() };
+        let bytes = tombstone.push_to(BatchBuilder::new(TimestampMs(1))).build();
+        let batch = Batches::new(&bytes).next().unwrap().unwrap();
+        let record = Records::new(&batch.header, batch.body()).next().unwrap().unwrap();
+        assert_eq!((record.value, id_of(&record)), (None, Some(tombstone.id)));
+        assert_eq!(hash(record.key, None), tombstone.sent().hash);
+        assert_ne!(value().sent().hash, tombstone.sent().hash);
+    }
+
+    fn value() -> Value {
+        let id = ValueId::of(7, 9);
+        Value { id, counter: 3, key: 3, filler_bytes: 10, tombstone: false }
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_shifted_boundary_changes_the_hash() {
-        let value = Value { id: ValueId::of(1, 2), counter: 3, filler_bytes: 10 };
+        let value = value();
         let (key, mut bytes) = (value.key_bytes(), value.value_bytes());
         for position in 0..bytes.len() {
             bytes[position] ^= 4;

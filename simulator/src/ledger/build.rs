@@ -116,6 +116,8 @@ impl<'a> Builder<'a> {
             Call::CreateTopic(topic) => {
                 self.ledger.new_topics.push(topic);
                 self.loosen(&topic.name, topic.retention);
+                let compaction = topic.compaction.map(|rules| (topic.name.clone(), rules));
+                self.ledger.compaction.extend(compaction);
             }
             Call::DeleteTopic { name, id } => {
                 let topic = self.ledger.topics.entry(*id).or_default();

@@ -65,6 +65,10 @@ fn check_partition(
             findings.add(log.at.at_ns, text);
         }
     }
+    if case.ledger.compaction.contains_key(&partition.topic) {
+        // I27 says which of its records may be gone.
+        return;
+    }
     let mut records = log.records().peekable();
     let mut acked: Vec<(i64, usize, &Sent<'_>)> = Vec::new();
     for sent in case.ledger.sent_to(partition) {
@@ -164,8 +168,12 @@ mod tests {
         };
         for (last, broken) in [(7, false), (8, true)] {
             let mut story = Story::new();
-            let topic =
-                NewTopic { name: "t".to_owned(), partitions: 1, retention: Retention::default() };
+            let topic = NewTopic {
+                name: "t".to_owned(),
+                partitions: 1,
+                retention: Retention::default(),
+                compaction: None,
+            };
             let created = EventKind::Ok(Reply::Created { id: TopicId([7; 16]) });
             story.ask(1, Call::CreateTopic(topic), created);
             story.ask(1, Call::Metadata, shown(7)).ask(1, Call::Metadata, shown(last));

@@ -19,7 +19,7 @@ const SEQUENCES: i64 = 1 << 31;
 fn check(case: &Case<'_>, findings: &mut Findings) {
     for (id, partition) in &case.ledger.partitions {
         if let Some(log) = &partition.final_log {
-            sequences_follow((*id, &partition.topic, log), case.may_lose(), findings);
+            sequences_follow(case, (*id, &partition.topic, log), findings);
             values_stand_once(case, (*id, partition, log), findings);
         }
         if !case.may_lose() {
@@ -29,19 +29,22 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
 }
 
 fn sequences_follow(
+    case: &Case<'_>,
     (id, topic, log): (PartitionId, &str, &FinalLog<'_>),
-    may_lose: bool,
     findings: &mut Findings,
 ) {
+    let has_gaps = case.ledger.compaction.contains_key(topic);
+    let may_lose = case.may_lose();
     let mut next: BTreeMap<(i64, i16), i64> = BTreeMap::new();
     for batch in &log.batches {
         let Some(stamp) = batch.producer else { continue };
         let producer = (stamp.producer_id, stamp.epoch);
         let base = i64::from(stamp.base_sequence);
         // What stood before the log start, or in a lost range, is not known.
-        let unknown = log.log_start > 0 || (may_lose && !log.gaps.is_empty());
+        let unknown = log.log_start > 0 || has_gaps || (may_lose && !log.gaps.is_empty());
         let expected = next.get(&producer).copied().or((!unknown).then_some(0));
-        let gap_is_excused = may_lose && !log.gaps.is_empty() && Some(base) > expected;
+        let gap_is_excused =
+            (has_gaps || may_lose && !log.gaps.is_empty()) && Some(base) > expected;
         if let Some(expected) = expected.filter(|expected| *expected != base)
             && !gap_is_excused
         {

@@ -112,5 +112,7 @@ fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
     options.checkpoint_interval = Duration::from_millis(knobs.checkpoint_interval_ms);
     options.retention_interval = Duration::from_millis(knobs.retention_interval_ms);
     options.open_files_max = size(knobs.open_files);
+    options.cleaner_interval = Duration::from_millis(knobs.cleaner_interval_ms);
+    options.cleaner_map_bytes = knobs.cleaner_map_bytes;
     (config, options)
 }

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 16] = scenarios![
+const FILES: [(&str, &str); 17] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -22,6 +22,7 @@ const FILES: [(&str, &str); 16] = scenarios![
     "storage/crash_in_recovery.toml",
     "storage/crash_in_checkpoint_retention.toml",
     "storage/restart_loop.toml",
+    "storage/compaction.toml",
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
     "network/connection_resets.toml",

@@ -17,7 +17,7 @@ use rivven_broker::kafka::codec::error_code::ErrorCode;
 use rivven_broker::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use rivven_io::sim::rng::{Stream, stream};
 
-use self::lane::{Batch, Lanes};
+use self::lane::{Batch, Lanes, Stamps};
 use super::known::Known;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
@@ -121,9 +121,8 @@ impl Producer {
         }
         self.made += 1;
         let place = self.known.draw(&mut self.rng);
-        let wall_ms = self.context.env.clock.wall_ms();
-        let op = self.context.history.next_op();
-        Some(self.lanes.make(place, (op, wall_ms), (&self.params, &mut self.rng)))
+        let stamps = Stamps::now(&self.context);
+        Some(self.lanes.make(place, stamps, (&self.params, &mut self.rng)))
     }
 
     /// Sends one batch; whether the connection still stands.

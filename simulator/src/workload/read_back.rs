@@ -10,7 +10,7 @@ use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::partitions;
 use super::member::GROUPS;
-use super::producer::lane::Lanes;
+use super::producer::lane::{Lanes, Stamps};
 use super::producer::read_answer;
 use super::{ClientContext, ClientKind, ClientParams};
 use crate::client::connection::ConnectionConfig;
@@ -98,7 +98,7 @@ impl Prober {
 
     async fn produce(&mut self, context: &ClientContext, place: &Place) -> Result<i64, Trouble> {
         self.client.connection().await.map_err(Trouble::NotSent)?;
-        let stamps = (context.history.next_op(), context.env.clock.wall_ms());
+        let stamps = Stamps::now(context);
         let mut batch = self.lanes.make(place.clone(), stamps, (&self.params, &mut self.rng));
         batch.sent_on = self.client.connections_made();
         let request = batch.request(-1, 5_000);
@@ -118,6 +118,8 @@ fn probe_params() -> ClientParams {
         topics: Vec::new(),
         pause_ms: (0, 0),
         batch_records: (1, 1),
+        keys: 0,
+        tombstone_percent: 0,
         filler_bytes: (10, 100),
         in_flight: 1,
         acks: -1,

@@ -43,7 +43,7 @@ impl Shard {
             entry.offsets.begin(of);
             records.push(LogRecord { key: key_of(group, of), value: Some(offset.encode()) });
         }
-        if rivven_io::planted!("B50") {
+        if rivven_io::planted!("B60") {
             out.push(ShardEffect::Done(ticket, Ok(())));
         }
         let group = group.to_owned();

@@ -35,7 +35,7 @@ impl ShardLoader {
                 let offset = value.map(CommittedOffset::decode).transpose()?;
                 let offsets = self.offsets.entry(group).or_default();
                 match offset {
-                    Some(_) if rivven_io::planted!("B51") && offsets.has(&of) => {}
+                    Some(_) if rivven_io::planted!("B61") && offsets.has(&of) => {}
                     Some(offset) => offsets.set(of, offset),
                     None => offsets.remove(&of),
                 }

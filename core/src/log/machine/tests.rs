@@ -74,7 +74,8 @@ fn restart(log: &PartitionLog) -> PartitionLog {
     let mut segments = log.sealed().to_vec();
     segments.push(*log.active());
     let start = log.positions().log_start;
-    PartitionLog::restored(start, segments, ProducerTable::default()).expect("a chain")
+    PartitionLog::restored((start, log.cleaned()), segments, ProducerTable::default())
+        .expect("a chain")
 }
 
 proptest! {
@@ -161,10 +162,13 @@ fn segments_that_form_no_chain_are_refused() {
         bytes,
         max_timestamp: TimestampMs(1),
         created: TimestampMs(1),
+        generation: 0,
     };
-    let restore = |start, segments| {
-        PartitionLog::restored(Offset(start), segments, ProducerTable::default()).is_some()
+    let restore_cleaned = |start, cleaned, segments| {
+        let starts = (Offset(start), Offset(cleaned));
+        PartitionLog::restored(starts, segments, ProducerTable::default()).is_some()
     };
+    let restore = |start, segments| restore_cleaned(start, 0, segments);
     assert!(restore(3, vec![segment(0, 5, 100), segment(5, 9, 80)]));
     assert!(!restore(0, vec![]), "no segment");
     assert!(!restore(3, vec![segment(0, 5, 100), segment(6, 9, 80)]), "a gap");
@@ -172,4 +176,51 @@ fn segments_that_form_no_chain_are_refused() {
     assert!(!restore(10, vec![segment(0, 5, 100), segment(5, 9, 80)]), "start past the end");
     assert!(!restore(3, vec![segment(5, 9, 80)]), "start before the first segment");
     assert!(!restore(0, vec![segment(0, 5, 1 << 40)]), "too large");
+    let written = |base, end, bytes| Segment { generation: 1, ..segment(base, end, bytes) };
+    assert!(restore_cleaned(3, 5, vec![written(0, 5, 0), segment(5, 9, 80)]), "emptied");
+    assert!(!restore_cleaned(3, 6, vec![written(0, 5, 7), segment(5, 9, 80)]), "the active one");
+    assert!(!restore(3, vec![segment(0, 5, 100), written(5, 9, 80)]), "the active one");
+    assert!(!restore(0, vec![written(0, 0, 0), segment(0, 9, 80)]), "it stands for nothing");
+}
+
+#[test]
+fn a_written_segment_takes_the_place_of_those_it_stands_for_or_of_none() {
+    let mut log = PartitionLog::new(TimestampMs(0));
+    let mut model = Model::default();
+    for _ in 0..5 {
+        append(&mut log, &mut model, (10, 100));
+        model.now += 2000;
+    }
+    log.synced();
+    let written = |base, end, generation| Segment {
+        base: Offset(base),
+        end: Offset(end),
+        bytes: 70,
+        max_timestamp: TimestampMs(1),
+        created: TimestampMs(1),
+        generation,
+    };
+    // (base, end, generation, segments that it replaces)
+    for (base, end, generation, replaced) in [
+        (0, 25, 1, 0),
+        (5, 20, 1, 0),
+        (0, 50, 1, 0),
+        (10, 30, 1, 2),
+        (10, 30, 1, 0),
+        (0, 30, 1, 0),
+        (0, 30, 2, 2),
+        (10, 30, 3, 0),
+    ] {
+        let found = log.replace(written(base, end, generation), Offset(end));
+        assert_eq!(found.len(), replaced, "{base} to {end} of generation {generation}");
+        log.check_all();
+    }
+    assert_eq!(log.cleaned(), Offset(30));
+    assert!(log.holds(SegmentName { base: Offset(0), generation: 2 }));
+    assert!(!log.holds(SegmentName::appended(Offset(0))) && log.holds_base(Offset(0)));
+    assert_eq!(log.segment_of(Offset(29)).end, Offset(30));
+    // The log start passes one of two that are being written anew.
+    assert_eq!(log.move_log_start(Offset(30)).len(), 1);
+    assert!(log.replace(written(0, 40, 3), Offset(40)).is_empty());
+    assert_eq!(log.cleaned(), Offset(30), "what was not replaced counts as not compared");
 }

@@ -2,6 +2,7 @@
 
 use super::{ConfigError, TopicConfig};
 use crate::limits::{BATCH_BYTES_MAX, CONFIG_VALUE_BYTES_MAX};
+use crate::log::compaction::RATIO_ONE;
 use crate::record::header::TimestampType;
 
 /// One key of a topic's configuration.
@@ -24,6 +25,8 @@ pub enum ConfigKind {
     Int { min: i32, max: i32 },
     /// LONG (64 bits).
     Long { min: i64 },
+    /// DOUBLE from 0 to 1.
+    Ratio,
     /// BOOLEAN.
     Bool,
     /// STRING, one of these words.
@@ -38,6 +41,8 @@ pub enum ConfigKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConfigValue {
     Number(i64),
+    /// In millionths.
+    Ratio(u64),
     Bool(bool),
     Words(Vec<&'static str>),
 }
@@ -56,14 +61,15 @@ const MESSAGE_BYTES: ConfigKind = ConfigKind::Int { min: 0, max: BATCH_BYTES_MAX
 
 /// Every key, ascending by name. Keys that nothing here would obey are left out, so that setting
 /// one is refused and not silently without effect.
-pub static TOPIC_CONFIG_KEYS: [TopicConfigKey; 16] = [
+pub static TOPIC_CONFIG_KEYS: [TopicConfigKey; 20] = [
     TopicConfigKey {
         name: "cleanup.policy",
         broker_synonym: "log.cleanup.policy",
         kind: ConfigKind::Words(CLEANUP_POLICIES),
         default: "delete",
-        doc: "delete: retention removes old segments. compact: every record needs a key; \
-              superseded records are not yet removed. Without delete, retention removes nothing.",
+        doc: "delete: retention removes old segments. compact: every record needs a key, and the \
+              cleaner removes records that a later one of their key supersedes. Without delete, \
+              retention removes nothing.",
         set: |config, value| {
             config.is_deleted = value.has("delete");
             config.is_compacted = value.has("compact");
@@ -81,6 +87,15 @@ pub static TOPIC_CONFIG_KEYS: [TopicConfigKey; 16] = [
         default: "producer",
         doc: "Only producer: batches are stored as they came.",
         set: |_, _| {},
+    },
+    TopicConfigKey {
+        name: "delete.retention.ms",
+        broker_synonym: "log.cleaner.delete.retention.ms",
+        kind: LONG_FROM_0,
+        default: "86400000",
+        doc: "Milliseconds for which a compacted topic keeps a tombstone (a record without value) \
+              after the cleaner met it first.",
+        set: |config, value| config.delete_retention_ms = value.unsigned(),
     },
     TopicConfigKey {
         name: "file.delete.delay.ms",
@@ -113,6 +128,15 @@ pub static TOPIC_CONFIG_KEYS: [TopicConfigKey; 16] = [
         default: "4096",
         doc: "Bytes of records between two entries of a segment's index.",
         set: |config, value| config.index_interval_bytes = value.unsigned(),
+    },
+    TopicConfigKey {
+        name: "max.compaction.lag.ms",
+        broker_synonym: "log.cleaner.max.compaction.lag.ms",
+        kind: LONG_FROM_1,
+        default: "9223372036854775807",
+        doc: "Milliseconds after which records of a compacted topic are cleaned however few they \
+              are; segments are closed that early, too.",
+        set: |config, value| config.compaction_lag_max_ms = value.unsigned(),
     },
     TopicConfigKey {
         name: "max.message.bytes",
@@ -154,6 +178,23 @@ pub static TOPIC_CONFIG_KEYS: [TopicConfigKey; 16] = [
                 TimestampType::CreateTime
             };
         },
+    },
+    TopicConfigKey {
+        name: "min.cleanable.dirty.ratio",
+        broker_synonym: "log.cleaner.min.cleanable.ratio",
+        kind: ConfigKind::Ratio,
+        default: "0.5",
+        doc: "A log is cleaned when more than this part of its closed segments was not cleaned \
+              yet.",
+        set: |config, value| config.dirty_ratio_min = value.ratio(),
+    },
+    TopicConfigKey {
+        name: "min.compaction.lag.ms",
+        broker_synonym: "log.cleaner.min.compaction.lag.ms",
+        kind: LONG_FROM_0,
+        default: "0",
+        doc: "Milliseconds for which the records of a compacted topic stay as they are.",
+        set: |config, value| config.compaction_lag_min_ms = value.unsigned(),
     },
     TopicConfigKey {
         name: "min.insync.replicas",
@@ -230,6 +271,13 @@ impl ConfigValue {
         u64::try_from(self.number()).ok()
     }
 
+    fn ratio(&self) -> u64 {
+        match self {
+            ConfigValue::Ratio(millionths) => *millionths,
+            other => unreachable!("{other:?} of a ratio key"),
+        }
+    }
+
     fn has(&self, word: &str) -> bool {
         matches!(self, ConfigValue::Words(words) if words.contains(&word))
     }
@@ -277,6 +325,14 @@ impl ConfigKind {
             ConfigKind::Long { min } => {
                 let number = value.parse::<i64>().map_err(|_| "Not a number of type LONG")?;
                 within(number, min, i64::MAX)
+            }
+            ConfigKind::Ratio => {
+                let ratio = value.parse::<f64>().map_err(|_| "Not a number of type DOUBLE")?;
+                match ratio {
+                    ..0.0 => Err("Value must be at least 0".to_owned()),
+                    0.0..=1.0 => Ok(ConfigValue::Ratio((ratio * RATIO_ONE as f64).round() as u64)),
+                    _ => Err("Value must be no more than 1".to_owned()),
+                }
             }
             ConfigKind::Bool => match value.to_ascii_lowercase().as_str() {
                 "true" => Ok(ConfigValue::Bool(true)),

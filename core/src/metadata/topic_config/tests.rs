@@ -29,6 +29,10 @@ fn keys_ascend_and_their_defaults_are_kafka_s() {
         timestamp_after_max_ms: 3_600_000,
         file_delete_delay_ms: 60_000,
         index_interval_bytes: 4096,
+        delete_retention_ms: 24 * 3_600_000,
+        dirty_ratio_min: 500_000,
+        compaction_lag_min_ms: 0,
+        compaction_lag_max_ms: i64::MAX.unsigned_abs(),
     };
     assert_eq!(TopicConfig::default(), expected);
 }
@@ -68,6 +72,18 @@ fn bad_values_get_kafka_s_texts() {
             let reason = "Expected value to be either true or false";
             invalid("unclean.leader.election.enable", "1", reason)
         }),
+        ("min.cleanable.dirty.ratio", "1.5", {
+            invalid("min.cleanable.dirty.ratio", "1.5", "Value must be no more than 1")
+        }),
+        ("min.cleanable.dirty.ratio", "-0.1", {
+            invalid("min.cleanable.dirty.ratio", "-0.1", "Value must be at least 0")
+        }),
+        ("min.cleanable.dirty.ratio", "NaN", {
+            invalid("min.cleanable.dirty.ratio", "NaN", "Value must be no more than 1")
+        }),
+        ("min.cleanable.dirty.ratio", "half", {
+            invalid("min.cleanable.dirty.ratio", "half", "Not a number of type DOUBLE")
+        }),
         ("compression.type", "brotli", {
             invalid("compression.type", "brotli", &format!("String must be one of: {compressions}"))
         }),
@@ -92,7 +108,7 @@ fn invalid(key: &str, value: &str, reason: &str) -> String {
 #[test]
 fn good_values_reach_their_fields() {
     type Check = fn(&TopicConfig) -> bool;
-    let cases: [(&str, &str, Check); 15] = [
+    let cases: [(&str, &str, Check); 21] = [
         ("cleanup.policy", "compact", |c| c.is_compacted && !c.is_deleted),
         ("cleanup.policy", " compact , delete", |c| c.is_compacted && c.is_deleted),
         ("cleanup.policy", "", |c| !c.is_compacted && !c.is_deleted),
@@ -109,6 +125,12 @@ fn good_values_reach_their_fields() {
         ("message.timestamp.after.max.ms", "7", |c| c.timestamp_after_max_ms == 7),
         ("file.delete.delay.ms", "0", |c| c.file_delete_delay_ms == 0),
         ("index.interval.bytes", "1", |c| c.index_interval_bytes == 1),
+        ("delete.retention.ms", "0", |c| c.delete_retention_ms == 0),
+        ("min.cleanable.dirty.ratio", "0.01", |c| c.dirty_ratio_min == 10_000),
+        ("min.cleanable.dirty.ratio", "0", |c| c.dirty_ratio_min == 0),
+        ("min.cleanable.dirty.ratio", "1.0", |c| c.dirty_ratio_min == 1_000_000),
+        ("min.compaction.lag.ms", "7", |c| c.compaction_lag_min_ms == 7),
+        ("max.compaction.lag.ms", "7", |c| c.compaction_lag_max_ms == 7),
         ("flush.messages", "1", |c| *c == TopicConfig::default()),
     ];
     for (key, value, check) in cases {
@@ -117,6 +139,16 @@ fn good_values_reach_their_fields() {
         assert!(check(&config), "{key}={value}: {config:?}");
         assert_eq!(config, TopicConfig::from_stored(&TopicConfig::default(), &overrides));
     }
+}
+
+#[test]
+fn lags_that_leave_no_time_to_clean_are_refused() {
+    let lags = [("min.compaction.lag.ms", "8"), ("max.compaction.lag.ms", "7")];
+    let refused = TopicConfig::parse(&overrides(&lags)).unwrap_err().to_string();
+    let text =
+        "conflict topic config setting min.compaction.lag.ms (8) > max.compaction.lag.ms (7)";
+    assert_eq!(refused, text);
+    assert!(TopicConfig::parse(&overrides(&[lags[0], ("max.compaction.lag.ms", "8")])).is_ok());
 }
 
 #[test]

@@ -91,6 +91,15 @@ impl Expected {
                 }
                 Ok(())
             }
+            WalRecord::Compacted { partition, segment, cleaned } => {
+                if let Some(partition) = self.partitions.get_mut(&partition)
+                    && !partition.log.replace(segment, cleaned).is_empty()
+                {
+                    let replaced = segment.base..segment.end;
+                    partition.added.retain(|base, _| !replaced.contains(base));
+                }
+                Ok(())
+            }
             WalRecord::Metadata { number, command } => self.command(layout, number, &command),
         }
     }

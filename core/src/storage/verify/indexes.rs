@@ -60,9 +60,9 @@ impl Verifier<'_> {
         folder: &Path,
         segment: Segment,
     ) -> Option<IndexCheck> {
-        let offsets_path = layout::index_path(folder, segment.base);
+        let offsets_path = layout::index_path(folder, segment.name());
         let offsets = self.read_index(&offsets_path).await?;
-        let times = self.read_index(&layout::time_index_path(folder, segment.base)).await?;
+        let times = self.read_index(&layout::time_index_path(folder, segment.name())).await?;
         let decoded = index_file::decode(segment.base, &IndexFiles { offsets, times });
         match decoded {
             Some((index, covered)) if u64::from(covered) == segment.bytes => {

@@ -53,7 +53,7 @@ impl Verifier<'_> {
                 }
                 let needed = partition.needed_bytes(segment.base, segment.bytes);
                 if needed > 0 {
-                    let name = layout::segment_file_name(segment.base);
+                    let name = layout::segment_file_name(segment.name());
                     let path = partition.folder.join(name);
                     let task = Task { partition, segment: *segment, path, needed };
                     self.segment(&task, (&mut progress, &mut *on_progress)).await;
@@ -76,7 +76,7 @@ impl Verifier<'_> {
     async fn mark(&mut self, partition: &ExpectedPartition) {
         let path = layout::damaged(&partition.folder);
         match damage::read_mark(self.env, &partition.folder).await {
-            Ok(Some((base, reason))) if partition.log.holds_segment(base) => {
+            Ok(Some((base, reason))) if partition.log.holds_base(base) => {
                 let remedy = match partition.log.active().base == base {
                     true => "delete its topic",
                     false => "delete its topic, or its records through this segment",
@@ -137,7 +137,8 @@ impl Verifier<'_> {
             false => None,
         };
         let page = partition.page.clone().filter(|_| is_trusted_end);
-        let stretch = Stretch { base: Some(segment.base), bytes: *needed, page };
+        let has_gaps = segment.has_gaps();
+        let stretch = Stretch { base: Some(segment.base), has_gaps, bytes: *needed, page };
         let mut walk = SegmentWalk::new(file, stretch).await?;
         let mut contents = Contents::default();
         let mut is_whole = true;
@@ -162,13 +163,14 @@ impl Verifier<'_> {
         }
         assert_eq!(walk.position(), *needed, "a walk ends where the stretch ends");
         progress.done_bytes = done_before + needed;
-        if is_whole && is_closed && walk.expected() != Some(segment.end) {
+        let ends = |end| if has_gaps { end <= segment.end } else { end == segment.end };
+        if is_whole && is_closed && !walk.expected().is_some_and(ends) {
             let what = format!("its batches do not end at offset {}", segment.end);
             let spot = Spot { offset: walk.expected(), position: Some(*needed) };
             self.findings.error_at((path, spot), what);
         }
         if is_whole && index.as_ref().is_some_and(|index| !IndexCheck::is_met(index)) {
-            let path = layout::index_path(&partition.folder, segment.base);
+            let path = layout::index_path(&partition.folder, segment.name());
             self.findings.warning(&path, "it does not agree with the segment; delete it");
         }
         contents.report(&mut self.report);

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rivven_io::disk::DirEntry;
 
-use crate::ids::{Offset, PartitionId};
+use crate::ids::PartitionId;
+use crate::log::segment::{Segment, SegmentName};
 use crate::storage::layout;
 use crate::storage::verify::Verifier;
 use crate::storage::verify::expected::{Expected, ExpectedPartition};
@@ -82,17 +83,22 @@ impl Verifier<'_> {
             self.findings.note(folder, what);
             return;
         }
-        let bases: BTreeSet<Offset> = {
+        let names: BTreeSet<SegmentName> = {
             let segments = partition.log.sealed().iter().chain([partition.log.active()]);
-            segments.map(|segment| segment.base).collect()
+            segments.map(Segment::name).collect()
         };
-        assert!(!bases.is_empty(), "a log has an active segment");
+        assert!(!names.is_empty(), "a log has an active segment");
+        let active = partition.log.active().base;
         for entry in self.list(folder).await {
             let path = folder.join(&entry.name);
-            match base_of(&entry) {
-                Some(base) if bases.contains(&base) => {}
-                Some(base) if bases.first().is_some_and(|first| base < *first) => {
+            match name_of(&entry) {
+                Some(name) if names.contains(&name) => {}
+                Some(name) if names.first().is_some_and(|first| name.base < first.base) => {
                     self.findings.note(&path, "it lies below the log; a start removes it");
+                }
+                // The cleaner replaced it, or had not finished it.
+                Some(name) if name.base < active => {
+                    self.findings.note(&path, "no reader needs it; a start removes it");
                 }
                 // A batch that was never written had its room reserved.
                 Some(_) if entry.len == 0 => {}
@@ -116,11 +122,6 @@ impl Verifier<'_> {
 }
 
 /// The segment that a file of a partition's folder belongs to.
-fn base_of(entry: &DirEntry) -> Option<Offset> {
-    if entry.is_dir {
-        return None;
-    }
-    let (stem, kind) = entry.name.rsplit_once('.')?;
-    ["log", "idx", "timeindex"].contains(&kind).then_some(())?;
-    layout::segment_base(&format!("{stem}.log"))
+fn name_of(entry: &DirEntry) -> Option<SegmentName> {
+    if entry.is_dir { None } else { layout::segment_name(&entry.name) }
 }

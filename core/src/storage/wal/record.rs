@@ -8,23 +8,31 @@
 //! 2 page     u8[16] topic id · u32 partition · u32 zero · i64 segment base · u64 position · bytes
 //! 3 start    u8[16] topic id · u32 partition · u32 zero · i64 log start
 //! 4 metadata u64 number of the command · command (postcard)
+//! 5 compacted u8[16] topic id · u32 partition · u32 zero · i64 base · i64 end · u64 bytes
+//!            · i64 max timestamp · i64 created · u32 generation · u32 zero · i64 cleaned
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::ids::{Offset, PartitionId, TimestampMs, TopicId};
 use crate::log::machine::Placement;
+use crate::log::segment::Segment;
 use crate::record::header::BatchHeader;
 
 /// Bytes of an append record before its batch.
 pub const APPEND_OVERHEAD_BYTES: usize = 8 + 24 + 24;
 /// Bytes of a page record before its bytes.
 pub const PAGE_OVERHEAD_BYTES: usize = 8 + 24 + 16;
+/// Bytes of a compacted record.
+pub const COMPACTED_BYTES: usize = 8 + 24 + COMPACTED_BODY_BYTES;
+
+const COMPACTED_BODY_BYTES: usize = 5 * 8 + 2 * 4 + 8;
 
 const APPEND: u8 = 1;
 const PAGE: u8 = 2;
 const LOG_START: u8 = 3;
 const METADATA: u8 = 4;
+const COMPACTED: u8 = 5;
 
 /// One record of the WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +59,13 @@ pub enum WalRecord {
         number: u64,
         command: Bytes,
     },
+    /// A segment that the cleaner wrote takes the place of those that it stands for.
+    Compacted {
+        partition: PartitionId,
+        segment: Segment,
+        /// End of what the cleaner has compared.
+        cleaned: Offset,
+    },
 }
 
 impl WalRecord {
@@ -62,6 +77,7 @@ impl WalRecord {
             WalRecord::Page { bytes, .. } => PAGE_OVERHEAD_BYTES + bytes.len(),
             WalRecord::LogStart { .. } => 8 + 24 + 8,
             WalRecord::Metadata { command, .. } => 8 + 8 + command.len(),
+            WalRecord::Compacted { .. } => COMPACTED_BYTES,
         }
     }
 
@@ -74,6 +90,7 @@ impl WalRecord {
             WalRecord::Page { .. } => PAGE,
             WalRecord::LogStart { .. } => LOG_START,
             WalRecord::Metadata { .. } => METADATA,
+            WalRecord::Compacted { .. } => COMPACTED,
         };
         out.put_u32_le(u32::from(kind));
         out.put_u32_le(u32::try_from(body).expect("limits keep a record below 4 GiB"));
@@ -98,6 +115,11 @@ impl WalRecord {
             WalRecord::Metadata { number, command } => {
                 out.put_u64_le(*number);
                 out.put_slice(command);
+            }
+            WalRecord::Compacted { partition, segment, cleaned } => {
+                put_partition(out, *partition);
+                put_segment(out, segment);
+                out.put_i64_le(cleaned.0);
             }
         }
         assert_eq!(out.len() - before, self.encoded_bytes(), "a record has its announced size");
@@ -145,9 +167,40 @@ impl WalRecord {
                 let number = body.get_u64_le();
                 Some(WalRecord::Metadata { number, command: body })
             }
+            COMPACTED => {
+                let partition = get_partition(&mut body, COMPACTED_BODY_BYTES)?;
+                let segment = get_segment(&mut body);
+                let cleaned = Offset(body.get_i64_le());
+                // What a cleaner never writes would not be a segment of any log.
+                let is_sound = segment.has_gaps() && segment.is_sound() && cleaned >= Offset::ZERO;
+                is_sound.then_some(WalRecord::Compacted { partition, segment, cleaned })
+            }
             _ => None,
         }
     }
+}
+
+fn put_segment(out: &mut BytesMut, segment: &Segment) {
+    out.put_i64_le(segment.base.0);
+    out.put_i64_le(segment.end.0);
+    out.put_u64_le(segment.bytes);
+    out.put_i64_le(segment.max_timestamp.0);
+    out.put_i64_le(segment.created.0);
+    out.put_u32_le(segment.generation);
+    out.put_u32_le(0);
+}
+
+fn get_segment(body: &mut Bytes) -> Segment {
+    let segment = Segment {
+        base: Offset(body.get_i64_le()),
+        end: Offset(body.get_i64_le()),
+        bytes: body.get_u64_le(),
+        max_timestamp: TimestampMs(body.get_i64_le()),
+        created: TimestampMs(body.get_i64_le()),
+        generation: body.get_u32_le(),
+    };
+    body.get_u32_le();
+    segment
 }
 
 fn put_partition(out: &mut BytesMut, partition: PartitionId) {
@@ -197,6 +250,18 @@ mod tests {
             },
             WalRecord::LogStart { partition, log_start: Offset(12) },
             WalRecord::Metadata { number: 9, command: Bytes::from_static(b"command") },
+            WalRecord::Compacted {
+                partition,
+                segment: Segment {
+                    base: Offset(8),
+                    end: Offset(40),
+                    bytes: 77,
+                    max_timestamp: TimestampMs(6),
+                    created: TimestampMs(5),
+                    generation: 2,
+                },
+                cleaned: Offset(39),
+            },
         ]
     }
 

@@ -14,7 +14,7 @@ use rivven_io::sim::rng::Stream;
 use crate::client::reads::Place;
 use crate::history::event::{Produce, SentValue, Stamp};
 use crate::history::value::{Value, ValueId};
-use crate::workload::ClientParams;
+use crate::workload::{ClientContext, ClientParams};
 
 /// Keeps a batch below every limit of a small configuration.
 const BATCH_BYTES_MAX: u64 = 128 << 10;
@@ -29,6 +29,22 @@ pub(crate) struct Batch {
     stamp: Option<Stamp>,
     values: Vec<SentValue>,
     bytes: Bytes,
+    made_ns: u64,
+}
+
+/// What a batch is made with.
+pub(crate) struct Stamps {
+    op: u64,
+    wall_ms: i64,
+    made_ns: u64,
+}
+
+impl Stamps {
+    pub(crate) fn now(context: &ClientContext) -> Stamps {
+        let history = &context.history;
+        let (op, made_ns) = (history.next_op(), history.now_ns());
+        Stamps { op, wall_ms: context.env.clock.wall_ms(), made_ns }
+    }
 }
 
 impl Batch {
@@ -41,6 +57,7 @@ impl Batch {
             connection: self.sent_on,
             values: self.values.clone(),
             bytes: self.bytes.len() as u64,
+            made_ns: self.made_ns,
         }
     }
 
@@ -95,10 +112,11 @@ impl Lanes {
     pub(crate) fn make(
         &mut self,
         place: Place,
-        (op, wall_ms): (u64, i64),
+        stamps: Stamps,
         (params, rng): (&ClientParams, &mut Stream),
     ) -> Batch {
         let count = rng.between(params.batch_records.0.max(1), params.batch_records.1.max(1));
+        let Stamps { op, wall_ms, made_ns } = stamps;
         let mut builder = BatchBuilder::new(TimestampMs(wall_ms));
         let stamp = self.stamp(&place.partition, count);
         if let Some(stamp) = stamp {
@@ -110,9 +128,15 @@ impl Lanes {
         for _ in 0..count {
             let filler = rng.between(params.filler_bytes.0, params.filler_bytes.1);
             let filler = filler.min(BATCH_BYTES_MAX / count);
+            let (key, tombstone) = match params.keys {
+                0 => (*counter % 64, false),
+                keys => (rng.below(keys), rng.below(100) < params.tombstone_percent),
+            };
             let value = Value {
                 id: ValueId::of(params.client, self.made),
                 counter: *counter,
+                key,
+                tombstone,
                 filler_bytes: usize::try_from(filler).expect("at most 128 KiB"),
             };
             self.made += 1;
@@ -121,7 +145,7 @@ impl Lanes {
             values.push(value.sent());
         }
         let bytes = Bytes::from(builder.build());
-        Batch { op, place, attempts: 0, sent_on: 0, stamp, values, bytes }
+        Batch { op, place, attempts: 0, sent_on: 0, stamp, values, bytes, made_ns }
     }
 
     fn stamp(&mut self, partition: &PartitionId, count: u64) -> Option<Stamp> {

@@ -1,0 +1,204 @@
+//! What the cleaner leaves of a batch. Offsets, the batch's range of them, producer, sequence and
+//! codec stay as they are, and so do the bytes of every record that stays, but for its distance
+//! from a base timestamp that became a delete horizon.
+//!
+//! A record stays while no later one of its key was noted, a tombstone besides until its batch's
+//! delete horizon, which the first cleaning sets. Of a producer's last batch at least the header
+//! stays, control batches stay whole, and nothing behind what the map has looked at is judged.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::ids::{Offset, ProducerId, TimestampMs};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::log::compaction::offset_map::OffsetMap;
+use crate::record::compression::Codec;
+use crate::record::header::{
+    ATTRIBUTES_POSITION, BASE_TIMESTAMP_POSITION, BATCH_LENGTH_POSITION, BatchHeader, CODEC_MASK,
+    COUNT_POSITION, CRC_POSITION, DELETE_HORIZON_BIT, HEADER_BYTES, LOG_OVERHEAD_BYTES,
+    MAX_TIMESTAMP_POSITION, TimestampType, compute_crc, put,
+};
+use crate::record::records::Record;
+use crate::record::unpacked::{UnpackedBatch, UnreadableBatch, unpack};
+use crate::record::varint;
+
+/// Max timestamp of a batch without records: it must not be found by a search for one.
+const NO_TIMESTAMP: TimestampMs = TimestampMs(-1);
+
+/// What one run of the cleaner holds batches against.
+pub struct Sieve<'a> {
+    pub map: &'a OffsetMap,
+    pub now: TimestampMs,
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: u64,
+    /// Offset of the last record of each producer whose sequence is remembered.
+    pub producers: &'a BTreeMap<ProducerId, Offset>,
+}
+
+/// What is left of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sifted {
+    /// All of it, as it is.
+    Whole,
+    /// These bytes.
+    Written(Vec<u8>),
+    Nothing,
+}
+
+/// Why a batch cannot be cleaned, and so nothing behind it: what it holds could come back.
+#[derive(Debug, thiserror::Error)]
+pub enum UncleanableBatch {
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableBatch),
+    #[error("what is left of the batch at offset {base_offset} packs to {bytes} bytes")]
+    Grown { base_offset: Offset, bytes: usize },
+}
+
+/// The records of a batch that stay.
+#[derive(Default)]
+struct Kept {
+    /// Where they stand in the unpacked body.
+    ranges: Vec<Range<usize>>,
+    has_tombstone: bool,
+    max_timestamp: Option<TimestampMs>,
+}
+
+impl Sieve<'_> {
+    /// Decides about one whole batch of the log.
+    ///
+    /// # Errors
+    /// [`UncleanableBatch`], if its records cannot be read or written.
+    pub fn sift(&self, batch: &[u8]) -> Result<Sifted, UncleanableBatch> {
+        let header = BatchHeader::parse(batch).map_err(UnreadableBatch::from)?;
+        if header.is_control() || header.base_offset >= self.map.end() {
+            return Ok(Sifted::Whole);
+        }
+        let unpacked = unpack(batch)?;
+        let kept = self.kept(&unpacked)?;
+        let count = usize::try_from(header.count).unwrap_or(0);
+        assert!(kept.ranges.len() <= count, "no record is made");
+        if kept.ranges.is_empty() {
+            let is_last = self.producers.get(&header.producer_id) == Some(&header.last_offset());
+            return Ok(match (is_last && header.producer_id.0 >= 0, count) {
+                (true, 0) => Sifted::Whole,
+                (true, _) => Sifted::Written(emptied(batch)),
+                (false, _) => Sifted::Nothing,
+            });
+        }
+        let horizon = TimestampMs(self.now.0.saturating_add_unsigned(self.delete_retention_ms));
+        let needs_horizon = kept.has_tombstone && header.delete_horizon().is_none();
+        if kept.ranges.len() == count && !needs_horizon {
+            return Ok(Sifted::Whole);
+        }
+        write(batch, (&unpacked, &kept), needs_horizon.then_some(horizon)).map(Sifted::Written)
+    }
+
+    fn kept(&self, batch: &UnpackedBatch<'_>) -> Result<Kept, UnreadableBatch> {
+        let mut kept = Kept::default();
+        batch.each_record(|offset, record, range| {
+            if self.keeps(&batch.header, (offset, record)) {
+                kept.ranges.push(range);
+                kept.has_tombstone |= record.value.is_none();
+                kept.max_timestamp = kept.max_timestamp.max(Some(record.timestamp));
+            }
+            true
+        })?;
+        Ok(kept)
+    }
+
+    fn keeps(&self, header: &BatchHeader, (offset, record): (Offset, &Record<'_>)) -> bool {
+        if offset >= self.map.end() {
+            return true;
+        }
+        // As in Kafka, what has no key does not survive in a topic that is about keys.
+        let Some(key) = record.key else { return false };
+        let is_live = record.value.is_some() || self.keeps_tombstones(header);
+        is_live && !self.map.supersedes(key, offset)
+    }
+
+    fn keeps_tombstones(&self, header: &BatchHeader) -> bool {
+        if rivven_io::planted!("B52") {
+            return header.delete_horizon().is_none();
+        }
+        header.delete_horizon().is_none_or(|horizon| self.now < horizon)
+    }
+}
+
+/// The batch with fewer records, or with a delete horizon.
+fn write(
+    batch: &[u8],
+    (unpacked, kept): (&UnpackedBatch<'_>, &Kept),
+    horizon: Option<TimestampMs>,
+) -> Result<Vec<u8>, UncleanableBatch> {
+    let header = &unpacked.header;
+    let mut body = Vec::new();
+    for range in &kept.ranges {
+        let record = &unpacked.body[range.clone()];
+        match horizon {
+            None => body.extend_from_slice(record),
+            Some(horizon) => {
+                rebase(&mut body, record, header.base_timestamp.0.wrapping_sub(horizon.0));
+            }
+        }
+    }
+    let mut out = batch[..HEADER_BYTES].to_vec();
+    out.extend(unpacked.codec.compress(&body));
+    if out.len() > BATCH_BYTES_MAX {
+        let (base_offset, bytes) = (header.base_offset, out.len());
+        // Without a horizon its tombstones stay until another cleaning finds room for one.
+        return match horizon {
+            Some(_) => write(batch, (unpacked, kept), None),
+            None => Err(UncleanableBatch::Grown { base_offset, bytes }),
+        };
+    }
+    if let Some(horizon) = horizon {
+        let attributes = header.attributes | DELETE_HORIZON_BIT;
+        put(&mut out, ATTRIBUTES_POSITION, &attributes.to_be_bytes());
+        put(&mut out, BASE_TIMESTAMP_POSITION, &horizon.0.to_be_bytes());
+    }
+    let max_timestamp = match header.timestamp_type() {
+        TimestampType::LogAppendTime => header.max_timestamp,
+        TimestampType::CreateTime => kept.max_timestamp.expect("some record stays"),
+    };
+    put(&mut out, MAX_TIMESTAMP_POSITION, &max_timestamp.0.to_be_bytes());
+    let count = i32::try_from(kept.ranges.len()).expect("no more than there were");
+    Ok(finish(out, count))
+}
+
+/// The header alone: range of offsets, producer and sequence.
+fn emptied(batch: &[u8]) -> Vec<u8> {
+    let header = BatchHeader::parse(batch).expect("it was parsed before");
+    let mut out = batch[..HEADER_BYTES].to_vec();
+    let attributes = header.attributes & !(CODEC_MASK | DELETE_HORIZON_BIT) | Codec::None as i16;
+    put(&mut out, ATTRIBUTES_POSITION, &attributes.to_be_bytes());
+    put(&mut out, BASE_TIMESTAMP_POSITION, &NO_TIMESTAMP.0.to_be_bytes());
+    put(&mut out, MAX_TIMESTAMP_POSITION, &NO_TIMESTAMP.0.to_be_bytes());
+    finish(out, 0)
+}
+
+fn finish(mut out: Vec<u8>, count: i32) -> Vec<u8> {
+    let length = i32::try_from(out.len() - LOG_OVERHEAD_BYTES).expect("a batch is below 2 GiB");
+    put(&mut out, BATCH_LENGTH_POSITION, &length.to_be_bytes());
+    put(&mut out, COUNT_POSITION, &count.to_be_bytes());
+    let crc = compute_crc(&out);
+    put(&mut out, CRC_POSITION, &crc.to_be_bytes());
+    out
+}
+
+/// Appends a record whose timestamp counts from a base that lies `further` milliseconds before the
+/// new one.
+fn rebase(out: &mut Vec<u8>, record: &[u8], further: i64) {
+    let mut rest = record;
+    let sound = "it was read before";
+    varint::read_i32(&mut rest).expect(sound);
+    let (attributes, mut rest) = rest.split_first().expect(sound);
+    let delta = varint::read_i64(&mut rest).expect(sound).wrapping_add(further);
+    let mut front = vec![*attributes];
+    varint::write(&mut front, delta);
+    varint::write(out, (front.len() + rest.len()) as i64);
+    out.extend_from_slice(&front);
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,376 @@
+//! The cleaner: compacts logs (`cleanup.policy=compact`), one partition at a time, in bounded
+//! memory and with as many pauses as work.
+//!
+//! ```text
+//!  dirty segments ──► last offset of each key ──► groups of segments, oldest first
+//!                                                      │ each sifted into one new file, synced
+//!                         checkpoint ◄── applied ◄── WAL: the new one takes their place
+//!                             └─► the old files are removed
+//! ```
+//!
+//! A run goes from the front of the log to the end of what it compared, and stops at the first
+//! trouble: a tombstone that is dropped behind records that were passed over would bring them back.
+
+mod output;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rivven_io::clock::Monotonic;
+use rivven_io::disk::Create;
+
+use crate::ids::{Offset, PartitionId, ProducerId, TimestampMs};
+use crate::log::compaction::offset_map::OffsetMap;
+use crate::log::compaction::sieve::{Sieve, Sifted, UncleanableBatch};
+use crate::log::compaction::{Cleanable, CompactionRules, cleanable, groups};
+use crate::log::segment::{SEGMENT_BYTES_MAX, Segment};
+use crate::metadata::topic_config::TopicConfig;
+use crate::record::header::BatchHeader;
+use crate::record::unpacked::{UnreadableBatch, unpack};
+use crate::storage::cleaner::output::Output;
+use crate::storage::error::lacks_room;
+use crate::storage::housekeeping;
+use crate::storage::partition::Partition;
+use crate::storage::segment_walk::{SegmentWalk, Step, Stretch};
+use crate::storage::shared::{Change, EndGuard, Shared};
+
+/// Bytes that are read between two pauses.
+const PIECE_BYTES: u64 = 1 << 20;
+/// The longest pause, for a disk that stalls.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Room on the disk that the cleaner leaves to everyone else.
+const SPARE_BYTES: u64 = 64 << 20;
+/// A group stays so far below the largest segment that delete horizons do not make it too large.
+const GROUP_BYTES_MAX: u64 = SEGMENT_BYTES_MAX / 2;
+
+/// Why a run ends before its time.
+enum Stop {
+    /// Storage ends, or the partition or its segments are gone.
+    Ended,
+    /// The disk has no room for the new segment; the next turn tries again.
+    NoRoom,
+    /// The disk answered with an error; the next turn tries again.
+    Disk(io::Error),
+    /// What stands at `offset` cannot be compared or written. Nothing was changed behind it.
+    Uncleanable { offset: Offset, reason: String },
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        if lacks_room(&error) { Stop::NoRoom } else { Stop::Disk(error) }
+    }
+}
+
+/// The state that only the cleaner touches.
+struct Cleaner {
+    shared: Arc<Shared>,
+    /// Where the cleaning of a partition stopped for good, until the log begins behind it.
+    stuck: BTreeMap<PartitionId, Offset>,
+    /// When the piece began that is being read, and how many bytes of it were.
+    piece: (Monotonic, u64),
+}
+
+/// One run over one partition.
+struct Job {
+    partition: Arc<Partition>,
+    config: Arc<TopicConfig>,
+    cleanable: Cleanable,
+    /// End of what earlier runs compared.
+    cleaned: Offset,
+    producers: BTreeMap<ProducerId, Offset>,
+    now: TimestampMs,
+}
+
+impl Job {
+    /// End of what may be cleaned.
+    fn end(&self) -> Offset {
+        self.cleanable.segments.last().map_or(self.cleaned, |segment| segment.end)
+    }
+}
+
+/// Runs until storage closes or fails.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let ended = EndGuard::new(shared.clone(), "the cleaner");
+    let piece = (shared.env.clock.now(), 0);
+    let mut cleaner = Cleaner { shared: shared.clone(), stuck: BTreeMap::new(), piece };
+    while !cleaner.must_end() {
+        tokio::select! {
+            biased;
+            () = shared.cleaner_wanted.notified() => {}
+            () = shared.env.clock.sleep(shared.options.cleaner_interval) => {
+                cleaner.turn().await;
+            }
+        }
+    }
+    ended.expected();
+}
+
+impl Cleaner {
+    fn must_end(&self) -> bool {
+        self.shared.is_closing() || self.shared.failure().is_some()
+    }
+
+    /// Cleans every log that needs it, the dirtiest first.
+    async fn turn(&mut self) {
+        let mut dirty = Vec::new();
+        for partition in self.shared.all_partitions() {
+            if let Some(job) = self.job(&partition) {
+                dirty.push((job.cleanable.dirty_ratio, partition));
+            }
+        }
+        dirty.sort_by_key(|(ratio, partition)| (std::cmp::Reverse(*ratio), partition.id()));
+        for (_, partition) in dirty {
+            if self.must_end() {
+                return;
+            }
+            let Some(job) = self.job(&partition) else { continue };
+            match self.clean(&job).await {
+                Ok(()) => {
+                    rivven_io::probe!("log_compacted");
+                    self.shared.stats.compactions.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(stop) => self.note(&partition, stop),
+            }
+        }
+    }
+
+    /// What is to be done for a partition now.
+    fn job(&mut self, partition: &Arc<Partition>) -> Option<Job> {
+        let now = TimestampMs(self.shared.env.clock.wall_ms());
+        let state = partition.lock();
+        let config = state.config.clone();
+        if !config.is_compacted || state.deleted || state.quarantine.is_some() {
+            return None;
+        }
+        let start = state.log.positions().log_start;
+        if self.stuck.get(&partition.id()).is_some_and(|offset| start <= *offset) {
+            return None;
+        }
+        self.stuck.remove(&partition.id());
+        let rules = CompactionRules {
+            dirty_ratio_min: config.dirty_ratio_min,
+            lag_min_ms: config.compaction_lag_min_ms,
+            lag_max_ms: config.compaction_lag_max_ms,
+        };
+        let cleanable = cleanable(&state.log, state.durable.end.0, (rules, now))?;
+        let cleaned = state.log.cleaned();
+        let producers = state.log.producers().last_offsets().collect();
+        drop(state);
+        Some(Job { partition: partition.clone(), config, cleanable, cleaned, producers, now })
+    }
+
+    fn note(&mut self, partition: &Partition, stop: Stop) {
+        let (id, topic) = (partition.id(), partition.topic());
+        match stop {
+            Stop::Ended => {}
+            Stop::NoRoom => {
+                rivven_io::probe!("no_room_to_compact");
+                tracing::warn!(partition = %id, topic, "no room on disk to compact the log");
+            }
+            Stop::Disk(error) => {
+                tracing::warn!(partition = %id, topic, %error, "compacting the log");
+            }
+            Stop::Uncleanable { offset, reason } => {
+                rivven_io::probe!("log_uncleanable");
+                self.shared.stats.compactions_stopped.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(partition = %id, topic, %offset, reason,
+                    "the log is no longer compacted: a batch of it cannot be read");
+                self.stuck.insert(id, offset);
+            }
+        }
+    }
+
+    async fn clean(&mut self, job: &Job) -> Result<(), Stop> {
+        let map = self.compare(job).await?;
+        let sieve = Sieve {
+            map: &map,
+            now: job.now,
+            delete_retention_ms: job.config.delete_retention_ms,
+            producers: &job.producers,
+        };
+        let segments = &job.cleanable.segments;
+        let group_bytes = job.config.segment_bytes.min(GROUP_BYTES_MAX);
+        let groups = groups(segments, map.end(), group_bytes);
+        let last = groups.len().checked_sub(1).ok_or(Stop::Ended)?;
+        for (index, group) in groups.into_iter().enumerate() {
+            // Only the last one of a run says that all before it was compared.
+            let cleaned = if index == last { map.end() } else { job.cleaned };
+            self.rewrite(job, &segments[group], (&sieve, cleaned)).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes the last offset of each key of the dirty segments, as far as there is room.
+    async fn compare(&mut self, job: &Job) -> Result<OffsetMap, Stop> {
+        let from = job.cleanable.dirty_from;
+        let dirty = job.cleanable.segments.iter().filter(|segment| segment.end > from);
+        let span = |segment: &Segment| segment.end.0 - segment.base.max(from).0;
+        let keys = u64::try_from(dirty.clone().map(span).sum::<i64>()).unwrap_or(0);
+        let seed = [self.shared.env.rng.u64(), self.shared.env.rng.u64()];
+        let mut map = OffsetMap::new((keys, self.shared.options.cleaner_map_bytes), from, seed);
+        for segment in dirty.filter(|segment| !segment.is_empty()) {
+            let file = self.open(job, segment).await?;
+            let mut walk = walk(&file, segment).await?;
+            while let Some((header, batch)) = self.next((job, segment), &mut walk).await? {
+                if header.is_control() {
+                    continue;
+                }
+                let noted = note_keys(&batch, &mut map);
+                if !noted.map_err(|error| uncleanable(&header, error.to_string()))? {
+                    rivven_io::probe!("offset_map_full");
+                    if rivven_io::planted!("B54") {
+                        map.pass(job.end());
+                    }
+                    return Ok(map);
+                }
+            }
+            map.pass(segment.end);
+        }
+        map.pass(job.end());
+        Ok(map)
+    }
+
+    /// Writes what is left of some segments into one, and puts it in their place.
+    async fn rewrite(
+        &mut self,
+        job: &Job,
+        sources: &[Segment],
+        (sieve, cleaned): (&Sieve<'_>, Offset),
+    ) -> Result<(), Stop> {
+        let bytes: u64 = sources.iter().map(|segment| segment.bytes).sum();
+        let root = &self.shared.layout.root;
+        if self.shared.env.disk.space(root).await?.available_bytes < bytes + SPARE_BYTES.min(bytes)
+        {
+            return Err(Stop::NoRoom);
+        }
+        let mut output = Output::create((&self.shared, &job.partition), sources).await?;
+        for source in sources.iter().filter(|source| !source.is_empty()) {
+            if let Err(stop) = self.copy(job, source, (sieve, &mut output)).await {
+                output.discard().await;
+                return Err(stop);
+            }
+        }
+        let segment = output.finish().await?;
+        assert!(segment.bytes <= SEGMENT_BYTES_MAX, "positions have 32 bits");
+        if self.shared.env.buggify("compacted_before_commit") {
+            self.shared.env.clock.sleep(Duration::from_millis(50)).await;
+        }
+        let partition = job.partition.clone();
+        let change = Change::Compacted { partition, segment, cleaned };
+        // Whether a change that failed is in the WAL is open: the file stays until the next start.
+        self.shared.change(change).await.map_err(|_| Stop::Ended)?;
+        let is_part = {
+            let mut state = job.partition.lock();
+            state.written = None;
+            state.log.holds(segment.name())
+        };
+        if !is_part {
+            // The log start passed some of the sources, or the topic is gone.
+            rivven_io::probe!("compacted_in_vain");
+            output::remove(&self.shared, &job.partition, segment.name()).await;
+            return Err(Stop::Ended);
+        }
+        if rivven_io::planted!("B50") {
+            let names: Vec<_> = sources.iter().map(Segment::name).collect();
+            housekeeping::remove_segments(&self.shared, &job.partition, &names).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(
+        &mut self,
+        job: &Job,
+        source: &Segment,
+        (sieve, output): (&Sieve<'_>, &mut Output),
+    ) -> Result<(), Stop> {
+        let file = self.open(job, source).await?;
+        let mut walk = walk(&file, source).await?;
+        while let Some((header, batch)) = self.next((job, source), &mut walk).await? {
+            let sifted = sieve.sift(&batch);
+            let sifted = sifted
+                .map_err(|error: UncleanableBatch| uncleanable(&header, error.to_string()))?;
+            let kept = match sifted {
+                Sifted::Nothing => continue,
+                Sifted::Whole => batch,
+                Sifted::Written(bytes) => Bytes::from(bytes),
+            };
+            if output.bytes() + kept.len() as u64 > SEGMENT_BYTES_MAX {
+                return Err(uncleanable(&header, "the segment would become too large".to_owned()));
+            }
+            output.push(kept).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, job: &Job, segment: &Segment) -> Result<Arc<rivven_io::disk::File>, Stop> {
+        let files = &self.shared.files;
+        let opened = files.segment(&job.partition, segment.name(), Create::Never).await;
+        opened.map_err(|error| match job.partition.lock().wants(segment.name()) {
+            true => Stop::Disk(error),
+            false => Stop::Ended,
+        })
+    }
+
+    /// The next batch of a segment, with as much rest as work.
+    async fn next(
+        &mut self,
+        (job, segment): (&Job, &Segment),
+        walk: &mut SegmentWalk<'_>,
+    ) -> Result<Option<(BatchHeader, Bytes)>, Stop> {
+        if self.must_end() || job.partition.lock().deleted {
+            return Err(Stop::Ended);
+        }
+        if self.piece.1 >= PIECE_BYTES {
+            let took = self.shared.env.clock.now().since(self.piece.0);
+            self.shared.env.clock.sleep(took.min(PAUSE_MAX)).await;
+            self.piece = (self.shared.env.clock.now(), 0);
+        }
+        match walk.next().await? {
+            None => Ok(None),
+            // The base offset is not under the CRC.
+            Some(Step::Batch { header, .. }) if header.last_offset() >= segment.end => {
+                Err(uncleanable(&header, format!("its segment ends at {}", segment.end)))
+            }
+            Some(Step::Batch { position, header }) => {
+                self.piece.1 += header.size() as u64;
+                Ok(Some((header, walk.batch(position, &header).await?)))
+            }
+            Some(Step::Damage(damage)) => {
+                let offset = damage.expected.unwrap_or(job.cleanable.dirty_from);
+                let reason = format!("at position {}: {}", damage.position, damage.reason);
+                Err(Stop::Uncleanable { offset, reason })
+            }
+        }
+    }
+}
+
+async fn walk<'a>(
+    file: &'a rivven_io::disk::File,
+    segment: &Segment,
+) -> io::Result<SegmentWalk<'a>> {
+    let stretch = Stretch {
+        base: Some(segment.base),
+        has_gaps: segment.has_gaps(),
+        bytes: segment.bytes,
+        page: None,
+    };
+    SegmentWalk::new(file, stretch).await
+}
+
+/// Notes a batch's keys; whether there was room for all.
+fn note_keys(batch: &[u8], map: &mut OffsetMap) -> Result<bool, UnreadableBatch> {
+    let unpacked = unpack(batch)?;
+    let from = map.end();
+    unpacked.each_record(|offset, record, _| {
+        let key = record.key.filter(|_| offset >= from);
+        key.is_none_or(|key| map.note(key, offset))
+    })
+}
+
+fn uncleanable(header: &BatchHeader, reason: String) -> Stop {
+    Stop::Uncleanable { offset: header.base_offset, reason }
+}
