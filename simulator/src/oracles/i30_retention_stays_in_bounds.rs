@@ -172,7 +172,8 @@ mod tests {
         ] {
             let mut story = Story::new();
             let retention = Retention { ms, bytes };
-            let topic = NewTopic { name: "t".to_owned(), partitions: 1, retention };
+            let topic =
+                NewTopic { name: "t".to_owned(), partitions: 1, retention, compaction: None };
             let created = Reply::Created { id: partition(1).topic };
             story.ask(1, Call::CreateTopic(topic), EventKind::Ok(created));
             story.acked(&[1], 0).acked(&[2], 1);
