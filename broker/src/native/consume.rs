@@ -30,6 +30,7 @@ use crate::node::Node;
 /// The newest version of Fetch that names topics by name.
 const FETCH_VERSION: i16 = 12;
 const READ_COMMITTED: u8 = 1;
+const NANOS_PER_MS: u128 = 1_000_000;
 /// What a record takes in an answer beside its contents, at most, and a header beside its own.
 const RECORD_BYTES: usize = 64;
 const HEADER_BYTES: usize = 24;
@@ -200,6 +201,8 @@ impl Consume {
     fn fetch(&self) -> Fetch {
         let wait = self.deadline.since(self.node.env.clock.now());
         let wait = if self.records.is_empty() { wait } else { Duration::ZERO };
+        // Rounded down, the answer would come before its time.
+        let wait_ms = wait.as_nanos().div_ceil(NANOS_PER_MS);
         let bytes_max = i32::try_from(NATIVE_READ_BYTES).expect("a read is smaller than 2 GiB");
         let partition = FetchPartition {
             partition: self.partition_index,
@@ -210,7 +213,7 @@ impl Consume {
         let topic = (&*self.wish.topic).into();
         let topic = FetchTopic { topic, partitions: vec![partition], ..FetchTopic::default() };
         let request = FetchRequest {
-            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            max_wait_ms: i32::try_from(wait_ms).unwrap_or(i32::MAX),
             min_bytes: 1,
             max_bytes: bytes_max,
             isolation_level: i8::try_from(self.wish.isolation_level).unwrap_or(i8::MAX),
