@@ -117,7 +117,6 @@ async fn committed(client: &mut Client) -> Vec<(String, i32, i64)> {
         let response = client.call(9, &request).await;
         let group = &response.groups[0];
         if group.error_code == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS {
-            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         }
         assert_eq!(group.error_code, ErrorCode::NONE);
