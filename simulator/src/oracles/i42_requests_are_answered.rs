@@ -35,8 +35,8 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
             findings.add(end_ns, format!("{partition} {what} no records: {why}"));
         }
     }
-    let of_groups = case.ledger.probes.iter().filter(|probe| probe.kind == ProbeKind::Group);
-    if let Some(ProbeEnd::Refused(why)) = of_groups.last().map(|probe| &probe.end)
+    let mut of_groups = case.ledger.probes.iter().filter(|probe| probe.kind == ProbeKind::Group);
+    if let Some(ProbeEnd::Refused(why)) = of_groups.next_back().map(|probe| &probe.end)
         && !case.may_lose()
     {
         findings.add(end_ns, format!("groups take no commits: {why}"));
