@@ -1,4 +1,4 @@
-//! tests/golden/native-0.0.22-protobuf.txt: what another implementation of protobuf wrote from the
+//! tests/wire/native-0.0.22-protobuf.txt: what another implementation of protobuf wrote from the
 //! message definitions of release 0.0.22, with the correlation id 0x01020304.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::wire::message::{
 use crate::wire::request::Request;
 use crate::wire::response::Response;
 
-const GOLDEN: &str = include_str!("../../../tests/golden/native-0.0.22-protobuf.txt");
+const GOLDEN: &str = include_str!("../../../tests/wire/native-0.0.22-protobuf.txt");
 const ID: u32 = 0x0102_0304;
 
 fn golden(kind: &str) -> Vec<(&'static str, Bytes)> {

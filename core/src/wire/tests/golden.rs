@@ -1,4 +1,4 @@
-//! tests/golden/native-0.0.22.txt holds what the released crate `rivven-protocol` 0.0.22 wrote: a
+//! tests/wire/native-0.0.22.txt holds what the released crate `rivven-protocol` 0.0.22 wrote: a
 //! line for each request and response, with the correlation id 0x01020304.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::wire::message::{
 use crate::wire::request::Request;
 use crate::wire::response::Response;
 
-const GOLDEN: &str = include_str!("../../../tests/golden/native-0.0.22.txt");
+const GOLDEN: &str = include_str!("../../../tests/wire/native-0.0.22.txt");
 pub(super) const ID: u32 = 0x0102_0304;
 
 fn name(text: &str) -> Name {
