@@ -1,11 +1,16 @@
 //! The probes that an ensemble over all scenarios must hit: every one that stands in the code.
 
 /// Names in the sources of `core` and `broker`, sorted.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 24] = [
     "commit_only_beside_the_wal",
+    "compacted_in_vain",
     "copies_beside_the_wal_used",
     "duplicate_batch",
     "index_rebuilt",
+    "log_compacted",
+    "log_uncleanable",
+    "no_room_to_compact",
+    "offset_map_full",
     "page_logged",
     "page_restored",
     "partition_quarantined",
@@ -13,7 +18,10 @@ pub const ALL: [&str; 16] = [
     "replay_torn_commit",
     "resync_after_damage",
     "retention_moved_log_start",
+    "segment_emptied",
+    "segment_gone_while_read",
     "segment_written_direct",
+    "stray_segments_removed",
     "tail_full",
     "torn_checkpoint",
     "unsynced_commit_written_again",
