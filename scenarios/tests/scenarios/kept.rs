@@ -69,4 +69,5 @@ every_scenario![
     connection_resets,
     retry_other_connection,
     delete_recreate,
+    group_members,
 ];

@@ -56,4 +56,9 @@ every_bug![
     b52_is_found "B52",
     b53_is_found "B53",
     b54_is_found "B54",
+    b60_is_found "B60",
+    b61_is_found "B61",
+    b62_is_found "B62",
+    b63_is_found "B63",
+    b64_is_found "B64",
 ];
