@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rivven_core::group::messages::{Caller, GroupError, Join, Joined, Sync, Synced, Ticket};
+use rivven_core::group::offsets::CommittedFor;
 use rivven_core::group::records::partition_of;
 use rivven_core::group::shard::{Commit, Now, Shard, ShardEffect, ShardRules};
 use rivven_core::ids::TimestampMs;
@@ -21,7 +22,7 @@ use rivven_core::metadata::image::MetadataImage;
 use rivven_core::storage::Storage;
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::limits::GROUP_EXPIRY_INTERVAL;
 use crate::node::Node;
@@ -110,40 +111,60 @@ impl Groups {
         self.keepers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn find(&self, group: &str) -> Refusable<Arc<Keeper>> {
+    /// Where a group is kept; nowhere before the topic is made.
+    fn find(&self, group: &str) -> Option<Arc<Keeper>> {
         let keepers = self.keepers();
         let count = u32::try_from(keepers.len()).expect("a topic has fewer partitions");
-        if count == 0 {
-            return Err(GroupRefusal::Unavailable);
-        }
-        Ok(keepers[partition_of(group, count) as usize].clone())
-    }
-
-    fn ticket(&self) -> Ticket {
-        Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed))
+        (count > 0).then(|| keepers[partition_of(group, count) as usize].clone())
     }
 
     fn now(&self) -> Now {
         now(&self.env)
     }
 
+    /// Takes a step whose answer may come later. `absent` is the answer while no group is kept.
+    async fn ask<T: Send + 'static>(
+        &self,
+        (group, absent): (&str, GroupRefusal),
+        waits: impl FnOnce(oneshot::Sender<Result<T, GroupError>>) -> Waits,
+        step: impl FnOnce(Ticket, &mut Shard, &mut Effects) -> Result<(), GroupError>,
+    ) -> Refusable<T> {
+        let keeper = self.find(group).ok_or(absent)?;
+        let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
+        let answer = keeper.ask(ticket, waits, |shard, out| step(ticket, shard, out))?;
+        Ok(answer.await??)
+    }
+
+    /// Takes a step that is answered at once. While no group is kept, there is none.
+    fn step<T>(
+        &self,
+        group: &str,
+        step: impl FnOnce(&mut Shard, &mut Effects) -> T,
+    ) -> Refusable<T> {
+        match self.find(group) {
+            Some(keeper) => keeper.step(step),
+            None => Ok(step(&mut Shard::new(self.rules), &mut Effects::new())),
+        }
+    }
+
     pub(crate) async fn join(&self, node: &Node, group: &str, join: Join) -> Refusable<Joined> {
         topic::ensure(node).await?;
-        let (keeper, ticket, now) = (self.find(group)?, self.ticket(), self.now());
-        let answer = keeper.ask(ticket, Waits::Join, |shard, out| {
+        let now = self.now();
+        self.ask((group, GroupRefusal::Unavailable), Waits::Join, |ticket, shard, out| {
             shard.join(now, group, (ticket, join), out);
             Ok(())
-        });
-        Ok(answer?.await??)
+        })
+        .await
     }
 
     pub(crate) async fn sync(&self, group: &str, sync: Sync) -> Refusable<Synced> {
-        let (keeper, ticket, now) = (self.find(group)?, self.ticket(), self.now());
-        let answer = keeper.ask(ticket, Waits::Sync, |shard, out| {
+        let now = self.now();
+        let absent = GroupError::UnknownMember.into();
+        self.ask((group, absent), Waits::Sync, |ticket, shard, out| {
             shard.sync(now, group, (ticket, sync), out);
             Ok(())
-        });
-        Ok(answer?.await??)
+        })
+        .await
     }
 
     pub(crate) fn heartbeat(
@@ -152,8 +173,7 @@ impl Groups {
         (caller, generation): (&Caller, i32),
     ) -> Refusable<()> {
         let now = self.now();
-        let keeper = self.find(group)?;
-        Ok(keeper.step(|shard, _| shard.heartbeat(now, group, (caller, generation)))??)
+        Ok(self.step(group, |shard, _| shard.heartbeat(now, group, (caller, generation)))??)
     }
 
     pub(crate) fn leave(
@@ -162,10 +182,10 @@ impl Groups {
         callers: &[Caller],
     ) -> Refusable<Vec<Result<(), GroupError>>> {
         let now = self.now();
-        Ok(self.find(group)?.step(|shard, out| shard.leave(now, (group, callers), out))??)
+        Ok(self.step(group, |shard, out| shard.leave(now, (group, callers), out))??)
     }
 
-    /// Commits what `offsets` gives, which is called where no topic can go at the same time.
+    /// Commits what `commit` gives, which is called where no topic can go at the same time.
     pub(crate) async fn commit(
         &self,
         node: &Node,
@@ -173,36 +193,40 @@ impl Groups {
         commit: impl FnOnce() -> Commit,
     ) -> Refusable<()> {
         topic::ensure(node).await?;
-        let (keeper, ticket, now) = (self.find(group)?, self.ticket(), self.now());
-        let answer = keeper.ask(ticket, Waits::Done, |shard, out| {
+        let now = self.now();
+        self.ask((group, GroupRefusal::Unavailable), Waits::Done, |ticket, shard, out| {
             shard.commit(now, group, (ticket, commit()), out)
-        });
-        Ok(answer?.await??)
+        })
+        .await
     }
 
     pub(crate) async fn delete(&self, group: &str) -> Refusable<()> {
-        let (keeper, ticket) = (self.find(group)?, self.ticket());
-        let answer =
-            keeper.ask(ticket, Waits::Done, |shard, out| shard.delete((group, ticket), out));
-        Ok(answer?.await??)
+        let absent = match group.is_empty() {
+            true => GroupError::InvalidGroupId,
+            false => GroupError::UnknownGroup,
+        };
+        self.ask((group, absent.into()), Waits::Done, |ticket, shard, out| {
+            shard.delete((group, ticket), out)
+        })
+        .await
     }
 
     pub(crate) async fn delete_offsets(
         &self,
         group: &str,
-        offsets: Vec<rivven_core::group::offsets::CommittedFor>,
+        offsets: Vec<CommittedFor>,
     ) -> Refusable<()> {
-        let (keeper, ticket) = (self.find(group)?, self.ticket());
-        let answer = keeper.ask(ticket, Waits::Done, |shard, out| {
+        let absent = GroupError::UnknownGroup.into();
+        self.ask((group, absent), Waits::Done, |ticket, shard, out| {
             shard.delete_offsets(group, (ticket, offsets), out);
             Ok(())
-        });
-        Ok(answer?.await??)
+        })
+        .await
     }
 
-    /// Looks at the shard of a group, if the topic is there.
+    /// Looks at the shard of a group.
     pub(crate) fn look<T>(&self, group: &str, look: impl FnOnce(&Shard) -> T) -> Refusable<T> {
-        self.find(group)?.step(|shard, _| look(shard))
+        self.step(group, |shard, _| look(shard))
     }
 
     /// Looks at every shard.
@@ -210,21 +234,16 @@ impl Groups {
         self.keepers().iter().try_for_each(|keeper| keeper.step(|shard, _| look(shard)))
     }
 
-    /// Whether no group was ever made: then nothing is unavailable, there is only nothing.
-    pub(crate) fn is_unused(&self) -> bool {
-        self.keepers().is_empty()
+    /// Whether the topic is there.
+    fn has_topic(&self) -> bool {
+        !self.keepers().is_empty()
     }
 
     /// Topics are gone, and with them what groups have committed. To be called before another
     /// topic can take the name.
     pub(crate) fn forget_topics<'a>(&self, topics: impl Iterator<Item = &'a str>) {
         let topics: Vec<&str> = topics.collect();
-        for keeper in self.keepers().iter() {
-            // One that is being read forgets what is not there when it has been read.
-            let _ = keeper.step(|shard, out| {
-                topics.iter().for_each(|topic| shard.forget_topic(topic, out));
-            });
-        }
+        self.keepers().iter().for_each(|keeper| keeper.forget_topics(&topics));
     }
 
     fn tick(&self) -> Option<Monotonic> {

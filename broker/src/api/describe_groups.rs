@@ -27,12 +27,7 @@ pub(crate) fn handle(
 ) -> DescribeGroupsResponse {
     let operations = if request.include_authorized_operations { ALL_OPERATIONS } else { i32::MIN };
     let describe = |group_id: WireStr| {
-        let is_unused = node.groups.is_unused();
-        let found = match node.groups.look(&group_id, |shard| shard.describe(&group_id)) {
-            Err(_) if is_unused => Ok(None),
-            found => found,
-        };
-        let mut row = match found {
+        let mut row = match node.groups.look(&group_id, |shard| shard.describe(&group_id)) {
             Ok(Some(group)) => described(group),
             Ok(None) => unknown(api_version, &group_id),
             Err(refusal) => {

@@ -5,7 +5,7 @@ use rivven_core::group::offsets::CommittedFor;
 
 use super::errors::group_error;
 use super::find_partition;
-use crate::groups::{GroupRefusal, Refusable};
+use crate::groups::Refusable;
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
@@ -30,9 +30,6 @@ async fn delete(
     let group = &*request.group_id;
     if group.is_empty() {
         return Err(GroupError::InvalidGroupId.into());
-    }
-    if node.groups.is_unused() {
-        return Err(GroupRefusal::from(GroupError::UnknownGroup));
     }
     node.groups.look(group, |shard| shard.check_delete_offsets(group))??;
     let mut offsets = Vec::new();

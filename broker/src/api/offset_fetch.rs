@@ -39,9 +39,6 @@ pub(crate) fn handle(
     let image = node.storage.image();
     let answering = Answering { image: &image, api_version };
     let look = |group: &OffsetFetchGroup| -> Refusable<Vec<OffsetFetchTopicResponse>> {
-        if node.groups.is_unused() {
-            return Ok(answering.rows(group.topics.as_deref(), None));
-        }
         node.groups.look(&group.group_id, |shard| {
             answering.rows(group.topics.as_deref(), shard.offsets(&group.group_id))
         })

@@ -1,7 +1,7 @@
 //! One shard with its log: takes steps of the machine, appends what they want stored, and answers
 //! those who wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -44,7 +44,8 @@ struct State {
 }
 
 enum Progress {
-    Loading,
+    /// Topics that were deleted meanwhile.
+    Loading(BTreeSet<String>),
     Ready(Box<Shard>),
     Failed,
 }
@@ -83,7 +84,7 @@ impl Keeper {
     ) -> Arc<Keeper> {
         let progress = match begin {
             Some(shard) => Progress::Ready(Box::new(shard)),
-            None => Progress::Loading,
+            None => Progress::Loading(BTreeSet::new()),
         };
         let state = State {
             progress,
@@ -109,13 +110,38 @@ impl Keeper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition was read: its groups answer from now on. `None`: it could not be.
-    pub(super) fn begin(&self, shard: Option<Shard>) {
+    /// The partition was read: its groups answer from now on. `None`: it could not be. `gone` are
+    /// topics that are not there, though their offsets are.
+    pub(super) fn begin(&self, shard: Option<Shard>, mut gone: BTreeSet<String>) {
         let mut state = self.lock();
-        assert!(matches!(state.progress, Progress::Loading), "a shard is loaded once");
-        state.progress = shard.map_or(Progress::Failed, |shard| Progress::Ready(Box::new(shard)));
+        let begun = shard.map_or(Progress::Failed, |shard| Progress::Ready(Box::new(shard)));
+        let Progress::Loading(deleted) = std::mem::replace(&mut state.progress, begun) else {
+            unreachable!("a shard is loaded once")
+        };
+        gone.extend(deleted);
+        // Still under the lock: nobody may commit for a topic of the same name before.
+        let outgoing = state.progress.shard().map(|shard| {
+            let mut effects = Effects::new();
+            gone.iter().for_each(|topic| shard.forget_topic(topic, &mut effects));
+            (effects, shard.deadline())
+        });
+        let Ok((effects, deadline)) = outgoing else { return };
+        state.take_all(effects);
         drop(state);
-        let _ = self.step(|_, _| ());
+        self.alarm.set(deadline);
+        self.append_outgoing();
+    }
+
+    /// Topics are gone, and what was committed for them. A shard that is being read forgets them
+    /// when it has been.
+    pub(super) fn forget_topics(&self, topics: &[&str]) {
+        if let Progress::Loading(deleted) = &mut self.lock().progress {
+            deleted.extend(topics.iter().map(|topic| (*topic).to_owned()));
+            return;
+        }
+        let _ = self.step(|shard, out| {
+            topics.iter().for_each(|topic| shard.forget_topic(topic, out));
+        });
     }
 
     /// Takes a step of the machine, does what it wants done, and sees to its deadline.
@@ -134,16 +160,9 @@ impl Keeper {
         step: impl FnOnce(&mut Shard, &mut Effects) -> T,
     ) -> Refusable<T> {
         let mut state = self.lock();
-        let shard = match &mut state.progress {
-            Progress::Loading => return Err(GroupRefusal::Loading),
-            Progress::Failed => return Err(GroupRefusal::Unavailable),
-            Progress::Ready(shard) => shard,
-        };
-        let mut effects = Vec::new();
-        let given = step(shard, &mut effects);
-        for effect in effects {
-            state.take(effect);
-        }
+        let mut effects = Effects::new();
+        let given = step(state.progress.shard()?, &mut effects);
+        state.take_all(effects);
         drop(state);
         self.append_outgoing();
         Ok(given)
@@ -236,7 +255,21 @@ impl Keeper {
     }
 }
 
+impl Progress {
+    fn shard(&mut self) -> Refusable<&mut Shard> {
+        match self {
+            Progress::Loading(_) => Err(GroupRefusal::Loading),
+            Progress::Failed => Err(GroupRefusal::Unavailable),
+            Progress::Ready(shard) => Ok(shard),
+        }
+    }
+}
+
 impl State {
+    fn take_all(&mut self, effects: Effects) {
+        effects.into_iter().for_each(|effect| self.take(effect));
+    }
+
     fn take(&mut self, effect: ShardEffect) {
         // Who asked may be gone.
         match effect {

@@ -37,17 +37,14 @@ pub(super) async fn load(node: Arc<Node>, topics: TopicsAtStart, keepers: Arc<[A
         };
         match loaded {
             Ok(shard) => {
-                let gone = topics_gone(&shard, &topics);
-                keeper.begin(Some(shard));
                 // A crash came between the deletion of a topic and that of its offsets.
-                let _ = keeper.step(|shard, out| {
-                    gone.iter().for_each(|topic| shard.forget_topic(topic, out));
-                });
+                let gone = topics_gone(&shard, &topics);
+                keeper.begin(Some(shard), gone);
             }
             Err(error) => {
                 tracing::error!(partition = %keeper.partition().id(), %error,
                     "the groups of a partition of __consumer_offsets are out of service");
-                keeper.begin(None);
+                keeper.begin(None, BTreeSet::new());
             }
         }
     }

@@ -30,11 +30,11 @@ pub(super) fn partitions(storage: &Storage, image: &MetadataImage) -> Option<Vec
 
 /// Makes the topic if it is not there; when this returns, groups have a place.
 pub(crate) async fn ensure(node: &Node) -> Refusable<()> {
-    if !node.groups.is_unused() {
+    if node.groups.has_topic() {
         return Ok(());
     }
     let mut change = node.storage.change_metadata().await;
-    if !node.groups.is_unused() {
+    if node.groups.has_topic() {
         return Ok(());
     }
     let request = CreateTopicRequest {

@@ -247,6 +247,11 @@ pub fn plan_partitions(
     let Some(topic) = image.topic(request.name) else {
         return Err(PlanRefusal::silent(PlanRefusalKind::UnknownTopic));
     };
+    if topic.is_internal() {
+        // What belongs to which partition follows from their number.
+        let text = format!("Topic '{}' is internal and cannot grow.", request.name);
+        return Err(PlanRefusal::new(PlanRefusalKind::InvalidTopic, text));
+    }
     let (now, count) = (topic.partitions, request.count);
     let invalid = |text: String| PlanRefusal::new(PlanRefusalKind::InvalidPartitions, text);
     if i64::from(count) == i64::from(now) {

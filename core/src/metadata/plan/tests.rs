@@ -239,7 +239,8 @@ fn only_the_broker_makes_its_own_topics() {
 
 #[test]
 fn partitions_only_grow() {
-    let image = image(&[("t", 3)]);
+    let image = image(&[("t", 3), ("__consumer_offsets", 50)]);
+    let internal = "Topic '__consumer_offsets' is internal and cannot grow.";
     let fewer = "The topic t currently has 3 partition(s); 2 would not be an increase.";
     let negative = "The topic t currently has 3 partition(s); -1 would not be an increase.";
     let one_of_two = "Attempted to add 2 additional partition(s), but only 1 assignment(s) were \
@@ -247,7 +248,7 @@ fn partitions_only_grow() {
     let stranger = "The manual partition assignment includes broker 7, but no such broker is \
                     registered.";
     let many = "100001 partitions are more than this cluster allows.";
-    let no_room = "104 partitions beside 0 others are more than the 103 that this broker has room \
+    let no_room = "104 partitions beside 50 others are more than the 153 that this broker has room \
                    for; ask for fewer, or delete topics.";
     type Case<'a> = (&'a str, i32, Option<Vec<Vec<i32>>>, Option<Refused<'a>>);
     let cases: Vec<Case<'_>> = vec![
@@ -255,6 +256,7 @@ fn partitions_only_grow() {
         ("t", 3, None, Some((InvalidPartitions, Some("Topic already has 3 partition(s).")))),
         ("t", -1, None, Some((InvalidPartitions, Some(negative)))),
         ("none", 5, None, Some((UnknownTopic, None))),
+        ("__consumer_offsets", 51, None, Some((InvalidTopic, Some(internal)))),
         ("t", 100_001, None, Some((InvalidPartitions, Some(many)))),
         ("t", 104, None, Some((InvalidPartitions, Some(no_room)))),
         ("t", 103, None, None),
@@ -265,7 +267,7 @@ fn partitions_only_grow() {
     ];
     for (name, count, assignments, expected) in cases {
         let request = CreatePartitionsRequest { name, count, assignments: assignments.as_deref() };
-        let planned = plan_partitions(&image, &request, (CONTEXT.brokers, 103));
+        let planned = plan_partitions(&image, &request, (CONTEXT.brokers, 153));
         assert_eq!(refused(&planned), expected, "{name} {count}");
         if let Ok(command) = planned {
             let (id, new_count) = (TopicId([1; 16]), count as u32);
