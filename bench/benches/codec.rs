@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rivven_bench::batches::batch;
-use rivven_broker::kafka::codec::frame::{RequestFrame, encode_response};
-use rivven_broker::kafka::codec::header::RequestHeader;
-use rivven_broker::kafka::codec::records::Records;
-use rivven_broker::kafka::codec::text::WireStr;
-use rivven_broker::kafka::messages::Request;
-use rivven_broker::kafka::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
-use rivven_broker::kafka::messages::metadata::{
+use rivven_core::kafka::codec::frame::{RequestFrame, encode_response};
+use rivven_core::kafka::codec::header::RequestHeader;
+use rivven_core::kafka::codec::records::Records;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::Request;
+use rivven_core::kafka::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
+use rivven_core::kafka::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
 };
-use rivven_broker::kafka::messages::produce::{
+use rivven_core::kafka::messages::produce::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 

@@ -38,13 +38,13 @@ use bytes::Bytes;
 use rivven_core::ids::PartitionId;
 use rivven_core::storage::partition::Partition;
 
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::frame::encode_response;
-use crate::kafka::codec::header::RequestHeader;
-use crate::kafka::codec::message::Message;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::Request;
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::frame::encode_response;
+use rivven_core::kafka::codec::header::RequestHeader;
+use rivven_core::kafka::codec::message::Message;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::Request;
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug)]

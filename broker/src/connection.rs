@@ -14,13 +14,6 @@ use rivven_io::clock::Monotonic;
 use rivven_io::net::Stream;
 
 use crate::api::{self, Caller};
-use crate::kafka::codec::api::{ApiKey, served};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::frame::encode_response;
-use crate::kafka::codec::header::RequestHeader;
-use crate::kafka::codec::reader::{DecodeError, Reader};
-use crate::kafka::messages::Request;
-use crate::kafka::messages::fetch::FetchRequest;
 use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
 use crate::memory::{Account, Charge, OutOfMemory};
 use crate::native::Session;
@@ -30,6 +23,13 @@ use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
 use outbox::{Answer, Outbox, Turn};
 use producing::{Asker, Producing};
+use rivven_core::kafka::codec::api::{ApiKey, served};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::frame::encode_response;
+use rivven_core::kafka::codec::header::RequestHeader;
+use rivven_core::kafka::codec::reader::{DecodeError, Reader};
+use rivven_core::kafka::messages::Request;
+use rivven_core::kafka::messages::fetch::FetchRequest;
 
 /// One connection; the fetches that wait share it.
 struct Connection {

@@ -6,7 +6,6 @@ mod connection;
 mod fetch_sessions;
 mod groups;
 mod http;
-pub mod kafka;
 pub mod lifecycle;
 mod limits;
 mod memory;

@@ -13,9 +13,9 @@ use rivven_core::ids::TopicId;
 use rivven_core::metadata::image::{MetadataImage, Topic};
 use rivven_core::wire::request::Request;
 
-use crate::kafka::codec::api::{ApiKey, SERVED};
-use crate::kafka::codec::error_code::ErrorCode;
 use histogram::Histogram;
+use rivven_core::kafka::codec::api::{ApiKey, SERVED};
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 pub(crate) use exposition::exposition;
 

@@ -23,12 +23,12 @@ use rivven_core::wire::response::Response;
 use rivven_io::clock::Monotonic;
 
 use crate::api::Caller;
-use crate::kafka::codec::error_code::ErrorCode;
 use crate::limits::NATIVE_MEMBERSHIPS_MAX;
 use crate::node::Node;
 use consume::Wish;
 pub(crate) use errors::Failure;
 use publish::Publish;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 /// Version of the handshake that released clients know.
 const VERSION_RELEASED: u32 = 2;

@@ -3,6 +3,7 @@
 
 pub mod group;
 pub mod ids;
+pub mod kafka;
 pub mod limits;
 pub mod log;
 pub mod metadata;

@@ -14,8 +14,8 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::codec::message::{Message, Request};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::message::{Message, Request};
 use rivven_io::Env;
 
 use crate::client::connection::{CallError, Connection, ConnectionConfig};

@@ -14,11 +14,11 @@ use rivven_core::metadata::topic_name::check_topic_name;
 
 use super::describe_configs::{BROKER, TOPIC, broker_scope};
 use super::errors::plan_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::alter_configs as replacing;
-use crate::kafka::messages::incremental_alter_configs as changing;
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::alter_configs as replacing;
+use rivven_core::kafka::messages::incremental_alter_configs as changing;
 
 type Refused = (ErrorCode, Option<WireStr>);
 

@@ -1,8 +1,10 @@
 //! ApiVersions: what this broker serves. No features are listed, since none is there to be used.
 
-use crate::kafka::codec::api::{ApiKey, SERVED, Served};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use rivven_core::kafka::codec::api::{ApiKey, SERVED, Served};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+};
 
 /// First version that names the client's software (KIP-511).
 const SOFTWARE_VERSION_MIN: i16 = 3;

@@ -7,12 +7,12 @@ use rivven_core::metadata::plan::{
 };
 
 use super::errors::plan_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::create_partitions::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
     CreatePartitionsTopicResult,
 };
-use crate::node::Node;
 
 pub(crate) async fn handle(
     node: &Node,

@@ -12,12 +12,12 @@ use rivven_core::storage::error::StorageFailed;
 
 use super::describe_configs::topic_entries;
 use super::errors::plan_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::create_topics::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
     CreateTopicsResponse,
 };
-use crate::node::Node;
 
 /// What every plan on this node is made with.
 pub(crate) fn plan_context<'a>(node: &Node, brokers: &'a [i32]) -> PlanContext<'a> {

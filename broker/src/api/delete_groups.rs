@@ -1,11 +1,11 @@
 //! DeleteGroups: a group without members goes, with what it has committed.
 
 use super::errors::group_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::delete_groups::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::delete_groups::{
     DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
 };
-use crate::node::Node;
 
 pub(crate) async fn handle(node: &Node, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());

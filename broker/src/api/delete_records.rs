@@ -4,12 +4,12 @@ use rivven_core::ids::Offset;
 
 use super::errors::append_error;
 use super::find_partition;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::delete_records::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
     DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use crate::node::Node;
 
 /// The offset that stands for the high watermark.
 const TO_HIGH_WATERMARK: i64 = -1;

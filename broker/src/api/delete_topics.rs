@@ -6,12 +6,12 @@ use rivven_core::metadata::image::MetadataImage;
 use rivven_core::metadata::plan::{TopicRef, plan_delete};
 
 use super::errors::plan_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::delete_topics::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
-use crate::node::Node;
 
 /// First version with a list of names and ids.
 const STATES_VERSION_MIN: i16 = 6;

@@ -1,11 +1,11 @@
 //! DescribeCluster: this broker, which is the cluster.
 
 use super::Caller;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::describe_cluster::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
-use crate::node::Node;
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;

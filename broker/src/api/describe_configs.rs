@@ -6,13 +6,13 @@ use rivven_core::metadata::topic_config::key::{ConfigKind, TOPIC_CONFIG_KEYS, To
 use rivven_core::metadata::topic_name::check_topic_name;
 
 use crate::config::broker_view::{BrokerEntry, broker_entries};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::describe_configs::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
     DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
-use crate::node::Node;
 
 /// Resource types on the wire.
 pub(crate) const TOPIC: i8 = 2;

@@ -5,12 +5,12 @@ use rivven_core::group::machine::Phase;
 use rivven_core::group::shard::DescribedGroup as Described;
 
 use super::errors::group_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::describe_groups::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
-use crate::node::Node;
 
 /// First version in which an unknown group is an error (KIP-1043).
 const NOT_FOUND_VERSION_MIN: i16 = 6;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use rivven_core::ids::PartitionId;
 use rivven_core::metadata::image::Topic;
 
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::describe_log_dirs::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse,
     DescribeLogDirsResult, DescribeLogDirsTopic,
 };
-use crate::node::Node;
 
 pub(crate) async fn handle(
     node: &Node,

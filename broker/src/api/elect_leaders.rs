@@ -4,12 +4,12 @@ use rivven_core::limits::TOPIC_NAME_BYTES_MAX;
 
 use super::errors::RowTexts;
 use super::find_partition;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::elect_leaders::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::elect_leaders::{
     ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
 };
-use crate::node::Node;
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;

@@ -7,9 +7,9 @@ use rivven_core::record::refusal::ProduceRefusalKind;
 use rivven_core::storage::error::{AppendError, ReadError};
 
 use crate::groups::GroupRefusal;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
 use crate::limits::ROW_TEXTS_MAX;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
 
 pub(crate) fn plan_error(refusal: PlanRefusal) -> (ErrorCode, Option<WireStr>) {
     let code = match refusal.kind {

@@ -19,13 +19,13 @@ use tokio::sync::Notify;
 
 use super::errors::read_error;
 use crate::fetch_sessions::cache::{Begun, Opening, SessionAt};
-use crate::kafka::codec::api::ApiKey;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::frame::encode_response;
-use crate::kafka::messages::fetch::{FetchRequest, FetchResponse};
 use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, LARGE_FRAME_BYTES};
 use crate::memory::{Account, Charge, Class};
 use crate::node::Node;
+use rivven_core::kafka::codec::api::ApiKey;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::frame::encode_response;
+use rivven_core::kafka::messages::fetch::{FetchRequest, FetchResponse};
 use rows::{AnsweredRow, Known, Row, response, rows};
 
 /// A Fetch that is being answered.

@@ -3,12 +3,12 @@
 use super::Caller;
 use super::errors::group_error;
 use crate::groups::topic;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::find_coordinator::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
-use crate::node::Node;
 
 /// First version with any number of keys (KIP-699).
 const BATCH_VERSION_MIN: i16 = 4;

@@ -2,8 +2,8 @@
 
 use super::errors::group_error;
 use super::join_group::{group_id_error, member};
-use crate::kafka::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::node::Node;
+use rivven_core::kafka::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
 pub(crate) fn handle(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
     let mut error_code = group_id_error(&request.group_id);

@@ -3,9 +3,11 @@
 //! There are no transactions yet. A transactional id is refused with an error that every client
 //! takes for final; COORDINATOR_NOT_AVAILABLE would let them try until they time out.
 
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::init_producer_id::{
+    InitProducerIdRequest, InitProducerIdResponse,
+};
 
 /// Kafka's `transaction.max.timeout.ms`.
 const TRANSACTION_TIMEOUT_MS_MAX: i32 = 900_000;

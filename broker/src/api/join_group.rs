@@ -7,13 +7,13 @@ use rivven_core::group::messages::{Caller as Member, GroupError, Join};
 use super::Caller;
 use super::errors::group_error;
 use crate::groups::GroupRefusal;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::header::RequestHeader;
-use crate::kafka::messages::join_group::{
-    JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
-};
 use crate::limits::MEMBER_ID_NAME_BYTES_MAX;
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::header::RequestHeader;
+use rivven_core::kafka::messages::join_group::{
+    JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
+};
 
 /// First version in which a new member is given an id to come back with (KIP-394).
 const KNOWN_ID_VERSION_MIN: i16 = 4;

@@ -5,11 +5,11 @@ use rivven_core::group::messages::{Caller as Member, GroupError};
 use super::errors::{group_error, member_error};
 use super::join_group::{group_id_error, member};
 use crate::groups::GroupRefusal;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::leave_group::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::leave_group::{
     LeaveGroupRequest, LeaveGroupResponse, MemberIdentity, MemberResponse,
 };
-use crate::node::Node;
 
 /// First version with any number of members (KIP-345).
 const MEMBERS_VERSION_MIN: i16 = 3;

@@ -1,12 +1,12 @@
 //! ListConfigResources: the topics and the broker. Other resources have no settings here.
 
 use super::describe_configs::{BROKER, TOPIC};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::list_config_resources::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::list_config_resources::{
     ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse,
 };
-use crate::node::Node;
 
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;

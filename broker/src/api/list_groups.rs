@@ -3,9 +3,11 @@
 use rivven_core::group::shard::ListedGroup as Listed;
 
 use super::errors::group_error;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use crate::node::Node;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::list_groups::{
+    ListGroupsRequest, ListGroupsResponse, ListedGroup,
+};
 
 /// Groups of JoinGroup and SyncGroup (KIP-848 calls them so).
 const CLASSIC: WireStr = WireStr::from_static("classic");

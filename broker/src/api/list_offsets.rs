@@ -7,12 +7,12 @@ use rivven_core::storage::error::ReadError;
 
 use super::errors::read_error;
 use super::find_partition;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::list_offsets::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use crate::node::Node;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;

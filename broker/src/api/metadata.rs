@@ -13,12 +13,12 @@ use rivven_core::metadata::topic_name::check_topic_name;
 
 use super::Caller;
 use super::create_topics::plan_context;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::metadata::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
 };
-use crate::node::Node;
 
 /// First version in which a topic may be named by id alone; 10 and 11 have the field without it.
 const BY_ID_VERSION_MIN: i16 = 12;

@@ -10,12 +10,12 @@ use rivven_core::metadata::image::MetadataImage;
 
 use super::errors::group_error;
 use super::join_group::member;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::offset_commit::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use crate::node::Node;
 
 /// First version that names topics by id.
 const TOPIC_ID_VERSION_MIN: i16 = 10;

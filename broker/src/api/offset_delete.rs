@@ -6,12 +6,12 @@ use rivven_core::group::offsets::CommittedFor;
 use super::errors::group_error;
 use super::find_partition;
 use crate::groups::Refusable;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::offset_delete::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
     OffsetDeleteResponseTopic,
 };
-use crate::node::Node;
 
 pub(crate) async fn handle(node: &Node, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     match delete(node, &request).await {

@@ -8,13 +8,13 @@ use rivven_core::metadata::image::MetadataImage;
 
 use super::errors::group_error;
 use crate::groups::Refusable;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::offset_fetch::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchGroupResponse, OffsetFetchPartitionResponse, OffsetFetchRequest,
     OffsetFetchResponse, OffsetFetchTopic, OffsetFetchTopicResponse,
 };
-use crate::node::Node;
 
 /// First version that asks for any number of groups (KIP-709).
 const GROUPS_VERSION_MIN: i16 = 8;
@@ -170,7 +170,7 @@ mod tests {
     use rivven_core::metadata::command::MetadataCommand;
 
     use super::*;
-    use crate::kafka::messages::offset_fetch::OffsetFetchGroup;
+    use rivven_core::kafka::messages::offset_fetch::OffsetFetchGroup;
 
     const KNOWN: TopicId = TopicId([1; 16]);
 

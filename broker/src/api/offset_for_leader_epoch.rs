@@ -2,12 +2,12 @@
 
 use super::find_partition;
 use super::list_offsets::epoch_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::offset_for_leader_epoch::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     OffsetForLeaderPartition, OffsetForLeaderTopicResult,
 };
-use crate::node::Node;
 
 pub(crate) fn handle(
     node: &Node,

@@ -15,15 +15,15 @@ use rivven_core::record::validate::{ValidBatch, validate_produced};
 use rivven_core::storage::partition::Partition;
 
 use super::errors::produce_error;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceData, TopicProduceResponse,
-};
 use crate::memory::Account;
 use crate::metrics::TopicCounters;
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
+};
 
 /// First version that names topics by id (KIP-516).
 const TOPIC_ID_VERSION_MIN: i16 = 13;

@@ -3,13 +3,13 @@
 use rivven_core::metadata::plan::partitions::check_reassignment;
 
 use super::errors::{RowTexts, plan_error};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::alter_partition_reassignments::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
-use crate::kafka::messages::list_partition_reassignments::ListPartitionReassignmentsResponse;
-use crate::node::Node;
+use rivven_core::kafka::messages::list_partition_reassignments::ListPartitionReassignmentsResponse;
 
 pub(crate) fn alter(
     node: &Node,

@@ -5,9 +5,9 @@ use rivven_core::group::messages::Sync;
 
 use super::errors::group_error;
 use super::join_group::{group_id_error, member};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 /// First version that says what the member takes part in (KIP-559).
 const PROTOCOL_VERSION_MIN: i16 = 5;

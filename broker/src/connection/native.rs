@@ -9,11 +9,11 @@ use rivven_io::clock::Monotonic;
 use super::outbox::{Answer, Turn};
 use super::producing::Asker;
 use super::{Connection, Refused};
-use crate::kafka::codec::error_code::ErrorCode;
 use crate::memory::Charge;
 use crate::native::consume::{Consume, Wish};
 use crate::native::publish::Publish;
 use crate::native::{self, Failure, Work};
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 impl Connection {
     pub(super) async fn handle_native(

@@ -11,13 +11,13 @@ use rivven_io::clock::Monotonic;
 use super::outbox::{Answer, Outbox, Turn};
 use crate::api::errors::append_error;
 use crate::api::produce::{PlannedAppend, Produced, plan};
-use crate::kafka::codec::api::ApiKey;
-use crate::kafka::codec::frame::encode_response;
-use crate::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use crate::memory::{Account, Charge};
 use crate::metrics::TopicCounters;
 use crate::native::publish::{PRODUCE_VERSION, Publisher};
 use crate::node::Node;
+use rivven_core::kafka::codec::api::ApiKey;
+use rivven_core::kafka::codec::frame::encode_response;
+use rivven_core::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 
 /// Bits of a token that tell the batches of one request apart; a frame has no room for more.
 const ROW_BITS: u32 = 24;

@@ -17,8 +17,8 @@ use std::time::Duration;
 use rivven_io::clock::Monotonic;
 
 use super::session::{Answered, Session};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::fetch::{FetchRequest, FetchTopic};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::fetch::{FetchRequest, FetchTopic};
 
 /// First version that names topics by id (KIP-516).
 const TOPIC_ID_VERSION_MIN: i16 = 13;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use rivven_core::ids::TopicId;
 use rivven_io::clock::Monotonic;
 
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic, PartitionData};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::fetch::{
+    FetchPartition, FetchTopic, ForgottenTopic, PartitionData,
+};
 
 /// How a session names a topic, for all its life: by id from version 13 on (KIP-516).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

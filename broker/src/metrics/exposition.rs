@@ -15,8 +15,8 @@ use rivven_core::wire::request::Request;
 
 use super::Metrics;
 use super::histogram::{BOUNDS_US, Histogram as Durations};
-use crate::kafka::codec::api::SERVED;
 use crate::node::Node;
+use rivven_core::kafka::codec::api::SERVED;
 
 type Labels<'a> = &'a [(&'static str, &'a str)];
 

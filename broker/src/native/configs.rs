@@ -7,14 +7,14 @@ use rivven_core::wire::response::Response;
 use super::errors::Failure;
 use crate::api;
 use crate::api::describe_configs::{SOURCE_DEFAULT, TOPIC};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::describe_configs::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResult,
 };
-use crate::kafka::messages::incremental_alter_configs::{
+use rivven_core::kafka::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use crate::node::Node;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;

@@ -18,14 +18,16 @@ use super::Work;
 use super::errors::Failure;
 use super::topics::{index, offset};
 use crate::api::fetch::Fetch;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use crate::limits::{
     LARGE_FRAME_BYTES, NATIVE_ANSWER_BYTES_MAX, NATIVE_READ_BYTES, NATIVE_UNPACKED_BYTES_MAX,
     NATIVE_WAIT_MAX,
 };
 use crate::memory::{Account, Charge, Class};
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::fetch::{
+    FetchPartition, FetchRequest, FetchTopic, PartitionData,
+};
 
 /// The newest version of Fetch that names topics by name.
 const FETCH_VERSION: i16 = 12;

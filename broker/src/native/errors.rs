@@ -6,8 +6,8 @@ use rivven_core::wire::codec::WireError;
 use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
 
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::text::WireStr;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
 
 /// Why a request is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]

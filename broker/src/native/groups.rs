@@ -14,21 +14,21 @@ use super::errors::{Failure, not_served};
 use super::topics::{index, offset};
 use super::{Member, Session};
 use crate::api;
-use crate::kafka::codec::api::ApiKey;
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::header::RequestHeader;
-use crate::kafka::messages::delete_groups::DeleteGroupsRequest;
-use crate::kafka::messages::heartbeat::HeartbeatRequest;
-use crate::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
-use crate::kafka::messages::leave_group::LeaveGroupRequest;
-use crate::kafka::messages::list_groups::ListGroupsRequest;
-use crate::kafka::messages::offset_commit::{
+use rivven_core::kafka::codec::api::ApiKey;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::header::RequestHeader;
+use rivven_core::kafka::messages::delete_groups::DeleteGroupsRequest;
+use rivven_core::kafka::messages::heartbeat::HeartbeatRequest;
+use rivven_core::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rivven_core::kafka::messages::leave_group::LeaveGroupRequest;
+use rivven_core::kafka::messages::list_groups::ListGroupsRequest;
+use rivven_core::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use crate::kafka::messages::offset_fetch::{
+use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchGroupResponse, OffsetFetchRequest, OffsetFetchTopic,
 };
-use crate::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 
 /// Before version 4 a new member joins with its first request.
 const JOIN_VERSION: i16 = 3;

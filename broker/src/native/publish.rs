@@ -17,12 +17,12 @@ use super::errors::Failure;
 use super::topics::{index, offset};
 use super::{Asker, Session, Work};
 use crate::api::{list_offsets, metadata};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::produce::{
-    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
-};
 use crate::memory::Account;
 use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 
 /// The newest version of Produce that names topics by name.
 pub(crate) const PRODUCE_VERSION: i16 = 12;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use rivven_core::wire::frame::{Call, Head};
 use rivven_core::wire::request::Request;
 
-use crate::kafka::codec::api::{ApiKey, served};
-use crate::kafka::codec::header::RequestHeader;
+use rivven_core::kafka::codec::api::{ApiKey, served};
+use rivven_core::kafka::codec::header::RequestHeader;
 
 /// What a connection speaks, from its first frame to its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,25 +8,25 @@ use rivven_core::wire::response::Response;
 
 use super::errors::Failure;
 use crate::api::{self, Caller, find_partition};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::messages::create_partitions::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::create_partitions::{
     CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
 };
-use crate::kafka::messages::create_topics::{
+use rivven_core::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
-use crate::kafka::messages::delete_records::{
+use rivven_core::kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsTopic,
 };
-use crate::kafka::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
-use crate::kafka::messages::init_producer_id::InitProducerIdRequest;
-use crate::kafka::messages::list_offsets::{
+use rivven_core::kafka::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rivven_core::kafka::messages::init_producer_id::InitProducerIdRequest;
+use rivven_core::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use crate::kafka::messages::metadata::{
+use rivven_core::kafka::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponsePartition, MetadataResponseTopic,
 };
-use crate::node::Node;
 
 /// The newest versions of Kafka's requests that name topics by name.
 const METADATA_VERSION: i16 = 11;

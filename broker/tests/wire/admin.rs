@@ -1,21 +1,21 @@
 //! Topics and settings.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::alter_configs;
-use rivven_broker::kafka::messages::create_partitions::{
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::alter_configs;
+use rivven_core::kafka::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsTopic,
 };
-use rivven_broker::kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
-use rivven_broker::kafka::messages::delete_records::{
+use rivven_core::kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use rivven_core::kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
-use rivven_broker::kafka::messages::delete_topics::DeleteTopicsRequest;
-use rivven_broker::kafka::messages::describe_cluster::DescribeClusterRequest;
-use rivven_broker::kafka::messages::describe_configs::{
+use rivven_core::kafka::messages::delete_topics::DeleteTopicsRequest;
+use rivven_core::kafka::messages::describe_cluster::DescribeClusterRequest;
+use rivven_core::kafka::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResult,
 };
-use rivven_broker::kafka::messages::incremental_alter_configs as incremental;
-use rivven_broker::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use rivven_core::kafka::messages::incremental_alter_configs as incremental;
+use rivven_core::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 
 use crate::client::{Client, batch};
 use crate::fixture::Fixture;

@@ -1,12 +1,12 @@
 //! Configurations of brokers: the defaults of topics, changed while the broker runs.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::alter_configs as replacing;
-use rivven_broker::kafka::messages::describe_configs::{
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::alter_configs as replacing;
+use rivven_core::kafka::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
     DescribeConfigsSynonym,
 };
-use rivven_broker::kafka::messages::incremental_alter_configs as changing;
+use rivven_core::kafka::messages::incremental_alter_configs as changing;
 
 use crate::client::{Client, batch};
 use crate::fixture::Fixture;

@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::codec::frame::RequestFrame;
-use rivven_broker::kafka::codec::header::decode_response_header;
-use rivven_broker::kafka::codec::message::{Message, Request};
-use rivven_broker::kafka::messages::create_topics::{
+use rivven_core::ids::TimestampMs;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::frame::RequestFrame;
+use rivven_core::kafka::codec::header::decode_response_header;
+use rivven_core::kafka::codec::message::{Message, Request};
+use rivven_core::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
-use rivven_broker::kafka::messages::metadata::{
+use rivven_core::kafka::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponseTopic,
 };
-use rivven_broker::kafka::messages::produce::{
+use rivven_core::kafka::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData,
 };
-use rivven_core::ids::TimestampMs;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_io::Env;
 use rivven_io::net::Stream;

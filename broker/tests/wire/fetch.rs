@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::fetch::{
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchTopic, PartitionData,
 };
-use rivven_broker::kafka::messages::list_offsets::{
+use rivven_core::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 

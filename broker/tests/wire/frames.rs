@@ -1,9 +1,9 @@
 //! Frames, headers, unknown APIs, and the order of answers.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::codec::message::Message;
-use rivven_broker::kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use rivven_broker::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::message::Message;
+use rivven_core::kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use rivven_core::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 
 use crate::fixture::Fixture;
 

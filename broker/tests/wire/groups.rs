@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_broker::config::Config;
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::delete_groups::DeleteGroupsRequest;
-use rivven_broker::kafka::messages::delete_topics::DeleteTopicsRequest;
-use rivven_broker::kafka::messages::describe_groups::DescribeGroupsRequest;
-use rivven_broker::kafka::messages::find_coordinator::FindCoordinatorRequest;
-use rivven_broker::kafka::messages::heartbeat::HeartbeatRequest;
-use rivven_broker::kafka::messages::join_group::{
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::delete_groups::DeleteGroupsRequest;
+use rivven_core::kafka::messages::delete_topics::DeleteTopicsRequest;
+use rivven_core::kafka::messages::describe_groups::DescribeGroupsRequest;
+use rivven_core::kafka::messages::find_coordinator::FindCoordinatorRequest;
+use rivven_core::kafka::messages::heartbeat::HeartbeatRequest;
+use rivven_core::kafka::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
-use rivven_broker::kafka::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
-use rivven_broker::kafka::messages::list_groups::ListGroupsRequest;
-use rivven_broker::kafka::messages::offset_commit::{
+use rivven_core::kafka::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
+use rivven_core::kafka::messages::list_groups::ListGroupsRequest;
+use rivven_core::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use rivven_broker::kafka::messages::offset_delete::{
+use rivven_core::kafka::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use rivven_broker::kafka::messages::offset_fetch::{
+use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchPartitionResponse, OffsetFetchRequest,
 };
-use rivven_broker::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use rivven_core::wire::message::OffsetToCommit;
 use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;

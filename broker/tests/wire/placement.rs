@@ -1,16 +1,16 @@
 //! Where partitions lie, who leads them, and what has settings.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::alter_partition_reassignments::{
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
-use rivven_broker::kafka::messages::describe_log_dirs::{
+use rivven_core::kafka::messages::describe_log_dirs::{
     DescribableLogDirTopic, DescribeLogDirsRequest,
 };
-use rivven_broker::kafka::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
-use rivven_broker::kafka::messages::list_config_resources::ListConfigResourcesRequest;
-use rivven_broker::kafka::messages::list_partition_reassignments::ListPartitionReassignmentsRequest;
-use rivven_broker::kafka::messages::offset_for_leader_epoch::{
+use rivven_core::kafka::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
+use rivven_core::kafka::messages::list_config_resources::ListConfigResourcesRequest;
+use rivven_core::kafka::messages::list_partition_reassignments::ListPartitionReassignmentsRequest;
+use rivven_core::kafka::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 

@@ -1,11 +1,11 @@
 //! Produce: what is refused and how, pipelines, and what a restart keeps.
 
 use bytes::Bytes;
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::api_versions::ApiVersionsRequest;
-use rivven_broker::kafka::messages::init_producer_id::InitProducerIdRequest;
-use rivven_broker::kafka::messages::produce::ProduceRequest;
 use rivven_core::ids::{ProducerId, TimestampMs};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::api_versions::ApiVersionsRequest;
+use rivven_core::kafka::messages::init_producer_id::InitProducerIdRequest;
+use rivven_core::kafka::messages::produce::ProduceRequest;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_core::record::header::{CRC_POSITION, compute_crc};
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use rivven_broker::kafka::codec::api::ApiKey;
-use rivven_broker::kafka::codec::frame::RequestFrame;
-use rivven_broker::kafka::codec::header::decode_response_header;
-use rivven_broker::kafka::codec::message::{Message, Request};
-use rivven_broker::kafka::codec::text::WireStr;
-use rivven_broker::kafka::messages::api_versions::ApiVersionsRequest;
+use rivven_core::kafka::codec::api::ApiKey;
+use rivven_core::kafka::codec::frame::RequestFrame;
+use rivven_core::kafka::codec::header::decode_response_header;
+use rivven_core::kafka::codec::message::{Message, Request};
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::api_versions::ApiVersionsRequest;
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 use rivven_io::net::Stream;

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::codec::message::Request;
-use rivven_broker::kafka::codec::text::WireStr;
-use rivven_broker::kafka::messages::heartbeat::HeartbeatRequest;
-use rivven_broker::kafka::messages::join_group::{
+use rivven_core::ids::TopicId;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::message::Request;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::heartbeat::HeartbeatRequest;
+use rivven_core::kafka::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
-use rivven_broker::kafka::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
-use rivven_broker::kafka::messages::offset_commit::{
+use rivven_core::kafka::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
+use rivven_core::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
     OffsetCommitResponse,
 };
-use rivven_broker::kafka::messages::offset_fetch::{
+use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse, OffsetFetchTopicResponse,
 };
-use rivven_broker::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
-use rivven_core::ids::TopicId;
+use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 
 use super::reads::no_row;
 use super::{Client, Trouble};

@@ -1,17 +1,17 @@
 //! The requests that change nothing: Metadata, ListOffsets, Fetch; and InitProducerId, of which
 //! nobody else notices.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::codec::text::WireStr;
-use rivven_broker::kafka::messages::fetch::{
+use rivven_core::ids::PartitionId;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic,
 };
-use rivven_broker::kafka::messages::init_producer_id::InitProducerIdRequest;
-use rivven_broker::kafka::messages::list_offsets::{
+use rivven_core::kafka::messages::init_producer_id::InitProducerIdRequest;
+use rivven_core::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use rivven_broker::kafka::messages::metadata::{MetadataRequest, MetadataResponse};
-use rivven_core::ids::PartitionId;
+use rivven_core::kafka::messages::metadata::{MetadataRequest, MetadataResponse};
 
 use super::connection::{BY_ID_FROM, CallError};
 use super::seen::seen_batches;

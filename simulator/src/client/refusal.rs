@@ -1,6 +1,6 @@
 //! Which errors of the broker promise that a write had no effect.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 /// Whether a write that was answered with `code` has had no effect and never will have.
 ///

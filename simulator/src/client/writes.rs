@@ -1,20 +1,20 @@
 //! The requests of an administrator: topics, log starts and configurations.
 
-use rivven_broker::kafka::codec::text::WireStr;
-use rivven_broker::kafka::messages::create_topics::{
+use rivven_core::ids::TopicId;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
-use rivven_broker::kafka::messages::delete_records::{
+use rivven_core::kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
-use rivven_broker::kafka::messages::delete_topics::{
+use rivven_core::kafka::messages::delete_topics::{
     DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
-use rivven_broker::kafka::messages::incremental_alter_configs::{
+use rivven_core::kafka::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
-use rivven_core::ids::TopicId;
 
 use super::reads::{Place, no_row};
 use super::{Client, Trouble};

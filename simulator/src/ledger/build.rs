@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
 use rivven_core::ids::{PartitionId, TopicId};
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use super::{
     Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, GroupEnd, GroupOp, Ledger, Moment,

@@ -1,7 +1,7 @@
 //! Administrators: topics that come and go, log starts that move up, configurations that change.
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
 use rivven_core::ids::TopicId;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::Known;

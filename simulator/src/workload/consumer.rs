@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
 use rivven_core::ids::PartitionId;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::Known;

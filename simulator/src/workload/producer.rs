@@ -13,8 +13,8 @@ pub(crate) mod lane;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::produce::{ProduceRequest, ProduceResponse};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use rivven_io::sim::rng::{Stream, stream};
 
 use self::lane::{Batch, Lanes, Stamps};

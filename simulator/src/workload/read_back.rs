@@ -236,7 +236,7 @@ impl Reader {
             return Ok(next);
         }
         let text = "an answer without the records at its offset".to_owned();
-        let code = rivven_broker::kafka::codec::error_code::ErrorCode::NONE;
+        let code = rivven_core::kafka::codec::error_code::ErrorCode::NONE;
         Err(Trouble::Refused { code, text, definite: true })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rivven_broker::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use super::{ClientContext, TopicParams};
 use crate::client::connection::ConnectionConfig;

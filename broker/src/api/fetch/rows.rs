@@ -10,13 +10,13 @@ use rivven_core::storage::read::ReadAnswer;
 
 use super::end_of;
 use crate::fetch_sessions::session::{Answered, Told};
-use crate::kafka::codec::error_code::ErrorCode;
-use crate::kafka::codec::records::Records;
-use crate::kafka::codec::text::WireStr;
-use crate::kafka::messages::fetch::{
+use crate::node::Node;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::records::Records;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
-use crate::node::Node;
 
 /// First version that names topics by id (KIP-516).
 const TOPIC_ID_VERSION_MIN: i16 = 13;

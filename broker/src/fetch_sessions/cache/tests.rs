@@ -5,7 +5,7 @@ use rivven_core::ids::TopicId;
 
 use super::super::session::Told;
 use super::*;
-use crate::kafka::messages::fetch::{FetchPartition, ForgottenTopic};
+use rivven_core::kafka::messages::fetch::{FetchPartition, ForgottenTopic};
 
 const LIMITS: CacheLimits =
     CacheLimits { sessions_max: 3, bytes_max: 1 << 20, evictable_after: Duration::from_secs(120) };

@@ -1,9 +1,9 @@
 //! One topic, two protocols: each reads what the other wrote.
 
 use bytes::Bytes;
-use rivven_broker::kafka::codec::error_code::ErrorCode;
-use rivven_broker::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use rivven_core::ids::TimestampMs;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use rivven_core::record::batches::Batches;
 use rivven_core::record::builder::{self, BatchBuilder};
 use rivven_core::record::header::{

@@ -1,7 +1,7 @@
 //! What is refused, in which words, and what a connection survives.
 
 use bytes::Bytes;
-use rivven_broker::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::wire::codec::Secret;
 use rivven_core::wire::frame::Head;
 use rivven_core::wire::message::NewRecord;

@@ -1,6 +1,6 @@
 //! Consumer groups of native members.
 
-use rivven_broker::kafka::messages::offset_fetch::{
+use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
 };
 use rivven_core::wire::message::{CommittedOffset, OffsetToCommit};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rivven_broker::kafka::codec::text::WireStr;
-use rivven_broker::kafka::messages::produce::{
+use rivven_core::ids::{PartitionId, ProducerId, TimestampMs};
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::produce::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use rivven_core::ids::{PartitionId, ProducerId, TimestampMs};
 use rivven_core::record::builder::BatchBuilder;
 use rivven_io::sim::rng::Stream;
 

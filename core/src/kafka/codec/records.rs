@@ -20,6 +20,7 @@ impl Records {
         } else if !piece.is_empty() {
             self.rest.push(piece);
         }
+        assert!(!self.first.is_empty() || self.rest.is_empty(), "the first piece has bytes");
     }
 
     /// Sum of the pieces' bytes.
@@ -46,6 +47,7 @@ impl Records {
         }
         let mut whole = Vec::with_capacity(self.len());
         self.pieces().for_each(|piece| whole.extend_from_slice(piece));
+        assert!(whole.len() == self.len(), "every piece once");
         Bytes::from(whole)
     }
 }

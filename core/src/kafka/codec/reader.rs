@@ -55,7 +55,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(frame: Bytes) -> Reader {
+    pub fn new(frame: Bytes) -> Reader {
         let end = frame.len();
         Reader { frame, position: 0, end, memory: 0 }
     }
@@ -69,12 +69,13 @@ impl Reader {
     }
 
     /// Bytes of memory that decoding has asked for so far, at most [`memory_limit`] of the frame.
-    pub(crate) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         self.memory
     }
 
     /// What has not been read.
     pub(crate) fn into_rest(self) -> Bytes {
+        assert!(self.end == self.frame.len(), "a tagged field was left open");
         self.frame.slice(self.position..self.end)
     }
 
@@ -84,6 +85,8 @@ impl Reader {
             return Err(DecodeError::Truncated { position, needed: count, remaining });
         }
         self.position += count;
+        assert!(self.position <= self.end, "nothing is read past the end");
+        assert!(self.end <= self.frame.len(), "a field ends within its frame");
         Ok(position)
     }
 
@@ -111,6 +114,7 @@ impl Reader {
                 return Err(DecodeError::Varint { position });
             }
             value |= bits << shift;
+            assert!(self.position - position <= 5, "32 bits stand in five bytes");
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
@@ -135,7 +139,9 @@ impl Reader {
         if memory > limit {
             return Err(DecodeError::Memory { frame: self.frame.len(), limit });
         }
+        assert!(memory >= self.memory, "memory asked for is only added to");
         self.memory = memory;
+        assert!(self.memory <= MEMORY_MAX, "no frame takes more");
         Ok(())
     }
 
@@ -148,11 +154,14 @@ impl Reader {
         }
         let outer = OuterEnd(self.end);
         self.end = position + size;
+        assert!(self.end <= outer.0, "a field ends within the one around it");
         Ok(outer)
     }
 
     /// Skips what is left of a tagged field.
     pub(crate) fn close_field(&mut self, outer: OuterEnd) {
+        assert!(self.position <= self.end, "nothing was read past the field");
+        assert!(self.end <= outer.0, "fields are closed in the order in which they were opened");
         self.position = self.end;
         self.end = outer.0;
     }

@@ -58,7 +58,7 @@ macro_rules! requests {
             }
 
             /// [`Request::decode`] from a reader that can be asked afterwards what it took.
-            pub(crate) fn decode_from(
+            pub fn decode_from(
                 header: &RequestHeader,
                 reader: &mut Reader,
             ) -> Result<Request, DecodeError> {

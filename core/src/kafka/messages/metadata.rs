@@ -1,6 +1,6 @@
 //! Metadata (key 3): brokers, and the partitions of topics with their leaders.
 
-use rivven_core::ids::TopicId;
+use crate::ids::TopicId;
 
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::language::{messages, wire_field, wire_struct};

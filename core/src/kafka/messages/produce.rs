@@ -1,7 +1,7 @@
 //! Produce (key 0): appends record batches to partitions. Versions 0 to 2 are advertised only.
 
+use crate::ids::TopicId;
 use bytes::Bytes;
-use rivven_core::ids::TopicId;
 
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::language::{messages, wire_field, wire_struct};

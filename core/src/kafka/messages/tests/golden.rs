@@ -2,8 +2,8 @@
 
 mod coordination;
 
+use crate::ids::TopicId;
 use bytes::{Bytes, BytesMut};
-use rivven_core::ids::TopicId;
 
 use super::*;
 use crate::kafka::codec::error_code::ErrorCode;

@@ -1,6 +1,6 @@
 //! DeleteTopics (key 20).
 
-use rivven_core::ids::TopicId;
+use crate::ids::TopicId;
 
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::language::{messages, wire_field, wire_struct};

@@ -6,8 +6,8 @@
 
 use std::mem::size_of;
 
+use crate::ids::TopicId;
 use bytes::Bytes;
-use rivven_core::ids::TopicId;
 
 use super::error_code::ErrorCode;
 use super::reader::{DecodeError, Reader};
@@ -131,6 +131,7 @@ pub(crate) trait Prefixed: Sized + Default {
 }
 
 fn prefix_bytes_min<T: Prefixed>(shape: Shape) -> usize {
+    const { assert!(T::CLASSIC_PREFIX_BYTES == 2 || T::CLASSIC_PREFIX_BYTES == 4) };
     if shape.flexible { 1 } else { T::CLASSIC_PREFIX_BYTES }
 }
 
@@ -152,6 +153,7 @@ fn read_length<T: Prefixed>(
 fn write_length<T: Prefixed, S: Sink>(sink: &mut S, shape: Shape, length: Option<usize>) {
     let length =
         length.map_or(-1, |length| i32::try_from(length).expect("a message is smaller than 2 GiB"));
+    assert!(length >= -1, "null is the only negative length");
     if shape.flexible {
         write_uvarint(sink, (length as u32).wrapping_add(1));
     } else if T::CLASSIC_PREFIX_BYTES == 2 {
@@ -283,6 +285,7 @@ impl<T: Wire> Prefixed for Vec<T> {
         for _ in 0..length {
             elements.push(T::read(reader, shape)?);
         }
+        assert!(elements.len() == length, "as many as announced");
         Ok(elements)
     }
 

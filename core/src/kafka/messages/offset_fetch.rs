@@ -1,6 +1,6 @@
 //! OffsetFetch (key 9): the offsets that groups have committed.
 
-use rivven_core::ids::TopicId;
+use crate::ids::TopicId;
 
 use crate::kafka::codec::error_code::ErrorCode;
 use crate::kafka::codec::language::{messages, wire_field, wire_struct};

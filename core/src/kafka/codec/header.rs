@@ -68,6 +68,7 @@ pub fn decode_response_header(
     version: i16,
     frame: Bytes,
 ) -> Result<(i32, Bytes), DecodeError> {
+    assert!(api.served().has(version), "{api:?} v{version} was never asked");
     let mut reader = Reader::new(frame);
     let correlation_id = i32::read(&mut reader, CLASSIC)?;
     if response_header_is_flexible(api, version) {

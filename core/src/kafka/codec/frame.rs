@@ -24,6 +24,8 @@ pub struct RequestFrame {
 impl RequestFrame {
     /// A request as a client sends it. Panics if the message has no such version.
     pub fn encode<M: Request>(self, body: &M) -> Vec<Bytes> {
+        assert!(self.api_version >= M::VERSION_MIN, "{:?} v{}", M::API, self.api_version);
+        assert!(self.api_version <= M::VERSION_MAX, "{:?} v{}", M::API, self.api_version);
         let header = RequestHeader {
             api_key: M::API as i16,
             api_version: self.api_version,
@@ -37,6 +39,8 @@ impl RequestFrame {
 
 /// A response as the broker sends it. Panics if the message has no such version.
 pub fn encode_response<M: Message>(correlation_id: i32, api_version: i16, body: &M) -> Vec<Bytes> {
+    assert!(api_version >= M::VERSION_MIN, "{:?} v{api_version}", M::API);
+    assert!(api_version <= M::VERSION_MAX, "{:?} v{api_version}", M::API);
     encode(&ResponseParts { correlation_id, api_version, body })
 }
 
@@ -79,7 +83,11 @@ fn encode(parts: &impl Parts) -> Vec<Bytes> {
     let mut segments = Segments::with_length(length);
     segments.put(&frame_bytes.to_be_bytes());
     parts.write(&mut segments);
-    segments.finish()
+    let pieces = segments.finish();
+    let sent: usize = pieces.iter().map(Bytes::len).sum();
+    assert_eq!(sent, length.total(), "a frame is as long as it says");
+    assert!(pieces.len() <= 2 * length.shared_count + 1, "shared pieces and what is between them");
+    pieces
 }
 
 #[cfg(test)]

@@ -39,7 +39,12 @@ impl WireStr {
         if self.0.len() <= STRING_BYTES_MAX {
             return &self.0;
         }
-        &self.0[..self.as_str().floor_char_boundary(STRING_BYTES_MAX)]
+        let end = self.as_str().floor_char_boundary(STRING_BYTES_MAX);
+        assert!(
+            end <= STRING_BYTES_MAX && end + 4 > STRING_BYTES_MAX,
+            "no more is cut than must be"
+        );
+        &self.0[..end]
     }
 
     #[must_use]

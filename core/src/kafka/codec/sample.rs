@@ -1,7 +1,7 @@
 //! Message values for tests, made from a stream of bytes that proptest can shrink.
 
+use crate::ids::TopicId;
 use bytes::Bytes;
-use rivven_core::ids::TopicId;
 
 use super::error_code::ErrorCode;
 use super::records::Records;
