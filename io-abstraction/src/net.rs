@@ -15,6 +15,11 @@ pub trait NetOps {
     type Datagram;
     fn listen(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
     fn bind_datagram(
         &self,
         addr: SocketAddr,
@@ -105,6 +110,12 @@ impl Net {
     /// Connects to `addr`. A black hole answers `TimedOut` only after minutes: bound it.
     pub async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
         both!(self, Net, net => net.connect(addr).await)
+    }
+
+    /// The addresses of a host, which may be one itself, in the order in which to try them. In the
+    /// simulator there are no names.
+    pub async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        both!(self, Net, net => net.resolve(host, port).await)
     }
 
     /// Binds a datagram socket; port 0 takes a free one.

@@ -76,6 +76,11 @@ impl NetOps for RealNet {
         Ok(RealListener { listener: socket.listen(BACKLOG)? })
     }
 
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = self.on_runtime(tokio::net::lookup_host((host, port))).await?;
+        Ok(found.collect())
+    }
+
     async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
         let stream = self.on_runtime(TcpStream::connect(addr)).await?;
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);

@@ -89,6 +89,11 @@ impl NetOps for SimNet {
         SimListener::bind(&self.incarnation, addr)
     }
 
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let address = host.parse().map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(vec![SocketAddr::new(address, port)])
+    }
+
     async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
         listener::connect(&self.incarnation, addr).await
     }

@@ -168,6 +168,47 @@ impl ErrorCode {
     }
 }
 
+impl ErrorCode {
+    /// Whether the same request may succeed later: Kafka's RetriableException, as its clients
+    /// treat it.
+    #[must_use]
+    pub const fn is_retriable(self) -> bool {
+        matches!(
+            self,
+            ErrorCode::CORRUPT_MESSAGE
+                | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                | ErrorCode::LEADER_NOT_AVAILABLE
+                | ErrorCode::NOT_LEADER_OR_FOLLOWER
+                | ErrorCode::REQUEST_TIMED_OUT
+                | ErrorCode::BROKER_NOT_AVAILABLE
+                | ErrorCode::REPLICA_NOT_AVAILABLE
+                | ErrorCode::NETWORK_EXCEPTION
+                | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+                | ErrorCode::COORDINATOR_NOT_AVAILABLE
+                | ErrorCode::NOT_COORDINATOR
+                | ErrorCode::NOT_ENOUGH_REPLICAS
+                | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                | ErrorCode::NOT_CONTROLLER
+                | ErrorCode::KAFKA_STORAGE_ERROR
+                | ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+                | ErrorCode::INVALID_FETCH_SESSION_EPOCH
+                | ErrorCode::LISTENER_NOT_FOUND
+                | ErrorCode::FENCED_LEADER_EPOCH
+                | ErrorCode::UNKNOWN_LEADER_EPOCH
+                | ErrorCode::OFFSET_NOT_AVAILABLE
+                | ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
+                | ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE
+                | ErrorCode::ELECTION_NOT_NEEDED
+                | ErrorCode::UNSTABLE_OFFSET_COMMIT
+                | ErrorCode::THROTTLING_QUOTA_EXCEEDED
+                | ErrorCode::UNKNOWN_TOPIC_ID
+                | ErrorCode::INCONSISTENT_TOPIC_ID
+                | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+                | ErrorCode::CONCURRENT_TRANSACTIONS
+        )
+    }
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {

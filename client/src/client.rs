@@ -1,0 +1,405 @@
+//! A client: one connection per broker and lane, opened when it is needed, and what is known of
+//! the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::message::Request;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use rivven_io::Env;
+use rivven_io::clock::Monotonic;
+
+use crate::backoff::Backoff;
+use crate::config::{Address, ClientConfig};
+use crate::connection::{Connection, ConnectionError};
+use crate::error::Error;
+use crate::image::{ClusterImage, Topic};
+
+/// Which broker a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Whichever answers.
+    Any,
+    /// The controller if it is known, else any.
+    Controller,
+    Broker(i32),
+}
+
+/// What shares a connection to a broker. Answers come in the order of requests, so that a lane
+/// waits for its slowest: a fetch that waits for data, a join that waits for other members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    Admin,
+    Produce,
+    Fetch,
+    /// JoinGroup and SyncGroup.
+    Rebalance,
+    /// Heartbeats and commits.
+    Group,
+}
+
+/// A client of one cluster. Cloning is cheap; the last clone that is dropped closes the
+/// connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    config: ClientConfig,
+    bootstrap: Vec<Address>,
+    state: Mutex<State>,
+    /// One Metadata request at a time.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    image: Arc<ClusterImage>,
+    /// When each topic was last described; what is missing or too old is asked for.
+    described: BTreeMap<String, Monotonic>,
+    slots: BTreeMap<(Peer, Lane), Arc<Slot>>,
+}
+
+/// A broker by its number, or one of the addresses that the client began with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    Broker(i32, Address),
+    Bootstrap(Address),
+}
+
+/// Where a connection is kept; held while it is opened.
+type Slot = tokio::sync::Mutex<Option<Arc<Connection>>>;
+
+impl Client {
+    /// A client that has not connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    pub fn new(env: Env, config: ClientConfig) -> Result<Client, Error> {
+        let bootstrap = config.check()?;
+        let (state, refreshing) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        Ok(Client { inner: Arc::new(Inner { env, config, bootstrap, state, refreshing }) })
+    }
+
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        Backoff::new(self.inner.config.retry_backoff, self.inner.config.retry_backoff_max)
+    }
+
+    /// One request and its answer, without retries (but [`Target::Any`] tries every broker that it
+    /// knows until one can be connected to). Error codes in the answer are the caller's to read.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]: nothing was sent. [`Error::Connection`]: something may have been.
+    pub async fn call<M: Request>(
+        &self,
+        target: Target,
+        lane: Lane,
+        request: &M,
+    ) -> Result<M::Response, Error> {
+        self.call_within(target, lane, (request, self.inner.config.request_timeout)).await
+    }
+
+    /// [`Client::call`] with a timeout of its own, for requests that the broker holds.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`]
+    pub async fn call_within<M: Request>(
+        &self,
+        target: Target,
+        lane: Lane,
+        (request, timeout): (&M, Duration),
+    ) -> Result<M::Response, Error> {
+        let (connection, peer) = self.connect(target, lane).await?;
+        let answer = connection.call(request, timeout).await;
+        answer.map_err(|error| Error::Connection { peer, error })
+    }
+
+    /// [`Client::call`] until an answer comes that is not retriable, with waits between, for as
+    /// long as the API timeout. `read` turns an answer into its result or its error. Only for
+    /// requests that may take effect twice.
+    ///
+    /// # Errors
+    /// The first error that is not retriable; [`Error::TimedOut`] with the last one that is.
+    pub async fn ask<M: Request, T>(
+        &self,
+        (target, lane): (Target, Lane),
+        request: &M,
+        mut read: impl FnMut(M::Response) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let what = format!("{:?}", M::API);
+        self.retry(&what, async || read(self.call(target, lane, request).await?)).await
+    }
+
+    /// Tries until something works or fails for good, for as long as the API timeout.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`]
+    pub async fn retry<T>(
+        &self,
+        what: &str,
+        mut attempt: impl AsyncFnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let limit = self.inner.config.api_timeout;
+        let deadline = self.inner.env.clock.now().after(limit);
+        let mut backoff = self.backoff();
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.is_retriable() => error,
+                done => return done,
+            };
+            tracing::debug!(what, %error, "trying again");
+            let wait = backoff.take(&self.inner.env);
+            if self.inner.env.clock.now().after(wait) >= deadline {
+                return Err(match error {
+                    Error::Unreachable { .. } => error,
+                    _ => Error::TimedOut {
+                        what: what.to_owned(),
+                        after: limit,
+                        last: error.to_string(),
+                    },
+                });
+            }
+            self.inner.env.clock.sleep(wait).await;
+        }
+    }
+
+    /// A connection to a broker, and its name for messages.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]
+    pub async fn connect(
+        &self,
+        target: Target,
+        lane: Lane,
+    ) -> Result<(Arc<Connection>, String), Error> {
+        let peers = self.peers(target);
+        let mut failed = Vec::new();
+        for peer in peers {
+            let name = peer.address().to_string();
+            match self.connection_to(peer, lane).await {
+                Ok(connection) => return Ok((connection, name)),
+                Err(error) => failed.push((name, error)),
+            }
+        }
+        let tried = failed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let (tried, reason) = match failed.pop() {
+            Some((_, reason)) => (tried, reason),
+            // Metadata may know more later.
+            None => {
+                let reason = "it is not among the cluster's brokers".to_owned();
+                (format!("{target:?}"), ConnectionError::Connect(reason))
+            }
+        };
+        if matches!(target, Target::Broker(_)) {
+            self.forget_topics();
+        }
+        Err(Error::Unreachable { tried, reason })
+    }
+
+    async fn connection_to(
+        &self,
+        peer: Peer,
+        lane: Lane,
+    ) -> Result<Arc<Connection>, ConnectionError> {
+        let address = peer.address().clone();
+        let slot = self.lock().slots.entry((peer, lane)).or_default().clone();
+        let mut held = slot.lock().await;
+        if let Some(connection) = &*held
+            && connection.end().is_none()
+        {
+            return Ok(connection.clone());
+        }
+        *held = None;
+        let env = &self.inner.env;
+        let addresses = env.net.resolve(&address.host, address.port).await.map_err(|error| {
+            ConnectionError::Connect(format!("the name {:?}: {error}", address.host))
+        })?;
+        let mut last = ConnectionError::Connect(format!("{:?} has no address", address.host));
+        for address in addresses {
+            match Connection::open(env, address, &self.inner.config).await {
+                Ok(connection) => {
+                    let connection = Arc::new(connection);
+                    *held = Some(connection.clone());
+                    return Ok(connection);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Whom to try, in this order.
+    fn peers(&self, target: Target) -> Vec<Peer> {
+        let state = self.lock();
+        let image = &state.image;
+        let broker = |id: i32| {
+            let broker = image.brokers.get(&id)?;
+            Some(Peer::Broker(id, broker.address.clone()))
+        };
+        match target {
+            Target::Broker(id) => return broker(id).into_iter().collect(),
+            Target::Controller if let Some(peer) = image.controller.and_then(broker) => {
+                return vec![peer];
+            }
+            Target::Controller | Target::Any => {}
+        }
+        let mut known: Vec<Peer> = image.brokers.keys().copied().filter_map(broker).collect();
+        let mut first: Vec<Peer> =
+            self.inner.bootstrap.iter().cloned().map(Peer::Bootstrap).collect();
+        // Clients spread over the brokers, and stay with one that answers.
+        let random = self.inner.env.rng.u64();
+        for peers in [&mut known, &mut first] {
+            let count = u64::try_from(peers.len()).expect("a list is short").max(1);
+            peers.rotate_left(usize::try_from(random % count).expect("below a length"));
+            peers.sort_by_key(|peer| !state.slots.keys().any(|(open, _)| open == peer));
+        }
+        known.extend(first);
+        known
+    }
+
+    /// What is known of the cluster now.
+    #[must_use]
+    pub fn image(&self) -> Arc<ClusterImage> {
+        self.lock().image.clone()
+    }
+
+    /// What is known of these topics is wrong: the next use asks again.
+    pub fn forget_topics(&self) {
+        self.lock().described.clear();
+    }
+
+    /// The cluster with these topics, from what is known if that is fresh enough, else asked.
+    /// A topic that is not there is made if `create` says so and the broker allows it.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION and other refusals for the first topic that has one; those of
+    /// [`Client::call`]. No retries.
+    pub async fn topics(&self, names: &[&str], create: bool) -> Result<Arc<ClusterImage>, Error> {
+        if let Some(image) = self.fresh(names) {
+            return Ok(image);
+        }
+        let _one = self.inner.refreshing.lock().await;
+        if let Some(image) = self.fresh(names) {
+            return Ok(image);
+        }
+        let mut wanted: Vec<String> = self.lock().described.keys().cloned().collect();
+        wanted.extend(names.iter().map(|name| (*name).to_owned()));
+        wanted.sort();
+        wanted.dedup();
+        // Topics that others want must not be made by this request.
+        let wanted =
+            if create { names.iter().map(|name| (*name).to_owned()).collect() } else { wanted };
+        let failed = self.describe(Some(&wanted), create).await?;
+        match failed.into_iter().find(|(name, _)| names.contains(&name.as_str())) {
+            Some((name, code)) => Err(Error::refused(format!("topic {name:?}"), code, None)),
+            None => Ok(self.image()),
+        }
+    }
+
+    /// One topic of [`Client::topics`], waited for while it comes to be.
+    ///
+    /// # Errors
+    /// Those of [`Client::topics`], after retries.
+    pub async fn topic(&self, name: &str, create: bool) -> Result<Topic, Error> {
+        self.retry(&format!("finding topic {name:?}"), async || {
+            let image = self.topics(&[name], create).await;
+            let image = match image {
+                // It stays unknown if nobody makes it.
+                Err(error)
+                    if !create && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) =>
+                {
+                    return Ok(Err(error));
+                }
+                image => image?,
+            };
+            Ok(Ok(image.topics[name].clone()))
+        })
+        .await?
+    }
+
+    /// Asks for every topic of the cluster.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`]
+    pub async fn all_topics(&self) -> Result<Arc<ClusterImage>, Error> {
+        let _one = self.inner.refreshing.lock().await;
+        self.describe(None, false).await?;
+        Ok(self.image())
+    }
+
+    fn fresh(&self, names: &[&str]) -> Option<Arc<ClusterImage>> {
+        let state = self.lock();
+        let now = self.inner.env.clock.now();
+        let age_max = self.inner.config.metadata_max_age;
+        let is_fresh = |name: &&str| {
+            let at = state.described.get(*name);
+            state.image.topics.contains_key(*name) && at.is_some_and(|at| now.since(*at) < age_max)
+        };
+        names.iter().all(is_fresh).then(|| state.image.clone())
+    }
+
+    async fn describe(
+        &self,
+        names: Option<&[String]>,
+        create: bool,
+    ) -> Result<Vec<(String, ErrorCode)>, Error> {
+        let row = |name: &String| MetadataRequestTopic {
+            name: Some(WireStr::from(name.as_str())),
+            ..MetadataRequestTopic::default()
+        };
+        let request = MetadataRequest {
+            topics: names.map(|names| names.iter().map(row).collect()),
+            allow_auto_topic_creation: create,
+            ..MetadataRequest::default()
+        };
+        let answer = self.call(Target::Any, Lane::Admin, &request).await?;
+        let mut state = self.lock();
+        let mut image = ClusterImage::clone(&state.image);
+        if names.is_none() {
+            image.topics.clear();
+        }
+        let failed = image.apply(&answer);
+        let now = self.inner.env.clock.now();
+        let described = image.topics.keys().filter(|name| names.is_none_or(|n| n.contains(name)));
+        let described: Vec<String> = described.cloned().collect();
+        state.described.extend(described.into_iter().map(|name| (name, now)));
+        state.described.retain(|name, _| !failed.iter().any(|(gone, _)| gone == name));
+        let reachable = |peer: &Peer| match peer {
+            Peer::Broker(id, address) => {
+                image.brokers.get(id).is_some_and(|broker| broker.address == *address)
+            }
+            Peer::Bootstrap(_) => true,
+        };
+        state.slots.retain(|(peer, _), _| reachable(peer));
+        state.image = Arc::new(image);
+        Ok(failed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    fn address(&self) -> &Address {
+        match self {
+            Peer::Broker(_, address) | Peer::Bootstrap(address) => address,
+        }
+    }
+}
