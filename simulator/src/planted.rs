@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 23] = [
+pub const ALL: [PlantedBug; 25] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -175,6 +175,20 @@ pub const ALL: [PlantedBug; 23] = [
         origin: "ours: a false CORRUPT_MESSAGE beside a consumer group, found by kill -9",
         scenario: "power_cuts",
         oracles: &["I12"],
+    },
+    PlantedBug {
+        id: "B70",
+        what: "the client library gives a batch that may be written a new sequence",
+        origin: "KAFKA-5494",
+        scenario: "client_library",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B71",
+        what: "what the client library sends again goes behind what is newer",
+        origin: "KAFKA-6119",
+        scenario: "client_library",
+        oracles: &["I13", "I14"],
     },
 ];
 

@@ -7,6 +7,7 @@
 mod admin;
 mod consumer;
 mod known;
+mod library;
 pub(crate) mod member;
 mod producer;
 mod read_back;
@@ -81,6 +82,8 @@ pub enum ClientKind {
     ConfigAdmin,
     /// A member of a consumer group.
     GroupMember,
+    /// A producer of the client library, which batches, retries and reconnects by itself.
+    LibraryProducer,
 }
 
 /// One client; ranges are inclusive at both ends.
@@ -156,6 +159,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::RecordDeleter => admin::delete_records(context, params).await,
         ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
         ClientKind::GroupMember => member::run(context, params).await,
+        ClientKind::LibraryProducer => library::run(context, params).await,
     }
 }
 

@@ -68,6 +68,7 @@ every_scenario![
     wal_rot,
     connection_resets,
     retry_other_connection,
+    client_library,
     delete_recreate,
     group_members,
 ];

@@ -61,4 +61,6 @@ every_bug![
     b62_is_found "B62",
     b63_is_found "B63",
     b64_is_found "B64",
+    b70_is_found "B70",
+    b71_is_found "B71",
 ];
