@@ -53,7 +53,7 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answered {
             sync(session, (&group_id, generation_id, &member_id), &assignments).await
         }
         Request::Heartbeat { group_id, generation_id, member_id } => {
-            Ok(heartbeat(session, (&group_id, generation_id, &member_id)))
+            heartbeat(session, (&group_id, generation_id, &member_id))
         }
         Request::LeaveGroup { group_id, member_id } => leave(session, &group_id, &member_id),
         Request::CommitOffset { consumer_group, topic, partition, offset } => {
@@ -168,15 +168,21 @@ async fn sync(
     Ok(Response::SyncGroupResult { assignments })
 }
 
-fn heartbeat(session: &Session, (group, id, member): (&str, u32, &str)) -> Response {
+/// Released clients know two codes, 0 and that of a rebalance, and take every other for 0: what
+/// else there is to say is an error.
+fn heartbeat(session: &Session, (group, id, member): (&str, u32, &str)) -> Answered {
     let request = HeartbeatRequest {
         group_id: group.into(),
         generation_id: generation(id),
         member_id: member.into(),
         ..HeartbeatRequest::default()
     };
-    let code = api::heartbeat::handle(&session.node, &request).error_code;
-    Response::HeartbeatResult { error_code: i32::from(code.0) }
+    match api::heartbeat::handle(&session.node, &request).error_code {
+        code @ (ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS) => {
+            Ok(Response::HeartbeatResult { error_code: i32::from(code.0) })
+        }
+        code => Err(refused(code, group)),
+    }
 }
 
 fn leave(session: &Session, group: &str, member: &str) -> Answered {
