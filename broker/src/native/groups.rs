@@ -19,7 +19,9 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::codec::header::RequestHeader;
 use rivven_core::kafka::messages::delete_groups::DeleteGroupsRequest;
 use rivven_core::kafka::messages::heartbeat::HeartbeatRequest;
-use rivven_core::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rivven_core::kafka::messages::join_group::{
+    JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
+};
 use rivven_core::kafka::messages::leave_group::LeaveGroupRequest;
 use rivven_core::kafka::messages::list_groups::ListGroupsRequest;
 use rivven_core::kafka::messages::offset_commit::{
@@ -103,24 +105,24 @@ async fn join(session: &Session, request: Request) -> Answered {
     else {
         unreachable!("the caller looked")
     };
-    let millis = |millis: u32| i32::try_from(millis).unwrap_or(i32::MAX);
     let metadata = subscription::subscription(subscriptions.iter().map(|topic| &**topic));
-    let join = JoinGroupRequest {
+    let join = |member_id: &str| JoinGroupRequest {
         group_id: (&*group_id).into(),
         session_timeout_ms: millis(session_timeout_ms),
         rebalance_timeout_ms: millis(rebalance_timeout_ms),
-        member_id: (&*member_id).into(),
+        member_id: member_id.into(),
         protocol_type: (&*protocol_type).into(),
-        protocols: vec![JoinGroupRequestProtocol { name: PROTOCOL.into(), metadata }],
+        protocols: vec![JoinGroupRequestProtocol {
+            name: PROTOCOL.into(),
+            metadata: metadata.clone(),
+        }],
         ..JoinGroupRequest::default()
     };
-    let header = RequestHeader {
-        api_key: ApiKey::JoinGroup as i16,
-        api_version: JOIN_VERSION,
-        client_id: Some(CLIENT_ID.into()),
-        ..RequestHeader::default()
-    };
-    let joined = api::join_group::handle(&session.node, session.caller, &header, join).await;
+    let mut joined = ask_to_join(session, join(&member_id)).await;
+    // Released consumers ask with the id that they once got for ever, whatever became of it.
+    if joined.error_code == ErrorCode::UNKNOWN_MEMBER_ID && !member_id.is_empty() {
+        joined = ask_to_join(session, join("")).await;
+    }
     if joined.error_code.is_error() {
         return Err(refused(joined.error_code, &group_id));
     }
@@ -137,6 +139,20 @@ async fn join(session: &Session, request: Request) -> Answered {
         leader_id: joined.leader.to_string(),
         members: members.collect(),
     })
+}
+
+async fn ask_to_join(session: &Session, join: JoinGroupRequest) -> JoinGroupResponse {
+    let header = RequestHeader {
+        api_key: ApiKey::JoinGroup as i16,
+        api_version: JOIN_VERSION,
+        client_id: Some(CLIENT_ID.into()),
+        ..RequestHeader::default()
+    };
+    api::join_group::handle(&session.node, session.caller, &header, join).await
+}
+
+fn millis(millis: u32) -> i32 {
+    i32::try_from(millis).unwrap_or(i32::MAX)
 }
 
 /// A generation beyond Kafka's is nobody's.

@@ -128,3 +128,20 @@ async fn a_member_joins_commits_and_leaves_and_a_stranger_commits_nothing() {
     assert_eq!(native.call(&delete).await, Response::GroupDeleted);
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_id_is_not_known_any_more_joins_under_a_new_one() {
+    let fixture = Fixture::start().await;
+    let mut native = Native::connect(&fixture).await;
+    native.create("t", 1).await;
+    let answer = native.call(&join("gone")).await;
+    let Response::JoinGroupResult { member_id, leader_id, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_ne!(member_id, "gone");
+    assert_eq!(member_id, leader_id);
+    let answer = native.call(&join(&member_id)).await;
+    let Response::JoinGroupResult { member_id: again, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(again, member_id, "a known id is kept");
+    fixture.stop().await;
+}
