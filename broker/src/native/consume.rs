@@ -18,6 +18,7 @@ use super::Work;
 use super::errors::Failure;
 use super::topics::{index, offset};
 use crate::api::fetch::Fetch;
+use crate::api::find_partition;
 use crate::limits::{
     LARGE_FRAME_BYTES, NATIVE_ANSWER_BYTES_MAX, NATIVE_READ_BYTES, NATIVE_UNPACKED_BYTES_MAX,
     NATIVE_WAIT_MAX,
@@ -238,6 +239,9 @@ impl Consume {
         let mut response = fetch.into_response();
         let data = response.responses.pop().and_then(|mut topic| topic.partitions.pop());
         let data = data.ok_or_else(|| Failure::new(response.error_code, "nothing was read"))?;
+        if data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE && self.skip_to_log_start() {
+            return Ok(Step::More);
+        }
         self.check(&data)?;
         self.marks = Marks {
             log_start: data.log_start_offset,
@@ -256,6 +260,20 @@ impl Consume {
         }
         let end = self.end();
         Ok(if self.next < end || self.records.is_empty() { Step::More } else { Step::Done })
+    }
+
+    /// Released clients have no way back into a log whose start has moved past them: they read from
+    /// its start, and see it by the offsets. Whether they were before it.
+    fn skip_to_log_start(&mut self) -> bool {
+        let found = find_partition(&self.node, &self.wish.topic, self.partition_index);
+        let log_start = found.map(|partition| partition.positions().log_start.0);
+        match log_start.filter(|log_start| self.wish.is_released && self.next < *log_start) {
+            Some(log_start) => {
+                self.next = log_start;
+                true
+            }
+            None => false,
+        }
     }
 
     fn check(&self, data: &PartitionData) -> Result<(), Failure> {

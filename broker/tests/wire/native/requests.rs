@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::wire::message::{BatchRecord, ConfigChange};
 use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
 
 use crate::fixture::Fixture;
-use crate::native_client::{Native, consume, long_poll, publish};
+use crate::native_client::{Native, consume, consume_records, long_poll, publish};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_lives_from_create_to_delete() {
@@ -238,9 +239,15 @@ async fn topics_are_administered() {
         results.iter().map(|row| (row.low_watermark, row.error.as_deref())).collect();
     let unknown = Some("UNKNOWN_TOPIC_OR_PARTITION");
     assert_eq!(rows, [(3, None), (0, Some("OFFSET_OUT_OF_RANGE")), (0, unknown)]);
-    let error = native.error(&consume("adm", 0, 1)).await;
-    assert!(error.starts_with("OFFSET_OUT_OF_RANGE: "), "{error}");
-    assert_eq!(native.values(&consume("adm", 3, 9)).await.len(), 2);
+    for offset in [0, 2, 3] {
+        let read = native.values(&consume("adm", offset, 9)).await;
+        assert_eq!(read, [(3, "v".into()), (4, "v".into())], "from {offset}");
+    }
+    let read = native.values(&long_poll("adm", 1)).await;
+    assert_eq!(read.first().map(|(offset, _)| *offset), Some(3));
+    let answer = native.call(&consume_records("adm", 2, 1000)).await;
+    let Response::ErrorWithCode { code, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(ErrorCode(code), ErrorCode::OFFSET_OUT_OF_RANGE);
 
     let topics = vec!["adm".into(), "none".into()];
     let cluster = native.call(&Request::GetClusterMetadata { topics }).await;
