@@ -155,6 +155,7 @@ async fn a_repeated_idempotent_publish_is_stored_once_in_each_topic() {
     else {
         panic!("an id is allocated")
     };
+    assert_ne!(producer_id, 0, "which released clients read as none");
     let numbered = |topic: &str, sequence: i32| Request::IdempotentPublish {
         topic: topic.into(),
         partition: Some(0),
