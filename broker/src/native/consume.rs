@@ -1,13 +1,15 @@
 //! Consuming: Fetch reads whole batches, which are unpacked here into records, as many as were
 //! asked for and fit an answer.
 
+mod size;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_core::record::batches::{Batch, Batches};
 use rivven_core::record::compression::{Codec, DecompressError};
-use rivven_core::record::records::Records;
+use rivven_core::record::records::{Record, Records};
 use rivven_core::wire::codec::Name;
 use rivven_core::wire::message::{ConsumedRecord, MessageData};
 use rivven_core::wire::request::Request;
@@ -29,14 +31,12 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchTopic, PartitionData,
 };
+use size::Size;
 
 /// The newest version of Fetch that names topics by name.
 const FETCH_VERSION: i16 = 12;
 const READ_COMMITTED: u8 = 1;
 const NANOS_PER_MS: u128 = 1_000_000;
-/// What a record takes in an answer beside its contents, at most, and a header beside its own.
-const RECORD_BYTES: usize = 64;
-const HEADER_BYTES: usize = 24;
 
 /// A request to consume, whichever of the two it was.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ pub(crate) struct Consume {
     records: Vec<ConsumedRecord>,
     /// Bytes that the records take in the answer.
     bytes: usize,
-    /// For the list of records.
+    /// For the list of records and their headers.
     charge: Charge,
     marks: Marks,
     /// A Fetch that has to wait.
@@ -319,54 +319,52 @@ impl Consume {
             if at < self.next {
                 continue;
             }
+            if at >= end || !self.admit(at, &record)? {
+                return Ok(Step::Done);
+            }
             let headers = record.headers.map(|header| {
                 let key = String::from_utf8_lossy(header.key).into_owned();
                 (key, header.value.map(|value| body.slice_ref(value)))
             });
-            let taken = ConsumedRecord {
+            self.records.push(ConsumedRecord {
                 offset: offset(at),
                 key: record.key.map(|key| body.slice_ref(key)),
                 value: record.value.map(|value| body.slice_ref(value)),
                 timestamp_ms: record.timestamp.0,
                 headers: headers.collect(),
-            };
-            if at >= end || self.push(taken)? == Step::Done {
-                return Ok(Step::Done);
-            }
+            });
             self.next = at + 1;
         }
         self.next = behind;
         Ok(Step::More)
     }
 
-    /// Adds a record if it fits.
-    fn push(&mut self, record: ConsumedRecord) -> Result<Step, Failure> {
-        let headers = record.headers.iter();
-        let headers: usize = headers
-            .map(|(key, value)| HEADER_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len))
-            .sum();
-        let contents = [&record.key, &record.value].into_iter().flatten().map(Bytes::len);
-        let bytes = RECORD_BYTES + contents.sum::<usize>() + headers;
-        if bytes > NATIVE_ANSWER_BYTES_MAX {
+    /// Whether the record at this offset fits the answer; if so, what it takes there and in memory
+    /// is counted, before anything is allocated for it.
+    fn admit(&mut self, at: i64, record: &Record<'_>) -> Result<bool, Failure> {
+        let size = Size::of(record);
+        if size.answer_bytes > NATIVE_ANSWER_BYTES_MAX {
             let text = format!(
-                "the record at offset {} takes {bytes} bytes, more than an answer holds; go on \
-                 behind it",
-                record.offset
+                "the record at offset {at} takes more than the {NATIVE_ANSWER_BYTES_MAX} bytes of \
+                 an answer; go on at offset {}",
+                at + 1
             );
             return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
         }
-        let is_full = !self.records.is_empty() && self.bytes + bytes > self.wish.bytes_max;
+        let bytes = self.bytes + size.answer_bytes;
+        let is_full = !self.records.is_empty() && bytes > self.wish.bytes_max;
         if is_full || self.records.len() >= self.wish.records_max {
-            return Ok(Step::Done);
+            return Ok(false);
         }
+        self.bytes = bytes;
         let before = self.records.capacity();
-        self.records.push(record);
+        self.records.reserve(1);
         let grown = (self.records.capacity() - before) * size_of::<ConsumedRecord>();
-        if grown > 0 {
-            self.charge.absorb(self.account.charge_anyway(grown));
+        let needed = grown + size.header_memory;
+        if needed > 0 {
+            self.charge.absorb(self.account.charge_anyway(needed));
         }
-        self.bytes += bytes;
-        Ok(Step::More)
+        Ok(true)
     }
 
     /// The records of a batch, with room for them charged before they are unpacked.
