@@ -3,12 +3,14 @@
 
 mod size;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_core::record::batches::{Batch, Batches};
 use rivven_core::record::compression::{Codec, DecompressError};
+use rivven_core::record::header::BatchHeader;
 use rivven_core::record::records::{Record, Records};
 use rivven_core::wire::codec::Name;
 use rivven_core::wire::message::{ConsumedRecord, MessageData};
@@ -253,7 +255,9 @@ impl Consume {
             return Ok(Step::Done);
         }
         for batch in Batches::new(&read) {
-            let batch = batch.map_err(|error| damaged(&error))?;
+            let batch = batch.map_err(|error| {
+                Failure::for_good(ErrorCode::CORRUPT_MESSAGE, error.to_string())
+            })?;
             if self.take_batch(&read, &batch).await? == Step::Done {
                 return Ok(Step::Done);
             }
@@ -311,10 +315,14 @@ impl Consume {
             self.next = behind;
             return Ok(Step::More);
         }
-        let body = self.unpack(read.slice_ref(batch.body()), header.codec_bits()).await?;
+        let packed = read.slice_ref(batch.body());
+        let body = self.unpack(packed, header.codec_bits(), behind).await?;
+        if header.codec_bits() != 0 {
+            check_records(header, &body)?;
+        }
         let end = self.end();
         for record in Records::new(header, &body) {
-            let record = record.map_err(|error| damaged(&error))?;
+            let record = record.map_err(|error| damaged(&error, behind))?;
             let at = header.base_offset.plus(i64::from(record.offset_delta)).0;
             if at < self.next {
                 continue;
@@ -367,9 +375,11 @@ impl Consume {
         Ok(true)
     }
 
-    /// The records of a batch, with room for them charged before they are unpacked.
-    async fn unpack(&self, body: Bytes, codec_bits: i16) -> Result<Bytes, Failure> {
-        let codec = Codec::from_bits(codec_bits).ok_or_else(|| damaged(&"an undefined codec"))?;
+    /// The records of a batch that ends before `behind`, with room for them charged before they are
+    /// unpacked.
+    async fn unpack(&self, body: Bytes, codec_bits: i16, behind: i64) -> Result<Bytes, Failure> {
+        let codec = Codec::from_bits(codec_bits);
+        let codec = codec.ok_or_else(|| damaged(&"an undefined codec", behind))?;
         if codec == Codec::None {
             return Ok(body);
         }
@@ -390,10 +400,10 @@ impl Consume {
                     limit = (4 * limit).min(NATIVE_UNPACKED_BYTES_MAX);
                 }
                 Err(error @ DecompressError::TooLarge { .. }) => {
-                    let text = format!("the batch at or behind offset {}: {error}", self.next);
+                    let text = format!("{error}; go on at offset {behind}");
                     return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
                 }
-                Err(error) => return Err(damaged(&error)),
+                Err(error) => return Err(damaged(&error, behind)),
             }
         }
     }
@@ -405,9 +415,28 @@ fn out_of_range(wish: &Wish) -> Failure {
     Failure::new(ErrorCode::OFFSET_OUT_OF_RANGE, text)
 }
 
-/// A batch whose producer sent what it cannot unpack either: it is stored as it came.
-fn damaged(reason: &impl ToString) -> Failure {
-    Failure::new(ErrorCode::CORRUPT_MESSAGE, reason.to_string())
+/// Checks a batch that was packed when it came, so that nobody has looked at its records: each
+/// stands behind the one before it, within the offsets that the batch takes up. A record that could
+/// not be reached by its offset would be lost without a word.
+fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), Failure> {
+    let behind = header.last_offset().plus(1).0;
+    let mut delta_min = 0;
+    for record in Records::new(header, body) {
+        let record = record.map_err(|error| damaged(&error, behind))?;
+        let delta = i64::from(record.offset_delta);
+        if !(delta_min..=i64::from(header.last_offset_delta)).contains(&delta) {
+            return Err(damaged(&format!("a record's offset delta is {delta}"), behind));
+        }
+        delta_min = delta + 1;
+    }
+    Ok(())
+}
+
+/// A batch whose producer sent what it cannot read either: it is stored as it came, and will never
+/// be read.
+fn damaged(reason: &impl Display, behind: i64) -> Failure {
+    let text = format!("{reason}; go on at offset {behind}");
+    Failure::for_good(ErrorCode::CORRUPT_MESSAGE, text)
 }
 
 fn released(partition: u32, record: ConsumedRecord) -> MessageData {
