@@ -250,16 +250,19 @@ impl Consume {
             last_stable: data.last_stable_offset,
             high_watermark: data.high_watermark,
         };
-        let read = data.records.unwrap_or_default().to_bytes();
+        let read = data.records.unwrap_or_default();
         if read.is_empty() {
             return Ok(Step::Done);
         }
-        for batch in Batches::new(&read) {
-            let batch = batch.map_err(|error| {
-                Failure::for_good(ErrorCode::CORRUPT_MESSAGE, error.to_string())
-            })?;
-            if self.take_batch(&read, &batch).await? == Step::Done {
-                return Ok(Step::Done);
+        // Every piece holds whole batches; together they would be a copy.
+        for piece in read.pieces() {
+            for batch in Batches::new(piece) {
+                let batch = batch.map_err(|error| {
+                    Failure::for_good(ErrorCode::CORRUPT_MESSAGE, error.to_string())
+                })?;
+                if self.take_batch(piece, &batch).await? == Step::Done {
+                    return Ok(Step::Done);
+                }
             }
         }
         let end = self.end();
