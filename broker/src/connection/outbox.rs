@@ -38,7 +38,7 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Wakes the connection's task: the socket is full, or the connection has ended.
     blocked: Notify,
-    /// Wakes the reader: there may be room for another request, or nothing is left to answer.
+    /// Wakes the reader: there may be room for another request, or an answer that it waits for.
     progress: Notify,
 }
 
@@ -100,9 +100,8 @@ impl Outbox {
         let slot = state.slots.get_mut(index).expect("the turn was taken");
         assert!(slot.is_none(), "turn {} is answered twice", turn.0);
         *slot = Some(answer);
-        if state.promote() {
-            self.progress.notify_one();
-        }
+        state.promote();
+        self.progress.notify_one();
     }
 
     /// [`Outbox::complete`] and [`Outbox::flush`].
@@ -242,9 +241,9 @@ impl Outbox {
             .await;
     }
 
-    /// Waits until this turn's answer has been given.
+    /// Waits until this turn's answer has been given, whether or not its turn has come.
     pub(crate) async fn answered(&self, turn: Turn) {
-        self.until(|state| state.has_ended || state.head > turn.0).await;
+        self.until(|state| state.has_ended || state.is_answered(turn)).await;
     }
 
     /// Only the connection's reader waits, so one stored wake-up is enough.
@@ -259,9 +258,16 @@ impl Outbox {
 }
 
 impl State {
-    /// Moves answers whose turn has come to the ready bytes; whether there were any.
-    fn promote(&mut self) -> bool {
-        let head = self.head;
+    fn is_answered(&self, turn: Turn) -> bool {
+        let index = turn.0.checked_sub(self.head);
+        index.is_none_or(|index| {
+            let index = usize::try_from(index).expect("there are few slots");
+            self.slots.get(index).is_some_and(Option::is_some)
+        })
+    }
+
+    /// Moves answers whose turn has come to the ready bytes.
+    fn promote(&mut self) {
         while let Some(answer) = self.slots.front_mut().and_then(Option::take) {
             self.slots.pop_front();
             self.head += 1;
@@ -277,7 +283,6 @@ impl State {
                 Answer::Close => self.is_ending = true,
             }
         }
-        self.head > head
     }
 
     /// Puts pieces that were not written before those that became ready meanwhile.

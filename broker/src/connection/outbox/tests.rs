@@ -85,6 +85,17 @@ async fn a_reader_waits_for_room_and_for_answers() {
 }
 
 #[tokio::test]
+async fn an_answer_is_given_before_its_turn_comes() {
+    let (outbox, _client, _budget) = pair().await;
+    let (first, second) = (outbox.take_turn(), outbox.take_turn());
+    let answering = async { outbox.send(second, frame("b")) };
+    tokio::join!(biased; outbox.answered(second), answering);
+    outbox.send(first, frame("a"));
+    outbox.answered(first).await;
+    outbox.answered(second).await;
+}
+
+#[tokio::test]
 async fn nothing_waits_for_a_connection_that_was_abandoned() {
     let (outbox, _client, _budget) = pair().await;
     let turn = outbox.take_turn();

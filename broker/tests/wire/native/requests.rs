@@ -146,6 +146,31 @@ async fn a_long_poll_is_woken_by_an_append_and_answers_stay_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_long_poll_is_done_while_it_waits() {
+    let fixture = Fixture::start().await;
+    let mut native = Native::connect(&fixture).await;
+    let mut other = Native::connect(&fixture).await;
+    native.create("poll", 1).await;
+    let create = Request::CreateTopic { name: "made".into(), partitions: Some(1) };
+    let mut sent = vec![native.send(&long_poll("poll", 0)).await];
+    for request in [publish("beside", 0, "v"), consume("beside", 0, 1), create] {
+        sent.push(native.send(&request).await);
+    }
+    let begun = fixture.env.clock.now();
+    let made = Request::GetMetadata { topic: "made".into() };
+    while !matches!(other.call(&made).await, Response::Metadata { .. }) {
+        assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(10));
+    }
+    other.call(&publish("poll", 0, "w")).await;
+    for id in sent {
+        let (received, answer) = native.receive().await;
+        assert_eq!(received, id);
+        assert!(!matches!(answer, Response::Error { .. }), "{answer:?}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_idempotent_publish_is_stored_once_in_each_topic() {
     let fixture = Fixture::start().await;
     let mut native = Native::connect(&fixture).await;
