@@ -1,6 +1,7 @@
 //! One Kafka connection: requests are read while earlier ones are worked on, and answered in order.
 
 pub(crate) mod frames;
+mod group_queue;
 mod native;
 pub(crate) mod outbox;
 mod producing;
@@ -21,6 +22,7 @@ use crate::native::telling::{Protocol, split_number};
 use crate::node::Node;
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
+use group_queue::GroupQueue;
 use outbox::{Answer, Outbox, Turn};
 use producing::{Asker, Producing};
 use rivven_core::kafka::codec::api::{ApiKey, served};
@@ -31,16 +33,17 @@ use rivven_core::kafka::codec::reader::{DecodeError, Reader};
 use rivven_core::kafka::messages::Request;
 use rivven_core::kafka::messages::fetch::FetchRequest;
 
-/// One connection; the fetches that wait share it.
+/// One connection; the requests that wait share its parts.
 struct Connection {
     node: Arc<Node>,
     account: Arc<Account>,
     outbox: Arc<Outbox>,
     producing: Arc<Producing>,
     caller: Caller,
-    session: Session,
-    /// Those that wait for data or for the disk.
-    fetches: TaskSet,
+    session: Arc<Session>,
+    groups: GroupQueue,
+    /// Those that wait for data, for the disk or for a group.
+    waiting: TaskSet,
 }
 
 /// A request that was read.
@@ -69,8 +72,9 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
     let connection = Connection {
         producing: Arc::new(Producing::new(node.clone(), account.clone(), outbox.clone())),
         caller: Caller { local, peer },
-        session: Session::new(node.clone(), Caller { local, peer }),
-        fetches: TaskSet::default(),
+        session: Arc::new(Session::new(node.clone(), Caller { local, peer })),
+        groups: GroupQueue::default(),
+        waiting: TaskSet::default(),
         node,
         account,
         outbox,
@@ -83,7 +87,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
         () = connection.work(frames, peer) => {}
     }
     connection.outbox.abandon();
-    connection.fetches.abort();
+    connection.waiting.abort();
     connection.account.close();
 }
 
@@ -233,7 +237,7 @@ impl Connection {
         if is_complete {
             return finish(fetch);
         }
-        self.fetches.spawn(&self.node.env, "fetch", async move {
+        self.waiting.spawn(&self.node.env, "fetch", async move {
             fetch.wait().await;
             finish(fetch);
         });

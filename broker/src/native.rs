@@ -27,6 +27,7 @@ use crate::limits::NATIVE_MEMBERSHIPS_MAX;
 use crate::node::Node;
 use consume::Wish;
 pub(crate) use errors::Failure;
+pub(crate) use groups::{group_in_order, waits_for_group};
 use publish::Publish;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 

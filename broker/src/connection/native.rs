@@ -1,11 +1,13 @@
 //! Native requests of a connection, on the same ways as Kafka's: publishing through the committer,
-//! consuming in tasks of their own, everything else at once.
+//! consuming and what waits for a group in tasks of their own, everything else at once.
 
 use bytes::Bytes;
 use rivven_core::wire::frame::{Call, Head};
 use rivven_core::wire::limits;
+use rivven_core::wire::request::Request;
 use rivven_io::clock::Monotonic;
 
+use super::group_queue::Place;
 use super::outbox::{Answer, Turn};
 use super::producing::Asker;
 use super::{Connection, Refused};
@@ -67,10 +69,39 @@ impl Connection {
             }
             Work::Consume(wish) => self.consume(turn, asker, (wish, decoded)).await,
             Work::Other(request) => {
-                let outcome = self.session.answer(request).await;
-                self.outbox.send(turn, Answer::Frame(asker.answer(&self.node, outcome)));
+                let group = native::group_in_order(&request);
+                let waits = native::waits_for_group(&request);
+                match group.filter(|group| waits || self.groups.is_busy(group)) {
+                    Some(group) => {
+                        let place = self.groups.enter(group);
+                        self.answer_in_group((turn, place), asker, (request, decoded));
+                    }
+                    None => {
+                        let outcome = self.session.answer(request).await;
+                        self.outbox.send(turn, Answer::Frame(asker.answer(&self.node, outcome)));
+                    }
+                }
             }
         }
+    }
+
+    /// Answers from a task, when those before it in its group are done: the reader goes on with
+    /// heartbeats and other groups, and sees the client go.
+    fn answer_in_group(
+        &self,
+        (turn, mut place): (Turn, Place),
+        asker: native::Asker,
+        (request, decoded): (Request, Charge),
+    ) {
+        let (node, session, outbox) =
+            (self.node.clone(), self.session.clone(), self.outbox.clone());
+        self.waiting.spawn(&self.node.env, "group", async move {
+            place.come().await;
+            let outcome = session.answer(request).await;
+            drop(decoded);
+            outbox.send(turn, Answer::Frame(asker.answer(&node, outcome)));
+            drop(place);
+        });
     }
 
     async fn publish(
@@ -108,7 +139,7 @@ impl Connection {
         };
         match consume.try_complete().await {
             Ok(true) => finish(Ok(consume)),
-            Ok(false) => self.fetches.spawn(&self.node.env, "consume", async move {
+            Ok(false) => self.waiting.spawn(&self.node.env, "consume", async move {
                 let waited = consume.wait().await;
                 finish(waited.map(|()| consume));
             }),

@@ -47,6 +47,27 @@ type Answered = Result<Response, Failure>;
 /// The partitions of each topic.
 type TopicPartitions = Vec<(Name, Vec<u32>)>;
 
+/// The group of a request that comes after those before it in the same group. Heartbeats do not:
+/// they go on while their member waits.
+pub(crate) fn group_in_order(request: &Request) -> Option<&str> {
+    match request {
+        Request::JoinGroup { group_id, .. }
+        | Request::SyncGroup { group_id, .. }
+        | Request::LeaveGroup { group_id, .. }
+        | Request::CommitOffsets { group_id, .. } => Some(group_id),
+        Request::CommitOffset { consumer_group, .. }
+        | Request::GetOffset { consumer_group, .. }
+        | Request::DescribeGroup { consumer_group }
+        | Request::DeleteGroup { consumer_group } => Some(consumer_group),
+        _ => None,
+    }
+}
+
+/// Whether the answer waits for other members of a group.
+pub(crate) fn waits_for_group(request: &Request) -> bool {
+    matches!(request, Request::JoinGroup { .. } | Request::SyncGroup { .. })
+}
+
 /// Answers the requests about groups; what is left over is not served.
 pub(super) async fn answer(session: &Session, request: Request) -> Answered {
     match request {

@@ -36,7 +36,7 @@ use crate::native_client::Native;
 /// ConsumerProtocolSubscription 0 of the topic `t`.
 const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
 
-fn at_once(config: &mut Config) {
+pub(crate) fn at_once(config: &mut Config) {
     config.group_initial_rebalance_delay = Duration::ZERO;
     config.offsets_topic_partitions = 3;
 }

@@ -1,5 +1,7 @@
 //! Consumer groups of native members.
 
+use std::time::Duration;
+
 use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
 };
@@ -8,16 +10,33 @@ use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
 
 use crate::fixture::Fixture;
+use crate::groups::at_once;
 use crate::native_client::{Native, publish};
 
 fn join(member: &str) -> Request {
+    join_group("g", member)
+}
+
+fn join_group(group: &str, member: &str) -> Request {
     Request::JoinGroup {
-        group_id: "g".into(),
+        group_id: group.into(),
         member_id: member.into(),
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 10_000,
         protocol_type: "consumer".into(),
         subscriptions: vec!["t".into()],
+    }
+}
+
+impl Native {
+    /// Joins a group; generation and member.
+    async fn join(&mut self, request: &Request) -> (u32, String) {
+        match self.call(request).await {
+            Response::JoinGroupResult { generation_id, member_id, .. } => {
+                (generation_id, member_id)
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -131,17 +150,48 @@ async fn a_member_joins_commits_and_leaves_and_a_stranger_commits_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_whose_id_is_not_known_any_more_joins_under_a_new_one() {
-    let fixture = Fixture::start().await;
+    let fixture = Fixture::start_with(at_once).await;
     let mut native = Native::connect(&fixture).await;
-    native.create("t", 1).await;
-    let answer = native.call(&join("gone")).await;
-    let Response::JoinGroupResult { member_id, leader_id, .. } = answer else {
-        panic!("{answer:?}")
-    };
-    assert_ne!(member_id, "gone");
-    assert_eq!(member_id, leader_id);
-    let answer = native.call(&join(&member_id)).await;
-    let Response::JoinGroupResult { member_id: again, .. } = answer else { panic!("{answer:?}") };
-    assert_eq!(again, member_id, "a known id is kept");
+    let (_, member) = native.join(&join("gone")).await;
+    assert!(!["", "gone"].contains(&&*member), "{member}");
+    let (_, again) = native.join(&join(&member)).await;
+    assert_eq!(again, member, "a known id is kept");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_waits_for_its_group_keeps_nothing_else_waiting() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut first = Native::connect(&fixture).await;
+    let (generation_id, member) = first.join(&join("")).await;
+    let mut second = Native::connect(&fixture).await;
+    let create = Request::CreateTopic { name: "made".into(), partitions: Some(1) };
+    let mut sent = Vec::new();
+    for request in [join(""), commit(1), create] {
+        sent.push(second.send(&request).await);
+    }
+    let mut other = Native::connect(&fixture).await;
+    let begun = fixture.env.clock.now();
+    let made = Request::GetMetadata { topic: "made".into() };
+    while !matches!(other.call(&made).await, Response::Metadata { .. }) {
+        assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(8));
+    }
+    let heartbeat =
+        Request::Heartbeat { group_id: "g".into(), generation_id, member_id: (&*member).into() };
+    while first.call(&heartbeat).await != (Response::HeartbeatResult { error_code: 27 }) {
+        assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(8));
+    }
+    first.join(&join(&member)).await;
+    let (id, answer) = second.receive().await;
+    assert_eq!(id, sent[0]);
+    assert!(matches!(answer, Response::JoinGroupResult { generation_id: 2, .. }), "{answer:?}");
+    let (id, answer) = second.receive().await;
+    assert_eq!(id, sent[1]);
+    let Response::Error { message } = answer else { panic!("{answer:?}") };
+    assert!(
+        message.starts_with("REBALANCE_IN_PROGRESS: "),
+        "a member's, not a stranger's: {message}"
+    );
+    assert_eq!(second.receive().await.0, sent[2]);
     fixture.stop().await;
 }
