@@ -69,6 +69,13 @@ struct Member {
     generation: i32,
 }
 
+impl Member {
+    /// Of a group that was not joined, or not yet.
+    fn nobody() -> Member {
+        Member { id: Name::default(), generation: -1 }
+    }
+}
+
 /// How one request is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker {
@@ -112,14 +119,20 @@ impl Session {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, group: &str, member: Member) -> Result<(), Failure> {
+    /// Keeps a place for a membership, before the group is asked: one that is refused afterwards
+    /// would leave a member behind that nobody knows.
+    fn reserve(&self, group: &str) -> Result<(), Failure> {
         let mut memberships = self.memberships();
         if memberships.len() >= NATIVE_MEMBERSHIPS_MAX && !memberships.contains_key(group) {
             let text = format!("a connection joins at most {NATIVE_MEMBERSHIPS_MAX} groups");
             return Err(Failure::new(ErrorCode::GROUP_MAX_SIZE_REACHED, text));
         }
-        memberships.insert(group.to_owned(), member);
+        memberships.entry(group.to_owned()).or_insert_with(Member::nobody);
         Ok(())
+    }
+
+    fn remember(&self, group: &str, member: Member) {
+        self.memberships().insert(group.to_owned(), member);
     }
 
     fn forget(&self, group: &str, member: &str) {
@@ -129,10 +142,13 @@ impl Session {
         }
     }
 
+    fn forget_group(&self, group: &str) {
+        self.memberships().remove(group);
+    }
+
     /// Who commits for a group on this connection: its member, or nobody.
     fn member(&self, group: &str) -> Member {
-        let nobody = || Member { id: Name::default(), generation: -1 };
-        self.memberships().get(group).cloned().unwrap_or_else(nobody)
+        self.memberships().get(group).cloned().unwrap_or_else(Member::nobody)
     }
 
     /// Answers any request but those that publish and consume.

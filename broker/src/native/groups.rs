@@ -110,6 +110,14 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answered {
     }
 }
 
+/// A member that its group does not know is none of this connection any more.
+fn refused_member(session: &Session, code: ErrorCode, (group, member): (&str, &str)) -> Failure {
+    if code == ErrorCode::UNKNOWN_MEMBER_ID {
+        session.forget(group, member);
+    }
+    refused(code, group)
+}
+
 fn refused(code: ErrorCode, group: &str) -> Failure {
     Failure::new(code, format!("group '{group}'"))
 }
@@ -139,16 +147,18 @@ async fn join(session: &Session, request: Request) -> Answered {
         }],
         ..JoinGroupRequest::default()
     };
+    session.reserve(&group_id)?;
     let mut joined = ask_to_join(session, join(&member_id)).await;
     // Released consumers ask with the id that they once got for ever, whatever became of it.
     if joined.error_code == ErrorCode::UNKNOWN_MEMBER_ID && !member_id.is_empty() {
         joined = ask_to_join(session, join("")).await;
     }
     if joined.error_code.is_error() {
+        session.forget(&group_id, &Member::nobody().id);
         return Err(refused(joined.error_code, &group_id));
     }
     let id = Name::from(joined.member_id.as_str());
-    session.remember(&group_id, Member { id, generation: joined.generation_id })?;
+    session.remember(&group_id, Member { id, generation: joined.generation_id });
     let members = joined.members.iter().map(|member| {
         let topics = subscription::topics(&member.metadata).unwrap_or_default();
         (member.member_id.to_string(), topics)
@@ -199,7 +209,7 @@ async fn sync(
     };
     let synced = api::sync_group::handle(&session.node, SYNC_VERSION, request).await;
     if synced.error_code.is_error() {
-        return Err(refused(synced.error_code, group));
+        return Err(refused_member(session, synced.error_code, (group, member)));
     }
     let assignments = subscription::assigned(&synced.assignment).unwrap_or_default();
     Ok(Response::SyncGroupResult { assignments })
@@ -218,7 +228,7 @@ fn heartbeat(session: &Session, (group, id, member): (&str, u32, &str)) -> Answe
         code @ (ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS) => {
             Ok(Response::HeartbeatResult { error_code: i32::from(code.0) })
         }
-        code => Err(refused(code, group)),
+        code => Err(refused_member(session, code, (group, member))),
     }
 }
 
@@ -260,6 +270,10 @@ async fn commit(
         ..OffsetCommitRequest::default()
     };
     let response = api::offset_commit::handle(&session.node, OFFSET_COMMIT_VERSION, request).await;
+    let mut codes = response.topics.iter().map(|topic| topic.partitions[0].error_code);
+    if codes.any(|code| code == ErrorCode::UNKNOWN_MEMBER_ID) {
+        session.forget(group, &by.id);
+    }
     let rows = response.topics.iter().zip(offsets).map(|(topic, one)| CommittedOffset {
         topic: one.topic.to_string(),
         partition: one.partition,
@@ -335,7 +349,10 @@ async fn delete(session: &Session, group: &str) -> Answered {
     let request = DeleteGroupsRequest { groups_names };
     let response = api::delete_groups::handle(&session.node, request).await;
     match response.results[0].error_code {
-        ErrorCode::NONE => Ok(Response::GroupDeleted),
+        ErrorCode::NONE => {
+            session.forget_group(group);
+            Ok(Response::GroupDeleted)
+        }
         code => Err(refused(code, group)),
     }
 }

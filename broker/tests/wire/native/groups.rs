@@ -195,3 +195,70 @@ async fn a_member_that_waits_for_its_group_keeps_nothing_else_waiting() {
     assert_eq!(second.receive().await.0, sent[2]);
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_too_many_is_not_joined_and_a_failed_join_takes_no_place() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut native = Native::connect(&fixture).await;
+    for group in 0..100 {
+        let request = Request::JoinGroup {
+            group_id: format!("failed{group}").as_str().into(),
+            member_id: "".into(),
+            session_timeout_ms: 0,
+            rebalance_timeout_ms: 0,
+            protocol_type: "consumer".into(),
+            subscriptions: vec![],
+        };
+        let error = native.error(&request).await;
+        assert!(error.starts_with("INVALID_SESSION_TIMEOUT: "), "{error}");
+    }
+    let mut first = String::new();
+    for group in 0..64 {
+        let (_, member) = native.join(&join_group(&format!("g{group}"), "")).await;
+        if group == 0 {
+            first = member;
+        }
+    }
+    let one_more = join_group("one more", "");
+    let error = native.error(&one_more).await;
+    assert!(error.starts_with("GROUP_MAX_SIZE_REACHED: "), "{error}");
+    let Response::Groups { groups } = native.call(&Request::ListGroups).await else {
+        panic!("they are listed")
+    };
+    assert!(!groups.iter().any(|group| group == "one more"), "{groups:?}");
+    native.join(&join_group("g0", &first)).await;
+    let leave = Request::LeaveGroup { group_id: "g0".into(), member_id: (&*first).into() };
+    assert_eq!(native.call(&leave).await, Response::LeaveGroupResult);
+    native.join(&one_more).await;
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_forgets_a_membership_that_ended_elsewhere() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut native = Native::connect(&fixture).await;
+    let mut other = Native::connect(&fixture).await;
+    native.create("t", 1).await;
+    for way in 0..4 {
+        let (generation_id, member) = native.join(&join("")).await;
+        let (group_id, member_id) = ("g".into(), (&*member).into());
+        let leave = Request::LeaveGroup { group_id, member_id };
+        assert_eq!(other.call(&leave).await, Response::LeaveGroupResult);
+        let (group_id, member_id) = ("g".into(), (&*member).into());
+        let request = match way {
+            0 => Request::Heartbeat { group_id, generation_id, member_id },
+            1 => Request::SyncGroup { group_id, generation_id, member_id, assignments: vec![] },
+            2 => commit(1),
+            _ => Request::DeleteGroup { consumer_group: group_id },
+        };
+        match native.call(&request).await {
+            Response::GroupDeleted => {}
+            Response::Error { message } => {
+                assert!(message.starts_with("UNKNOWN_MEMBER_ID: "), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(native.call(&commit(2)).await, Response::OffsetCommitted, "way {way}");
+    }
+    fixture.stop().await;
+}
