@@ -19,7 +19,7 @@ use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
 use crate::memory::{Account, Charge, OutOfMemory};
 use crate::native::Session;
 use crate::native::telling::{Protocol, split_number};
-use crate::node::Node;
+use crate::node::{Node, Stop};
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
 use group_queue::GroupQueue;
@@ -42,6 +42,8 @@ struct Connection {
     caller: Caller,
     session: Arc<Session>,
     groups: GroupQueue,
+    /// Nothing more is read: nobody waits for data or for a group any more.
+    ending: Arc<Stop>,
     /// Those that wait for data, for the disk or for a group.
     waiting: TaskSet,
 }
@@ -74,6 +76,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
         caller: Caller { local, peer },
         session: Arc::new(Session::new(node.clone(), Caller { local, peer })),
         groups: GroupQueue::default(),
+        ending: Arc::default(),
         waiting: TaskSet::default(),
         node,
         account,
@@ -113,6 +116,7 @@ impl Connection {
                 return;
             }
         }
+        self.ending.set();
         if self.node.stop.is_set() {
             let _ = self.node.env.clock.timeout(DRAIN_MAX, self.outbox.empty()).await;
         } else {

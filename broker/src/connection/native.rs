@@ -93,11 +93,19 @@ impl Connection {
         asker: native::Asker,
         (request, decoded): (Request, Charge),
     ) {
-        let (node, session, outbox) =
-            (self.node.clone(), self.session.clone(), self.outbox.clone());
+        let (node, session, outbox, ending) =
+            (self.node.clone(), self.session.clone(), self.outbox.clone(), self.ending.clone());
         self.waiting.spawn(&self.node.env, "group", async move {
             place.come().await;
-            let outcome = session.answer(request).await;
+            let waits = native::waits_for_group(&request);
+            let outcome = tokio::select! {
+                biased;
+                outcome = session.answer(request) => outcome,
+                () = ending.wait(), if waits => Err(Failure::new(
+                    ErrorCode::REBALANCE_IN_PROGRESS,
+                    "the connection ended before the group was ready",
+                )),
+            };
             drop(decoded);
             outbox.send(turn, Answer::Frame(asker.answer(&node, outcome)));
             drop(place);
@@ -139,10 +147,13 @@ impl Connection {
         };
         match consume.try_complete().await {
             Ok(true) => finish(Ok(consume)),
-            Ok(false) => self.waiting.spawn(&self.node.env, "consume", async move {
-                let waited = consume.wait().await;
-                finish(waited.map(|()| consume));
-            }),
+            Ok(false) => {
+                let ending = self.ending.clone();
+                self.waiting.spawn(&self.node.env, "consume", async move {
+                    let waited = consume.wait(&ending).await;
+                    finish(waited.map(|()| consume));
+                });
+            }
             Err(failure) => finish(Err(failure)),
         }
     }

@@ -28,7 +28,7 @@ use crate::limits::{
     NATIVE_WAIT_MAX,
 };
 use crate::memory::{Account, Charge, Class};
-use crate::node::Node;
+use crate::node::{Node, Stop};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchTopic, PartitionData,
@@ -171,13 +171,17 @@ impl Consume {
         }
     }
 
-    /// Waits until there is a record, the time is up, or the broker stops.
-    pub(crate) async fn wait(&mut self) -> Result<(), Failure> {
+    /// Waits until there is a record, the time is up, or the broker or the connection ends.
+    pub(crate) async fn wait(&mut self, ending: &Stop) -> Result<(), Failure> {
         loop {
             let mut fetch = self.waiting.take().unwrap_or_else(|| self.fetch());
-            fetch.wait().await;
+            tokio::select! {
+                biased;
+                () = fetch.wait() => {}
+                () = ending.wait() => {}
+            }
             let step = self.take_what_is_good(fetch).await?;
-            if step == Step::Done || self.node.stop.is_set() {
+            if step == Step::Done || self.node.stop.is_set() || ending.is_set() {
                 return Ok(());
             }
         }

@@ -193,6 +193,14 @@ async fn a_member_that_waits_for_its_group_keeps_nothing_else_waiting() {
         "a member's, not a stranger's: {message}"
     );
     assert_eq!(second.receive().await.0, sent[2]);
+
+    let mut third = Native::connect(&fixture).await;
+    third.send(&join("")).await;
+    third.client.end();
+    let (_, answer) = third.receive().await;
+    let Response::Error { message } = answer else { panic!("{answer:?}") };
+    assert!(message.starts_with("REBALANCE_IN_PROGRESS: "), "{message}");
+    assert!(third.client.is_closed().await);
     fixture.stop().await;
 }
 

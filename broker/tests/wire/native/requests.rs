@@ -146,6 +146,24 @@ async fn a_long_poll_is_woken_by_an_append_and_answers_stay_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_waits_for_data_behind_the_end_of_its_client() {
+    let fixture = Fixture::start().await;
+    let mut native = Native::connect(&fixture).await;
+    native.create("poll", 1).await;
+    let begun = fixture.env.clock.now();
+    let first = native.send(&long_poll("poll", 0)).await;
+    let second = native.send(&publish("beside", 0, "v")).await;
+    native.client.end();
+    assert_eq!(native.receive().await, (first, Response::Messages { messages: vec![] }));
+    let (id, answer) = native.receive().await;
+    assert_eq!(id, second);
+    assert!(matches!(answer, Response::Published { .. }), "{answer:?}");
+    assert!(native.client.is_closed().await);
+    assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(10));
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_follows_a_long_poll_is_done_while_it_waits() {
     let fixture = Fixture::start().await;
     let mut native = Native::connect(&fixture).await;
