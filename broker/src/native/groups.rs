@@ -159,16 +159,18 @@ async fn join(session: &Session, request: Request) -> Answered {
     }
     let id = Name::from(joined.member_id.as_str());
     session.remember(&group_id, Member { id, generation: joined.generation_id });
-    let members = joined.members.iter().map(|member| {
-        let topics = subscription::topics(&member.metadata).unwrap_or_default();
-        (member.member_id.to_string(), topics)
-    });
+    let metadata = joined.members.iter().map(|member| (&*member.member_id, &*member.metadata));
+    let Some(members) = subscription::of_members(metadata) else {
+        let _left = leave(session, &group_id, &joined.member_id);
+        let text = "the subscriptions of the group take more than an answer holds";
+        return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
+    };
     Ok(Response::JoinGroupResult {
         generation_id: u32::try_from(joined.generation_id).expect("generations count from 1"),
         protocol_type: protocol_type.to_string(),
         member_id: joined.member_id.to_string(),
         leader_id: joined.leader.to_string(),
-        members: members.collect(),
+        members,
     })
 }
 
