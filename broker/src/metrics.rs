@@ -25,7 +25,8 @@ pub(crate) struct Metrics {
     errors: Mutex<BTreeMap<(ApiKey, ErrorCode), u64>>,
     /// The same of native requests, by their numbers.
     native_requests: [Histogram; Request::NAMES.len()],
-    native_errors: Mutex<BTreeMap<(usize, ErrorCode), u64>>,
+    /// Frames that are no request have no number.
+    native_errors: Mutex<BTreeMap<(Option<usize>, ErrorCode), u64>>,
     topics: RwLock<BTreeMap<TopicId, Arc<TopicCounters>>>,
     fetched_bytes: AtomicU64,
     pub(crate) connections_active: AtomicU64,
@@ -79,9 +80,18 @@ impl Metrics {
     pub(crate) fn note_native(&self, index: usize, took: Duration, error: ErrorCode) {
         self.native_requests[index].note(took);
         if error.is_error() {
-            let mut errors = self.native_errors.lock().unwrap_or_else(PoisonError::into_inner);
-            *errors.entry((index, error)).or_default() += 1;
+            self.note_native_error(Some(index), error);
         }
+    }
+
+    /// A native frame was no request.
+    pub(crate) fn note_native_refusal(&self, error: ErrorCode) {
+        self.note_native_error(None, error);
+    }
+
+    fn note_native_error(&self, index: Option<usize>, error: ErrorCode) {
+        let mut errors = self.native_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        *errors.entry((index, error)).or_default() += 1;
     }
 
     pub(crate) fn note_fetched(&self, bytes: usize) {

@@ -99,11 +99,22 @@ impl Session {
         }
     }
 
+    /// Whether errors carry codes, whatever is asked.
+    fn has_codes(&self, head: Head) -> bool {
+        head.format == Format::Protobuf || self.has_codes.load(Ordering::Relaxed)
+    }
+
+    /// The answer, which is counted here, to a frame that is no request.
+    pub(crate) fn refuse(&self, head: Head, failure: &Failure) -> Vec<Bytes> {
+        self.node.metrics.note_native_refusal(failure.code);
+        let response = failure.response(self.has_codes(head));
+        let frame = head.answer(0, &response).expect("an error fits every frame");
+        vec![frame.into()]
+    }
+
     pub(crate) fn asker(&self, call: &Call, at: Monotonic) -> Asker {
         let index = call.request.index();
-        let has_codes = call.head.format == Format::Protobuf
-            || index >= FIRST_NEW
-            || self.has_codes.load(Ordering::Relaxed);
+        let has_codes = index >= FIRST_NEW || self.has_codes(call.head);
         Asker { head: call.head, asked: call.asked, index, has_codes, at }
     }
 

@@ -37,7 +37,8 @@ impl Connection {
             Ok(call) => call,
             Err(error) => {
                 tracing::debug!(connection = self.account.id(), %error, "no native request");
-                self.outbox.send(turn, refusal(head, &Failure::from(error)));
+                let frame = self.session.refuse(head, &Failure::from(error));
+                self.outbox.send(turn, Answer::Frame(frame));
                 return Ok(());
             }
         };
@@ -164,12 +165,6 @@ impl Connection {
         let text = format!("a frame of {bytes} bytes is over the limit of {limit}");
         let failure = Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text);
         let turn = turn.unwrap_or_else(|| self.outbox.take_turn());
-        self.outbox.send(turn, refusal(Head::UNKNOWN, &failure));
+        self.outbox.send(turn, Answer::Frame(self.session.refuse(Head::UNKNOWN, &failure)));
     }
-}
-
-/// The answer to a frame that is no request.
-fn refusal(head: Head, failure: &Failure) -> Answer {
-    let frame = head.answer(0, &failure.response(false)).expect("an error fits every frame");
-    Answer::Frame(vec![frame.into()])
 }

@@ -38,6 +38,9 @@ fn named_requests(metrics: &Metrics) -> Vec<(String, &Durations)> {
     kafka.chain(native).collect()
 }
 
+/// What stands for the name of a request that could not be read.
+const NO_REQUEST: &str = "Unreadable";
+
 fn native_name(name: &str) -> String {
     format!("Native{name}")
 }
@@ -56,9 +59,10 @@ fn of_requests(node: &Node) -> Vec<MetricFamily> {
     let errors = metrics.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let native = metrics.native_errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let kafka = errors.iter().map(|((api, code), count)| (format!("{api:?}"), *code, *count));
-    let native = native
-        .iter()
-        .map(|((index, code), count)| (native_name(Request::NAMES[*index]), *code, *count));
+    let native = native.iter().map(|((index, code), count)| {
+        let name = index.map_or(NO_REQUEST, |index| Request::NAMES[index]);
+        (native_name(name), *code, *count)
+    });
     let errors = kafka.chain(native).map(|(name, code, count)| {
         let error = code.name().unwrap_or("unknown");
         counter(count, &[("api", &name), ("error", error)])
