@@ -85,6 +85,7 @@ pub(crate) struct Asker {
     /// Number of the request in postcard.
     index: usize,
     has_codes: bool,
+    needs_its_topic: bool,
     at: Monotonic,
 }
 
@@ -115,7 +116,8 @@ impl Session {
     pub(crate) fn asker(&self, call: &Call, at: Monotonic) -> Asker {
         let index = call.request.index();
         let has_codes = index >= FIRST_NEW || self.has_codes(call.head);
-        Asker { head: call.head, asked: call.asked, index, has_codes, at }
+        let needs_its_topic = call.needs_its_topic();
+        Asker { head: call.head, asked: call.asked, index, has_codes, needs_its_topic, at }
     }
 
     /// The partition for records that have neither a partition nor a key.
@@ -238,7 +240,7 @@ pub(crate) fn may_be_large(request: &Request) -> bool {
 impl Asker {
     /// The frame to send, which is counted here.
     pub(crate) fn answer(&self, node: &Node, outcome: Result<Response, Failure>) -> Vec<Bytes> {
-        let (response, error) = match outcome {
+        let (response, error) = match outcome.and_then(|response| self.check(response)) {
             Ok(response) => (response, ErrorCode::NONE),
             Err(failure) => (failure.response(self.has_codes), failure.code),
         };
@@ -249,6 +251,18 @@ impl Asker {
         });
         self.note(node, error);
         vec![frame.expect("an error fits every frame").into()]
+    }
+
+    fn check(&self, response: Response) -> Result<Response, Failure> {
+        match &response {
+            Response::ClusterMetadata { topics, .. }
+                if self.needs_its_topic && topics.is_empty() =>
+            {
+                let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                Err(Failure::new(code, "there is no such topic"))
+            }
+            _ => Ok(response),
+        }
     }
 
     fn note(&self, node: &Node, error: ErrorCode) {

@@ -95,7 +95,11 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answered {
             group_instance_id,
             offsets,
         } => {
-            let by = Member { id: member_id, generation: generation_id };
+            let by = match (generation_id, &*member_id) {
+                // As in number 9, and in all of protobuf's commits, nobody is named.
+                (-1, "") => session.member(&group_id),
+                _ => Member { id: member_id, generation: generation_id },
+            };
             let instance = group_instance_id.as_deref();
             let results = commit(session, &group_id, (by, instance), &offsets).await?;
             Ok(Response::OffsetsCommitted { results })

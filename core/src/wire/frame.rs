@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 
 use super::codec::{Wire, WireError};
 use super::limits::{FRAME_BYTES_MAX, LIST_MAX};
-use super::proto;
+use super::proto::{self, asked::GET_METADATA};
 use super::request::Request;
 use super::response::Response;
 
@@ -55,6 +55,19 @@ pub struct Call {
 #[error("a frame of {bytes} bytes is over the limit of {FRAME_BYTES_MAX}")]
 pub struct FrameTooLarge {
     pub bytes: usize,
+}
+
+impl Call {
+    /// Whether the topic of GetClusterMetadata must be there: in protobuf the metadata of one topic
+    /// is asked for with a list.
+    #[must_use]
+    pub fn needs_its_topic(&self) -> bool {
+        let is_metadata = self.head.format == Format::Protobuf && self.asked == GET_METADATA;
+        match &self.request {
+            Request::GetClusterMetadata { topics } => is_metadata && topics.len() == 1,
+            _ => false,
+        }
+    }
 }
 
 impl Head {

@@ -194,6 +194,13 @@ async fn protobuf_clients_are_answered_in_protobuf() {
     assert_eq!(frame[..11], [1, 0, 0, 0, 8, 0x0a, 4, 8, 1, 16, 8]);
     assert_eq!(frame[11..13], [0x9a, 0x06], "field 99");
     assert_eq!(frame[14..16], [8, 3], "{frame:?}");
+    // GetMetadata is field 15; of one topic it is an error, too, of two an empty list.
+    client.send_frame(&[1, 0, 0, 0, 9, 0x7a, 3, 0x0a, 1, b'x']).await;
+    let frame = client.frame().await.unwrap();
+    assert_eq!((&frame[11..13], &frame[14..16]), (&[0x9a, 0x06][..], &[8, 3][..]), "{frame:?}");
+    client.send_frame(&[1, 0, 0, 0, 9, 0x7a, 6, 0x0a, 1, b'x', 0x0a, 1, b'y']).await;
+    let frame = client.frame().await.unwrap();
+    assert_eq!(frame[11], 0x7a, "{frame:?}");
     // A frame that is cut off, and ListTopics with a prefix, which is not served.
     for cut in [&[0x5a, 3, 0x0a][..], &[0x72, 3, 0x0a, 1, b'x']] {
         client.send_frame(&[&[1, 0, 0, 0, 9], cut].concat()).await;

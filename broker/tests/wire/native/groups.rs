@@ -83,6 +83,11 @@ async fn a_member_joins_commits_and_leaves_and_a_stranger_commits_nothing() {
     let error = native.error(&heartbeat(generation_id + 1)).await;
     assert!(error.starts_with("ILLEGAL_GENERATION: "), "{error}");
     assert_eq!(native.call(&commit(3)).await, Response::OffsetCommitted);
+    // In protobuf: field 16 with group, topic and offset.
+    let in_protobuf = [0x82, 1, 8, 0x0a, 1, b'g', 0x12, 1, b't', 0x20, 3];
+    native.client.send_frame(&[&[1, 0, 0, 0, 7][..], &in_protobuf].concat()).await;
+    let frame = native.client.frame().await.unwrap();
+    assert_eq!(frame[11..], [0x82, 1, 0], "{frame:?}");
 
     let mut stranger = Native::connect(&fixture).await;
     let error = stranger.error(&commit(1)).await;

@@ -369,23 +369,23 @@ fn all_named(names: Vec<String>) -> Result<Vec<Name>, WireError> {
     names.into_iter().map(named).collect()
 }
 
-fn new_record(record: Option<Record>) -> NewRecord {
-    let record = record.unwrap_or_default();
+fn new_record(record: Option<Record>) -> Result<NewRecord, WireError> {
+    let record = record.ok_or_else(|| WireError::Protobuf("missing record".to_owned()))?;
     let has_key = record.has_key || !record.key.is_empty();
     let header = |header: RecordHeader| (header.key, Some(header.value));
-    NewRecord {
+    Ok(NewRecord {
         key: has_key.then_some(record.key),
         value: Some(record.value),
         headers: record.headers.into_iter().map(header).collect(),
         timestamp_ms: Some(record.timestamp).filter(|timestamp| *timestamp != 0),
-    }
+    })
 }
 
 fn publish(body: Publish) -> Result<Request, WireError> {
     Ok(Request::PublishRecords {
         topic: named(body.topic)?,
         partition: body.partition,
-        records: vec![new_record(body.record)],
+        records: vec![new_record(body.record)?],
         acks: -1,
         producer: None,
         leader_epoch: body.leader_epoch,
@@ -398,7 +398,7 @@ fn idempotent_publish(body: IdempotentPublish) -> Result<Request, WireError> {
     Ok(Request::PublishRecords {
         topic: named(body.topic)?,
         partition: body.partition,
-        records: vec![new_record(body.record)],
+        records: vec![new_record(body.record)?],
         acks: -1,
         producer: Some(ProducerRun {
             producer_id: body.producer_id,

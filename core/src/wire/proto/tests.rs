@@ -159,6 +159,16 @@ fn requests_are_read_from_the_bytes_of_another_implementation() {
     }
 }
 
+#[test]
+fn what_publishes_without_a_record_is_no_request() {
+    // Fields 10 and 41, each with a topic.
+    for mut frame in [vec![0x52], vec![0xca, 0x02]] {
+        frame.extend([3, 0x0a, 1, b't']);
+        let missing = WireError::Protobuf("missing record".to_owned());
+        assert_eq!(decode(frame.into()), Err(missing));
+    }
+}
+
 fn responses() -> Vec<(u32, Response)> {
     let text = |text: &str| text.to_owned();
     let cluster = || Response::ClusterMetadata {
