@@ -18,7 +18,7 @@ use crate::api::{self, Caller};
 use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
 use crate::memory::{Account, Charge, OutOfMemory};
 use crate::native::Session;
-use crate::native::telling::{Protocol, split_number};
+use crate::native::telling::Protocol;
 use crate::node::{Node, Stop};
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
@@ -147,16 +147,21 @@ impl Connection {
             };
             let at = self.node.env.clock.now();
             let turn = self.outbox.take_turn();
-            let handled = match *protocol.get_or_insert_with(|| Protocol::of(&frame)) {
-                Protocol::Kafka => self.handle((turn, frame, at), &mut last_produce).await,
-                Protocol::Native => {
-                    frames.limit(limits::FRAME_BYTES_MAX);
-                    self.handle_native((turn, frame, at), None, &mut last_produce).await
+            let (spoken, call) = match protocol {
+                Some(spoken) => (spoken, None),
+                None => {
+                    // To tell, it is read.
+                    self.account.settle(&self.node.env.clock).await?;
+                    Protocol::of(&frame)
                 }
-                Protocol::Numbered => {
+            };
+            protocol = Some(spoken);
+            let handled = match spoken {
+                Protocol::Kafka => self.handle((turn, frame, at), &mut last_produce).await,
+                Protocol::Native | Protocol::Numbered => {
                     frames.limit(limits::FRAME_BYTES_MAX);
-                    let (number, frame) = split_number(&frame).unwrap_or_default();
-                    self.handle_native((turn, frame, at), Some(number), &mut last_produce).await
+                    let told = (spoken, call);
+                    self.handle_native((turn, frame, at), told, &mut last_produce).await
                 }
             };
             if let Err(error) = handled {

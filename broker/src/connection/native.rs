@@ -14,6 +14,7 @@ use super::{Connection, Refused};
 use crate::memory::Charge;
 use crate::native::consume::{Consume, Wish};
 use crate::native::publish::Publish;
+use crate::native::telling::{Protocol, split_number};
 use crate::native::{self, Failure, Work};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
@@ -21,29 +22,37 @@ impl Connection {
     pub(super) async fn handle_native(
         &self,
         (turn, frame, at): (Turn, Bytes, Monotonic),
-        number: Option<u64>,
+        (protocol, call): (Protocol, Option<Call>),
         last_publish: &mut Option<Turn>,
     ) -> Result<(), Refused> {
+        let (number, frame) = match protocol {
+            Protocol::Numbered => {
+                let (number, frame) = split_number(&frame).unwrap_or_default();
+                (Some(number), frame)
+            }
+            _ => (None, frame),
+        };
         if frame.len() > limits::FRAME_BYTES_MAX {
             self.refuse_native(Some(turn), frame.len());
             let turn = self.outbox.take_turn();
             self.outbox.send(turn, Answer::Close);
             return Ok(());
         }
-        let split = Head::split(frame);
-        let head = split.as_ref().map_or(Head::UNKNOWN, |(head, _)| *head);
-        let head = Head { number, ..head };
-        let call = match split.and_then(|(_, message)| head.call(message)) {
-            Ok(call) => call,
-            Err(error) => {
-                tracing::debug!(connection = self.account.id(), %error, "no native request");
-                let frame = self.session.refuse(head, &Failure::from(error));
-                self.outbox.send(turn, Answer::Frame(frame));
-                return Ok(());
+        let call = match call {
+            Some(call) => call,
+            None => {
+                // Memory may have run out while the request was waited for.
+                self.account.settle(&self.node.env.clock).await?;
+                match read(frame, number) {
+                    Ok(call) => call,
+                    Err((head, failure)) => {
+                        let frame = self.session.refuse(head, &failure);
+                        self.outbox.send(turn, Answer::Frame(frame));
+                        return Ok(());
+                    }
+                }
             }
         };
-        // Memory may have run out while the request was waited for.
-        self.account.settle(&self.node.env.clock).await?;
         let decoded = self.account.charge_anyway(call.memory);
         if native::may_be_large(&call.request) {
             self.account.settle_whole(&self.node.env.clock).await?;
@@ -167,4 +176,13 @@ impl Connection {
         let turn = turn.unwrap_or_else(|| self.outbox.take_turn());
         self.outbox.send(turn, Answer::Frame(self.session.refuse(Head::UNKNOWN, &failure)));
     }
+}
+
+/// The request in a frame; else the head of the answer, and what it says.
+fn read(frame: Bytes, number: Option<u64>) -> Result<Call, (Head, Failure)> {
+    let split = Head::split(frame);
+    let head = split.as_ref().map_or(Head::UNKNOWN, |(head, _)| *head);
+    let head = Head { number, ..head };
+    let call = split.and_then(|(_, message)| head.call(message));
+    call.map_err(|error| (head, Failure::from(error)))
 }

@@ -276,15 +276,20 @@ pub(super) struct Handshake {
     pub(super) client_id: String,
 }
 
-/// Reads a request, and the number of the field that it came in.
+/// Reads a request, the number of the field that it came in, and how many fields it has.
 ///
 /// # Errors
 /// [`WireError`] when the bytes are no request, or one that has no protobuf form here.
-pub(in crate::wire) fn decode(payload: Bytes) -> Result<(Request, u32), WireError> {
-    bounds::check(&payload)?;
+pub(in crate::wire) fn decode(payload: Bytes) -> Result<(Request, u32, usize), WireError> {
+    let fields = bounds::check(&payload)?;
     let envelope =
         Envelope::decode(payload).map_err(|error| WireError::Protobuf(error.to_string()))?;
     let body = envelope.body.ok_or_else(|| WireError::Protobuf("no request in it".to_owned()))?;
+    let (request, asked) = decode_body(body)?;
+    Ok((request, asked, fields))
+}
+
+fn decode_body(body: Body) -> Result<(Request, u32), WireError> {
     match body {
         Body::Publish(body) => Ok((publish(body)?, 10)),
         Body::Consume(body) => Ok((consume(body)?, 11)),
