@@ -27,15 +27,23 @@ mod metadata_change;
 pub mod options;
 pub mod partition;
 pub mod read;
+#[cfg(test)]
+#[path = "../tests/support/real_world.rs"]
+mod real_world;
 mod recent;
 mod recovery;
 mod replayer;
+#[cfg(test)]
+mod sample;
 mod segment_read;
 pub mod segment_walk;
 mod segment_write;
 pub mod shared;
 mod stage;
 pub mod stats;
+#[cfg(test)]
+#[path = "../tests/support/storage_fixture.rs"]
+mod storage_fixture;
 mod stored;
 mod timestamps;
 pub mod verify;

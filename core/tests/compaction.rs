@@ -1,6 +1,8 @@
 //! Compaction on real files: the last value of each key stays where it was, the rest goes.
 #![expect(clippy::disallowed_methods, reason = "the test looks at files and damages one")]
 
+#[path = "support/real_world.rs"]
+mod real_world;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use real_world::run;
 use rivven_core::ids::{Offset, ProducerId, TimestampMs};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
@@ -24,15 +27,6 @@ use support::{append_batch, create_topic};
 
 /// Key and value by offset; no value is a tombstone.
 type Log = BTreeMap<i64, (String, Option<String>)>;
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async { test(Env::real()).await });
-}
 
 fn options(root: &Path) -> StorageOptions {
     StorageOptions {
