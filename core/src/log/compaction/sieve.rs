@@ -142,7 +142,8 @@ fn write(
         }
     }
     let mut out = batch[..HEADER_BYTES].to_vec();
-    out.extend(unpacked.codec.compress(&body));
+    let (codec, packed) = unpacked.codec.compress(&body);
+    out.extend(packed);
     if out.len() > BATCH_BYTES_MAX {
         let (base_offset, bytes) = (header.base_offset, out.len());
         // Without a horizon its tombstones stay until another cleaning finds room for one.
@@ -151,11 +152,12 @@ fn write(
             None => Err(UncleanableBatch::Grown { base_offset, bytes }),
         };
     }
+    let mut attributes = header.attributes & !CODEC_MASK | codec as i16;
     if let Some(horizon) = horizon {
-        let attributes = header.attributes | DELETE_HORIZON_BIT;
-        put(&mut out, ATTRIBUTES_POSITION, &attributes.to_be_bytes());
+        attributes |= DELETE_HORIZON_BIT;
         put(&mut out, BASE_TIMESTAMP_POSITION, &horizon.0.to_be_bytes());
     }
+    put(&mut out, ATTRIBUTES_POSITION, &attributes.to_be_bytes());
     let max_timestamp = match header.timestamp_type() {
         TimestampType::LogAppendTime => header.max_timestamp,
         TimestampType::CreateTime => kept.max_timestamp.expect("some record stays"),

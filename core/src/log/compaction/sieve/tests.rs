@@ -45,7 +45,9 @@ fn batch() -> impl Strategy<Value = Batch> {
 
 fn pack(plain: &[u8], codec: Codec) -> Vec<u8> {
     let mut out = plain[..HEADER_BYTES].to_vec();
-    out.extend(codec.compress(&plain[HEADER_BYTES..]));
+    let (used, packed) = codec.compress(&plain[HEADER_BYTES..]);
+    assert_eq!(used, codec, "it packs small bodies");
+    out.extend(packed);
     put(&mut out, ATTRIBUTES_POSITION, &(codec as i16).to_be_bytes());
     let count = BatchHeader::parse(plain).unwrap().count;
     finish(out, count)
