@@ -86,7 +86,9 @@ impl Sieve<'_> {
             });
         }
         let horizon = TimestampMs(self.now.0.saturating_add_unsigned(self.delete_retention_ms));
-        let needs_horizon = kept.has_tombstone && header.delete_horizon().is_none();
+        // Before all of the batch was compared, what a tombstone's key held before may be there.
+        let is_compared = header.last_offset() < self.map.end();
+        let needs_horizon = is_compared && kept.has_tombstone && header.delete_horizon().is_none();
         if kept.ranges.len() == count && !needs_horizon {
             return Ok(Sifted::Whole);
         }

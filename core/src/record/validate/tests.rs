@@ -6,8 +6,9 @@ use super::*;
 use crate::record::builder::{BatchBuilder, NewRecord};
 use crate::record::header::{
     ATTRIBUTES_POSITION, BASE_SEQUENCE_POSITION, BASE_TIMESTAMP_POSITION, CONTROL_BIT,
-    COUNT_POSITION, LAST_OFFSET_DELTA_POSITION, LEADER_EPOCH_POSITION, MAX_TIMESTAMP_POSITION,
-    DELETE_HORIZON_BIT, PRODUCER_ID_POSITION, TRANSACTIONAL_BIT, put, stamp_append_time, stamp_create_time,
+    COUNT_POSITION, DELETE_HORIZON_BIT, LAST_OFFSET_DELTA_POSITION, LEADER_EPOCH_POSITION,
+    MAX_TIMESTAMP_POSITION, PRODUCER_ID_POSITION, TRANSACTIONAL_BIT, put, stamp_append_time,
+    stamp_create_time,
 };
 use ProduceRefusalKind::{
     CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge, UnsupportedCompressionType,

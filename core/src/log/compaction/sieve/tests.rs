@@ -147,7 +147,7 @@ fn model(log: &[Vec<u8>], (from, end): (i64, i64), now: i64) -> Vec<Seen> {
     left
 }
 
-fn holds_of_every_batch(before: &[Vec<u8>], after: &[Vec<u8>], now: i64) {
+fn holds_of_every_batch(before: &[Vec<u8>], after: &[Vec<u8>], (end, now): (i64, i64)) {
     let parse = |batch: &Vec<u8>| BatchHeader::parse(batch).unwrap();
     let old: BTreeMap<Offset, BatchHeader> =
         before.iter().map(|batch| (parse(batch).base_offset, parse(batch))).collect();
@@ -174,6 +174,7 @@ fn holds_of_every_batch(before: &[Vec<u8>], after: &[Vec<u8>], now: i64) {
             assert_eq!(header.delete_horizon(), Some(horizon), "a horizon is set once");
         } else if header.delete_horizon().is_some() {
             assert!(has_tombstone);
+            assert!(header.last_offset().0 < end, "no horizon before all of it was compared");
             assert_eq!(header.delete_horizon(), Some(TimestampMs(now + DAY_MS)));
         }
     }
@@ -196,7 +197,7 @@ proptest! {
             |log: &[Vec<u8>]| log.iter().flat_map(|batch| seen(batch)).collect::<Vec<_>>();
         let (once, end) = clean(&log, (from, keys_max), now);
         prop_assert_eq!(records(&once), model(&log, (from, end), now));
-        holds_of_every_batch(&log, &once, now);
+        holds_of_every_batch(&log, &once, (end, now));
 
         let (twice, again) = clean(&once, (from, keys_max), now);
         if again == end {
@@ -206,7 +207,7 @@ proptest! {
         let later = now + later_ms;
         let (last, end) = clean(&once, (100, 1000), later);
         prop_assert_eq!(records(&last), model(&once, (100, end), later));
-        holds_of_every_batch(&once, &last, later);
+        holds_of_every_batch(&once, &last, (end, later));
         // Nothing that a key held before comes back, and its last value is never lost.
         let mut newest = BTreeMap::new();
         for record in records(&log).into_iter().filter(|record| record.1.is_some()) {
@@ -257,6 +258,22 @@ fn a_tombstone_lives_from_the_first_cleaning_to_its_horizon() {
         let (then, _) = clean(&first, (102, 10), at);
         assert_eq!(seen(&then[0]).len(), left, "at {at}");
     }
+}
+
+#[test]
+fn a_tombstone_behind_a_full_map_gets_its_horizon_later() {
+    let value = Made { key: Some(1), value: Some(2), delta_ms: 0 };
+    let tombstone = Made { key: Some(2), value: None, delta_ms: 0 };
+    let records = vec![value.clone(), value, tombstone];
+    let batch = Batch { records, codec: Codec::None, producer: None, append_time: false };
+    let log = log_of(&[batch]);
+    let now = 1_700_000_100_000;
+    let (first, end) = clean(&log, (100, 1), now);
+    assert_eq!((end, seen(&first[0]).len()), (102, 2), "the map has room for one key");
+    assert_eq!(BatchHeader::parse(&first[0]).unwrap().delete_horizon(), None);
+    let (second, end) = clean(&first, (102, 1), now + 1);
+    let horizon = BatchHeader::parse(&second[0]).unwrap().delete_horizon();
+    assert_eq!((end, horizon), (103, Some(TimestampMs(now + 1 + DAY_MS))));
 }
 
 #[test]
