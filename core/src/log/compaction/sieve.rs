@@ -32,6 +32,8 @@ pub struct Sieve<'a> {
     pub delete_retention_ms: u64,
     /// Offset of the last record of each producer whose sequence is remembered.
     pub producers: &'a BTreeMap<ProducerId, Offset>,
+    /// Whether every tombstone stays: a batch before was left as it is, with what they delete.
+    pub holds_tombstones: bool,
 }
 
 /// What is left of a batch.
@@ -39,18 +41,11 @@ pub struct Sieve<'a> {
 pub enum Sifted {
     /// All of it, as it is.
     Whole,
-    /// These bytes.
+    /// These bytes; they may be more than the batch had, if others packed it better.
     Written(Vec<u8>),
     Nothing,
-}
-
-/// Why a batch cannot be cleaned, and so nothing behind it: what it holds could come back.
-#[derive(Debug, thiserror::Error)]
-pub enum UncleanableBatch {
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableBatch),
-    #[error("what is left of the batch at offset {base_offset} packs to {bytes} bytes")]
-    Grown { base_offset: Offset, bytes: usize },
+    /// Less than all, which packs to more than a batch may have: it has to stay as it is.
+    TooLarge,
 }
 
 /// What the records of a batch that stay have in common. They are not listed: a batch may hold
@@ -66,9 +61,10 @@ impl Sieve<'_> {
     /// Decides about one whole batch of the log.
     ///
     /// # Errors
-    /// [`UncleanableBatch`], if its records cannot be read or written.
-    pub fn sift(&self, batch: &[u8]) -> Result<Sifted, UncleanableBatch> {
-        let header = BatchHeader::parse(batch).map_err(UnreadableBatch::from)?;
+    /// Its records cannot be read. So nothing behind it may go either: a tombstone there may be for
+    /// a value here.
+    pub fn sift(&self, batch: &[u8]) -> Result<Sifted, UnreadableBatch> {
+        let header = BatchHeader::parse(batch)?;
         if header.is_control() || header.base_offset >= self.map.end() {
             return Ok(Sifted::Whole);
         }
@@ -91,7 +87,7 @@ impl Sieve<'_> {
         if kept.count == count && !needs_horizon {
             return Ok(Sifted::Whole);
         }
-        self.write(batch, (unpacked, &kept), needs_horizon.then_some(horizon)).map(Sifted::Written)
+        self.write(batch, (unpacked, &kept), needs_horizon.then_some(horizon))
     }
 
     fn kept(&self, batch: &UnpackedBatch<'_>) -> Result<Kept, UnreadableBatch> {
@@ -118,6 +114,9 @@ impl Sieve<'_> {
     }
 
     fn keeps_tombstones(&self, header: &BatchHeader) -> bool {
+        if self.holds_tombstones {
+            return true;
+        }
         if rivven_io::planted!("B52") {
             return header.delete_horizon().is_none();
         }
@@ -130,20 +129,18 @@ impl Sieve<'_> {
         batch: &[u8],
         (unpacked, kept): (UnpackedBatch<'_>, &Kept),
         horizon: Option<TimestampMs>,
-    ) -> Result<Vec<u8>, UncleanableBatch> {
+    ) -> Result<Sifted, UnreadableBatch> {
         let (header, codec) = (unpacked.header, unpacked.codec);
         let body = self.body(&unpacked, (kept, horizon))?;
         // One copy fewer while it is packed and read back.
         drop(unpacked);
         let (codec, packed) = codec.compress(&body);
         drop(body);
-        let bytes = HEADER_BYTES + packed.len();
-        if bytes > BATCH_BYTES_MAX {
-            let base_offset = header.base_offset;
+        if HEADER_BYTES + packed.len() > BATCH_BYTES_MAX {
             // Without a horizon its tombstones stay until another cleaning finds room for one.
             return match horizon {
                 Some(_) => self.write(batch, (unpack(batch)?, kept), None),
-                None => Err(UncleanableBatch::Grown { base_offset, bytes }),
+                None => Ok(Sifted::TooLarge),
             };
         }
         let mut out = [&batch[..HEADER_BYTES], &packed].concat();
@@ -159,7 +156,7 @@ impl Sieve<'_> {
         };
         put(&mut out, MAX_TIMESTAMP_POSITION, &max_timestamp.0.to_be_bytes());
         let count = i32::try_from(kept.count).expect("no more than there were");
-        Ok(finish(out, count))
+        Ok(Sifted::Written(finish(out, count)))
     }
 
     /// The records that stay, one after the other.

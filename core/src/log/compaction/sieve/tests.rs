@@ -117,11 +117,13 @@ fn clean(log: &[Vec<u8>], (from, keys_max): (i64, u64), now: i64) -> (Vec<Vec<u8
         now: TimestampMs(now),
         delete_retention_ms: DAY_MS.unsigned_abs(),
         producers: &producers,
+        holds_tombstones: false,
     };
     let left = log.iter().filter_map(|batch| match sieve.sift(batch).unwrap() {
         Sifted::Whole => Some(batch.clone()),
         Sifted::Written(bytes) => Some(bytes),
         Sifted::Nothing => None,
+        Sifted::TooLarge => panic!("batches are small"),
     });
     (left.collect(), map.end().0)
 }
@@ -237,6 +239,7 @@ proptest! {
             now: TimestampMs(5),
             delete_retention_ms: 7,
             producers: &BTreeMap::new(),
+            holds_tombstones: false,
         };
         let _ = sieve.sift(&bytes);
     }
@@ -277,6 +280,24 @@ fn a_tombstone_behind_a_full_map_gets_its_horizon_later() {
 }
 
 #[test]
+fn a_tombstone_outlives_its_horizon_while_something_before_it_was_left() {
+    let tombstone = Made { key: Some(1), value: None, delta_ms: 0 };
+    let codec = Codec::None;
+    let batch = Batch { records: vec![tombstone], codec, producer: None, append_time: false };
+    let (first, _) = clean(&log_of(&[batch]), (100, 10), 1_700_000_100_000);
+    let mut map = OffsetMap::new((10, 1000), Offset(0), [3, 4]);
+    map.pass(Offset(1000));
+    for (holds_tombstones, left) in [(false, Sifted::Nothing), (true, Sifted::Whole)] {
+        let producers = BTreeMap::new();
+        let now = TimestampMs(i64::MAX);
+        let delete_retention_ms = 0;
+        let sieve =
+            Sieve { map: &map, now, delete_retention_ms, producers: &producers, holds_tombstones };
+        assert_eq!(sieve.sift(&first[0]).unwrap(), left);
+    }
+}
+
+#[test]
 fn control_batches_stay_whole() {
     let batch = BatchBuilder::new(TimestampMs(1))
         .base_offset(Offset(4))
@@ -287,6 +308,12 @@ fn control_batches_stay_whole() {
     assert!(map.note(b"\0\0\0\x01", Offset(9)));
     let producers = BTreeMap::new();
     let now = TimestampMs(i64::MAX);
-    let sieve = Sieve { map: &map, now, delete_retention_ms: 0, producers: &producers };
+    let sieve = Sieve {
+        map: &map,
+        now,
+        delete_retention_ms: 0,
+        producers: &producers,
+        holds_tombstones: false,
+    };
     assert_eq!(sieve.sift(&batch).unwrap(), Sifted::Whole);
 }
