@@ -36,7 +36,7 @@ use crate::record::unpacked::{UnreadableBatch, unpack};
 use crate::storage::cleaner::output::Output;
 use crate::storage::error::lacks_room;
 use crate::storage::housekeeping;
-use crate::storage::partition::Partition;
+use crate::storage::partition::{Partition, PartitionState};
 use crate::storage::segment_walk::{SegmentWalk, Step, Stretch};
 use crate::storage::shared::{Change, EndGuard, Shared};
 
@@ -185,10 +185,10 @@ impl Cleaner {
     fn job(&mut self, partition: &Arc<Partition>) -> Option<Job> {
         let now = TimestampMs(self.shared.env.clock.wall_ms());
         let state = partition.lock();
-        let config = state.config.clone();
-        if !config.is_compacted || state.deleted || state.quarantine.is_some() {
+        if !is_cleaned(&state) {
             return None;
         }
+        let config = state.config.clone();
         let start = state.log.positions().log_start;
         if self.stuck.get(&partition.id()).is_some_and(|offset| start <= *offset) {
             return None;
@@ -312,6 +312,10 @@ impl Cleaner {
         let cleaned = if is_last { pass.cleaned(job) } else { job.cleaned };
         let partition = job.partition.clone();
         let change = Change::Compacted { partition, segment, cleaned };
+        if !is_cleaned(&job.partition.lock()) {
+            output::remove(&self.shared, &job.partition, segment.name()).await;
+            return Err(Stop::Ended);
+        }
         // Whether a change that failed is in the WAL is open: the file stays until the next start.
         self.shared.change(change).await.map_err(|_| Stop::Ended)?;
         let is_part = {
@@ -386,7 +390,7 @@ impl Cleaner {
         (job, segment): (&Job, &Segment),
         walk: &mut SegmentWalk<'_>,
     ) -> Result<Option<(BatchHeader, Bytes)>, Stop> {
-        if self.must_end() || job.partition.lock().deleted {
+        if self.must_end() || !is_cleaned(&job.partition.lock()) {
             return Err(Stop::Ended);
         }
         if self.piece.1 >= PIECE_BYTES {
@@ -411,6 +415,11 @@ impl Cleaner {
             }
         }
     }
+}
+
+/// Whether a partition's log is to be compacted; its topic's policy may change during a run.
+fn is_cleaned(state: &PartitionState) -> bool {
+    state.config.is_compacted && !state.deleted && state.quarantine.is_none()
 }
 
 async fn walk<'a>(

@@ -39,3 +39,15 @@ fn a_batch_for_which_there_is_no_room_stays_and_counts_as_not_compared() {
         sample.storage.shutdown().await.expect("shuts down");
     });
 }
+
+#[test]
+fn a_run_ends_when_the_topic_is_no_longer_compacted() {
+    run(async |env| {
+        let (sample, mut cleaner, job) = with_tombstone(&env).await;
+        let before = sample.partition.lock().log.sealed().to_vec();
+        sample.configure("cleanup.policy", "delete").await;
+        assert!(matches!(cleaner.clean(&job).await, Err(Stop::Ended)));
+        assert_eq!(sample.partition.lock().log.sealed(), before);
+        sample.storage.shutdown().await.expect("shuts down");
+    });
+}
