@@ -159,6 +159,10 @@ impl Cleaner {
 
     /// Cleans every log that needs it, the dirtiest first.
     async fn turn(&mut self) {
+        let shared = self.shared.clone();
+        for noted in [&mut self.stuck, &mut self.left] {
+            noted.retain(|id, _| shared.partition(*id).is_some());
+        }
         let mut dirty = Vec::new();
         for partition in self.shared.all_partitions() {
             if let Some(job) = self.job(&partition) {

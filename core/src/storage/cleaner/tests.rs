@@ -1,6 +1,7 @@
 //! Runs of the cleaner, begun and watched by the test.
 
 use super::*;
+use crate::metadata::command::MetadataCommand;
 use crate::storage::real_world::run;
 use crate::storage::sample::Sample;
 
@@ -48,6 +49,24 @@ fn a_run_ends_when_the_topic_is_no_longer_compacted() {
         sample.configure("cleanup.policy", "delete").await;
         assert!(matches!(cleaner.clean(&job).await, Err(Stop::Ended)));
         assert_eq!(sample.partition.lock().log.sealed(), before);
+        sample.storage.shutdown().await.expect("shuts down");
+    });
+}
+
+#[test]
+fn nothing_is_remembered_of_a_deleted_partition() {
+    run(async |env| {
+        let sample = Sample::new(&env, &["a"]).await;
+        let mut cleaner = Cleaner::new(sample.storage.shared.clone());
+        let id = sample.partition.id();
+        cleaner.stuck.insert(id, Offset(0));
+        cleaner.left.insert(id, Offset(1));
+        cleaner.turn().await;
+        assert_eq!((cleaner.stuck.len(), cleaner.left.len()), (1, 1), "it is there");
+        let command = MetadataCommand::DeleteTopic { id: id.topic };
+        sample.storage.change_metadata().await.commit(vec![command]).await.expect("deleted");
+        cleaner.turn().await;
+        assert_eq!((cleaner.stuck.len(), cleaner.left.len()), (0, 0));
         sample.storage.shutdown().await.expect("shuts down");
     });
 }
