@@ -70,7 +70,7 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
         let state = partition.lock();
         state.names().collect::<Vec<_>>()
     } {
-        shared.files.forget((partition.id(), name));
+        forget(shared, partition, name);
     }
     let mut sound = shared.folders.lock().await;
     if folder::is_own(shared, partition).await? {
@@ -92,6 +92,12 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
         }
     }
     Ok(())
+}
+
+/// Drops what is held of a segment's files in memory.
+fn forget(shared: &Shared, partition: &Partition, name: SegmentName) {
+    shared.files.forget((partition.id(), name));
+    shared.indexes.forget((partition.id(), name));
 }
 
 /// Removes everything that was set aside.
@@ -132,7 +138,7 @@ pub(crate) async fn remove_files(
     names: &[SegmentName],
 ) -> io::Result<()> {
     for name in names {
-        shared.files.forget((partition.id(), *name));
+        forget(shared, partition, *name);
         let folder = partition.folder();
         remove_if_there(shared, &folder.join(layout::segment_file_name(*name))).await?;
         remove_if_there(shared, &layout::index_path(folder, *name)).await?;
