@@ -2,6 +2,8 @@
 //! where it is.
 #![expect(clippy::disallowed_methods, reason = "the files are made and damaged by the test")]
 
+#[path = "support/copied.rs"]
+mod copied;
 #[path = "support/data_directory.rs"]
 mod data_directory;
 #[path = "support/plain_records.rs"]
@@ -14,7 +16,8 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use data_directory::{copy, make, options};
+use copied::copy;
+use data_directory::{make, options};
 use plain_records::{append, read_all};
 use real_world::run;
 use rivven_core::ids::PartitionId;

@@ -260,8 +260,8 @@ fn a_compacted_topic_takes_only_what_the_cleaner_can_read() {
         with_body(deltas.len() as i32, &body)
     };
     let large = |bytes: usize| {
-        let record = NewRecord::keyed(b"k", &vec![0; bytes]);
-        BatchBuilder::new(NOW).push(record).build()
+        let value = vec![0; bytes];
+        BatchBuilder::new(NOW).push(NewRecord::keyed(b"k", &value)).build()
     };
     let late = at_time(NOW.0 + 2 * HOUR_MS);
     let most = COMPACTED_BATCH_UNPACKED_BYTES_MAX;
