@@ -71,6 +71,7 @@ async fn live(env: Env, known: Known, round: u32) {
     for index in 0..PARTITIONS {
         let partition = storage.partition(PartitionId { topic, index }).expect("exists");
         check(&storage, &partition, &known).await;
+        env.tasks.spawn("searcher", search(env.clone(), storage.clone(), partition.clone()));
         let (storage, known, env) = (storage.clone(), known.clone(), env.clone());
         writers.push(env.clone().tasks.spawn("appender", async move {
             for k in 0_u64.. {
@@ -81,7 +82,8 @@ async fn live(env: Env, known: Known, round: u32) {
                     value: value.as_ref().map(|value| value.as_bytes()),
                     ..NewRecord::default()
                 };
-                let batch = BatchBuilder::new(TimestampMs(1000)).push(record).build();
+                let timestamp = timestamp_at(partition.positions().log_end);
+                let batch = BatchBuilder::new(timestamp).push(record).build();
                 let Ok(appended) = append_batch(&storage, &partition, batch).await else { return };
                 let mut known = known.lock().expect("unpoisoned");
                 known.entry(index).or_default().insert(appended.base_offset.0, (key, value));
@@ -90,6 +92,24 @@ async fn live(env: Env, known: Known, round: u32) {
     }
     for writer in writers {
         writer.await.expect("appenders do not panic");
+    }
+}
+
+/// They fall, so that the largest is in what the cleaner changes.
+fn timestamp_at(offset: Offset) -> TimestampMs {
+    TimestampMs(1_000_000 - offset.0)
+}
+
+/// As long as there are records, one of them has the largest timestamp, whatever the cleaner does.
+async fn search(env: Env, storage: Storage, partition: Arc<Partition>) {
+    loop {
+        let is_empty = partition.positions().high_watermark == Offset::ZERO;
+        let Ok(found) = storage.max_timestamp(&partition).await else { return };
+        assert!(is_empty || found.is_some(), "no record has the largest timestamp");
+        for (timestamp, offset) in found {
+            assert_eq!(timestamp, timestamp_at(offset));
+        }
+        env.clock.sleep(Duration::from_micros(300)).await;
     }
 }
 

@@ -51,17 +51,30 @@ pub(crate) async fn max(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
 ) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
-    let all = segments(partition);
-    let Some(largest) = all.iter().map(|segment| segment.max_timestamp).max() else {
-        return Ok(None);
-    };
-    if largest.0 < 0 {
-        return Ok(None);
-    }
-    let segment = all.into_iter().find(|segment| segment.max_timestamp == largest);
-    let Some(segment) = segment else { return Ok(None) };
-    let mut from = start_in(shared, partition, (segment, largest)).await?;
     loop {
+        let all = segments(partition);
+        let largest = all.iter().map(|segment| segment.max_timestamp).max();
+        let Some(largest) = largest.filter(|largest| largest.0 >= 0) else { return Ok(None) };
+        let segment = all.into_iter().find(|segment| segment.max_timestamp == largest);
+        let Some(segment) = segment else { return Ok(None) };
+        let found = max_in(shared, partition, (segment, largest)).await?;
+        if found.is_some() || partition.lock().log.holds(segment.name()) {
+            return Ok(found);
+        }
+        // The cleaner replaced the segment meanwhile, or the log start has passed it: what it held
+        // is no longer the largest.
+        rivven_io::probe!("largest_timestamp_gone");
+    }
+}
+
+/// The first record of a segment, or of what took its place, whose timestamp is `largest` or more.
+async fn max_in(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (segment, largest): (Segment, TimestampMs),
+) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
+    let mut from = start_in(shared, partition, (segment, largest)).await?;
+    while from < segment.end {
         let data = step(shared, partition, from).await?;
         if data.is_empty() {
             return Ok(None);
@@ -74,6 +87,7 @@ pub(crate) async fn max(
             }
         }
     }
+    Ok(None)
 }
 
 /// All segments with data that consumers may see, oldest first.
