@@ -307,6 +307,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_encoder_that_errs_or_panics_is_not_believed() {
+        let body = b"records".repeat(20);
+        let lossy: Encoder = |body| zstd(&body[1..]);
+        let longer: Encoder = |body| zstd(&[body, &[0]].concat());
+        let garbage: Encoder = |_| vec![0x28, 0xb5, 0x2f, 0xfd, 0xff];
+        let panics: Encoder = |body| panic!("{} bytes", body.len());
+        for encode in [lossy, longer, garbage, panics] {
+            assert_eq!(Codec::Zstd.packed_soundly(encode, &body), None);
+        }
+        assert_eq!(Codec::Zstd.packed_soundly(zstd_stored, &body), Some(zstd_stored(&body)));
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let (used, packed) = codec.compress(&body);
+            assert_eq!(used, codec);
+            assert_eq!(codec.decompress(&packed, body.len()).unwrap(), body);
+        }
+    }
+
+    #[test]
     fn a_bomb_is_refused_at_the_limit() {
         for (codec, encode) in ENCODERS {
             let bomb = encode(&vec![0; 4 << 20]);
