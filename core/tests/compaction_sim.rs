@@ -2,6 +2,8 @@
 //! key stays at its offset, and nothing else takes its place.
 #![cfg(feature = "sim")]
 
+#[path = "support/crash_storm.rs"]
+mod crash_storm;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crash_storm::{DATA_DIR, live_and_die, seeds};
 use rivven_core::ids::{Offset, PartitionId, TimestampMs};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
@@ -19,7 +22,6 @@ use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::partition::Partition;
 use rivven_core::storage::read::{ReadRequest, batches};
-use rivven_core::storage::verify::{VerifyError, verify};
 use rivven_io::Env;
 use rivven_io::sim::World;
 use support::{append_batch, create_topic};
@@ -41,7 +43,7 @@ fn options() -> StorageOptions {
         cleaner_interval: Duration::from_millis(20),
         // Room for some of the keys only.
         cleaner_map_bytes: 600,
-        ..StorageOptions::new(PathBuf::from("/data"), 1)
+        ..StorageOptions::new(PathBuf::from(DATA_DIR), 1)
     }
 }
 
@@ -151,49 +153,17 @@ async fn check(storage: &Storage, partition: &Arc<Partition>, known: &Known) {
     }
 }
 
-/// What a crash left behind is whole, as `rivven log verify` sees it.
-async fn is_whole(env: Env) {
-    match verify(&env, &options().data_dir, &mut |_| {}).await {
-        Ok(report) => assert!(report.ok, "{:?}", report.findings),
-        Err(VerifyError::Missing(_)) => {}
-        Err(error) => panic!("{error}"),
-    }
-}
-
 #[test]
 fn the_last_value_of_each_key_survives_power_cuts_and_kills() {
-    let number = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
-    let (first, seeds) = (number("SIM_SEED").unwrap_or(0), number("SIM_SEEDS").unwrap_or(15));
     let mut total = 0;
-    for seed in first..first + seeds {
+    for seed in seeds(15) {
         eprintln!("seed {seed}");
         let world = World::new(seed);
         let known = Known::default();
         world.run(async {
             let node = world.node(1);
-            for round in 0..8 {
-                node.spawn_main({
-                    let (env, known) = (node.env(), known.clone());
-                    async move {
-                        live(env, known, round).await;
-                        0
-                    }
-                });
-                let span =
-                    Duration::from_millis(50 + (seed * 7919 + u64::from(round) * 104_729) % 900);
-                world.sleep(span).await;
-                if let Some(panic) = world.take_panics().first() {
-                    panic!("seed {seed} round {round}: {panic:?}");
-                }
-                if (seed + u64::from(round)) % 3 == 0 {
-                    node.kill()
-                } else {
-                    node.power_cut()
-                }
-                node.restart();
-                let verified = node.spawn(is_whole(node.env()));
-                verified.await.unwrap_or_else(|_| panic!("seed {seed} round {round}: damage"));
-            }
+            let life = |env, round| live(env, known.clone(), round);
+            live_and_die((&world, &node), (seed, 50), life).await;
         });
         total += known.lock().expect("unpoisoned").values().map(BTreeMap::len).sum::<usize>();
     }
