@@ -108,7 +108,7 @@ async fn search(env: Env, storage: Storage, partition: Arc<Partition>) {
         let is_empty = partition.positions().high_watermark == Offset::ZERO;
         let Ok(found) = storage.max_timestamp(&partition).await else { return };
         assert!(is_empty || found.is_some(), "no record has the largest timestamp");
-        for (timestamp, offset) in found {
+        if let Some((timestamp, offset)) = found {
             assert_eq!(timestamp, timestamp_at(offset));
         }
         env.clock.sleep(Duration::from_micros(300)).await;

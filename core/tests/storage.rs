@@ -17,7 +17,6 @@ use rivven_core::storage::Storage;
 use rivven_core::storage::error::ReadError;
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::read::ReadRequest;
-use rivven_io::Env;
 use support::create_topic;
 
 /// A data directory that goes away with the test.

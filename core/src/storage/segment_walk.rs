@@ -283,6 +283,7 @@ mod tests {
     use super::*;
     use crate::ids::TimestampMs;
     use crate::record::builder::{BatchBuilder, NewRecord};
+    use crate::record::header::patch;
     use crate::storage::real_world::run;
 
     /// A batch larger than the window is read once for its CRC and again for its bytes.
@@ -294,8 +295,9 @@ mod tests {
             let options = OpenOptions::write(Create::New);
             let file = env.disk.open(&path, options).await.expect("made");
             let value = vec![b'v'; 3 << 20];
-            let batch =
+            let mut batch =
                 BatchBuilder::new(TimestampMs(1)).push(NewRecord::keyed(b"k", &value)).build();
+            patch(&mut batch, Offset(0), LeaderEpoch(0));
             let end = batch.len() as u64;
             // In the offset, which is not under the CRC, in the attributes, and at the end.
             for at in [7, 22, end - 1] {

@@ -120,8 +120,13 @@ impl Output {
         }
         self.write_index().await?;
         assert!(self.pending.is_empty(), "everything is in the file");
-        self.check_file().await?;
-        Ok(self.segment)
+        match self.check_file().await {
+            Ok(()) => Ok(self.segment),
+            Err(stop) => {
+                self.discard().await;
+                Err(stop)
+            }
+        }
     }
 
     /// The last look before others are removed for it: whoever took the file away made a mistake,

@@ -26,7 +26,10 @@ fn a_segment_whose_file_is_gone_is_not_finished() {
             }
             match output.finish().await {
                 Ok(segment) => assert!(!is_lost && segment.end == sources[1].end),
-                Err(stop) => assert!(is_lost && matches!(stop, Stop::Disk(_))),
+                Err(stop) => {
+                    assert!(is_lost && matches!(stop, Stop::Disk(_)));
+                    assert!(sample.partition.lock().written.is_none(), "it is given up");
+                }
             }
         }
         sample.storage.shutdown().await.expect("shuts down");
