@@ -141,9 +141,9 @@ impl Replayer {
         Ok(())
     }
 
-    /// Whether a segment that the cleaner wrote has its bytes. If the disk lost some, what it stands
-    /// for is still there, and stays; so do all later changes of that log undone: they let
-    /// tombstones go whose values are back.
+    /// Whether a segment that the cleaner wrote has its bytes. If the disk lost some, what it
+    /// stands for is still there, and stays; all later changes of that log are left undone, too:
+    /// they let tombstones go whose values are back.
     async fn has_bytes(
         &mut self,
         partition: &Arc<Partition>,
