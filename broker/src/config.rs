@@ -68,6 +68,8 @@ pub struct Config {
     pub offsets_retention: Duration,
     /// Bytes that a client may store beside an offset.
     pub offset_metadata_max_bytes: usize,
+    /// Partitions of groups whose lag `/metrics` shows.
+    pub consumer_lag_partitions_max: usize,
 }
 
 /// Host name or address, and port.
@@ -163,6 +165,7 @@ impl Default for Config {
             offsets_topic_partitions: 0,
             offsets_retention: Duration::ZERO,
             offset_metadata_max_bytes: 0,
+            consumer_lag_partitions_max: 0,
         };
         for setting in &SETTINGS {
             (setting.set)(&mut config, setting.default).expect("a test reads every default");

@@ -16,7 +16,9 @@ use std::time::Duration;
 use rivven_core::group::messages::{Caller, GroupError, Join, Joined, Sync, Synced, Ticket};
 use rivven_core::group::offsets::CommittedFor;
 use rivven_core::group::records::partition_of;
-use rivven_core::group::shard::{Commit, Now, Shard, ShardEffect, ShardRules};
+use rivven_core::group::shard::{
+    Commit, CommittedRow, Now, OffsetsCursor, Shard, ShardEffect, ShardRules,
+};
 use rivven_core::ids::TimestampMs;
 use rivven_core::metadata::image::MetadataImage;
 use rivven_core::storage::Storage;
@@ -232,6 +234,29 @@ impl Groups {
     /// Looks at every shard.
     pub(crate) fn look_at_all(&self, mut look: impl FnMut(&Shard)) -> Refusable<()> {
         self.keepers().iter().try_for_each(|keeper| keeper.step(|shard, _| look(shard)))
+    }
+
+    /// Shows `each` every committed offset until it wants no more, in pieces of at most `steps_max`
+    /// groups and offsets, between which commits go on; whether any were not shown.
+    pub(crate) fn each_committed(
+        &self,
+        steps_max: usize,
+        mut each: impl FnMut(CommittedRow) -> bool,
+    ) -> bool {
+        let mut is_incomplete = false;
+        for keeper in self.keepers().iter() {
+            let mut cursor = Some(OffsetsCursor::default());
+            while let Some(from) = cursor {
+                let looked = keeper.step(|shard, _| shard.committed_from(&from, steps_max));
+                is_incomplete |= looked.is_err();
+                let (rows, next) = looked.unwrap_or_default();
+                if !rows.into_iter().all(&mut each) {
+                    return true;
+                }
+                cursor = next;
+            }
+        }
+        is_incomplete
     }
 
     /// Whether the topic is there.

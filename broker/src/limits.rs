@@ -77,6 +77,16 @@ pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub(crate) const GROUP_EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 /// Bytes of `__consumer_offsets` that are read at once when a broker starts.
 pub(crate) const GROUP_LOAD_BYTES: usize = 1 << 20;
+/// Groups and offsets that are looked at under one lock of `__consumer_offsets` when the metrics
+/// are asked for: commits wait meanwhile.
+pub(crate) const LAG_STEPS_MAX: usize = 256;
+/// Memory in bytes of one group's lag in one partition while the metrics are written.
+pub(crate) const LAG_ROW_BYTES: usize = 1 << 10;
+/// Bytes of batches that one look at the metrics reads, beside the last one, to know how old what
+/// groups have yet to read is.
+pub(crate) const LAG_READ_BYTES_MAX: usize = 64 << 20;
+/// How long it reads at most.
+pub(crate) const LAG_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes of a client's name that go into the member id that it gets.
 pub(crate) const MEMBER_ID_NAME_BYTES_MAX: usize = 249;
 
@@ -85,6 +95,7 @@ pub(crate) const MEMBER_ID_NAME_BYTES_MAX: usize = 249;
 pub(crate) const ROW_TEXTS_MAX: usize = 1000;
 
 const _: () = assert!(CONNECTION_FREE_BYTES >= READ_BYTES_MIN);
+const _: () = assert!(2 * LAG_TIME_MAX.as_millis() < HTTP_TIME_MAX.as_millis());
 const _: () = assert!(READ_AHEAD_BYTES_MAX <= LARGE_FRAME_BYTES);
 const _: () = assert!(LARGE_FRAME_BYTES <= CONNECTION_BYTES_MAX);
 const _: () = assert!(CONNECTION_BYTES_MAX <= FRAME_BYTES_MAX);

@@ -27,6 +27,9 @@ pub const PARTITION_PRODUCERS_FORGOTTEN: usize = 16;
 /// Most bytes that one compressed batch may unpack to when a search looks inside it: a gigabyte
 /// of zeros packs into less than one `BATCH_BYTES_MAX`, so the bound is on what comes out.
 pub const BATCH_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// As [`BATCH_DECOMPRESSED_BYTES_MAX`] where only the age of a group's next record is wanted: one
+/// scrape of the metrics asks for many.
+pub const FIRST_RECORD_UNPACKED_BYTES_MAX: usize = 16 << 20;
 /// Most records that a compressed batch may announce: what fits into the bytes that are ever
 /// unpacked, at the least 7 bytes a record. Their number is believed, and each takes an offset.
 pub const COMPRESSED_BATCH_RECORDS_MAX: usize = BATCH_DECOMPRESSED_BYTES_MAX / 7;
@@ -51,6 +54,7 @@ pub const SHARD_GROUPS_MAX: usize = 100_000;
 
 const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
 const _: () = assert!(TOPIC_PARTITIONS_MAX as u64 <= CLUSTER_PARTITIONS_MAX);
+const _: () = assert!(FIRST_RECORD_UNPACKED_BYTES_MAX <= BATCH_DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(BATCH_DECOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(COMPACTED_BATCH_UNPACKED_BYTES_MAX <= BATCH_DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(COMPACTED_BATCH_UNPACKED_BYTES_MAX < BATCH_BYTES_MAX);

@@ -210,6 +210,20 @@ impl Storage {
         timestamps::max(&self.shared, partition).await
     }
 
+    /// Timestamp of the first record at `from` or behind it, `None` if there is none yet, and the
+    /// bytes of batches that were read for it: usually one batch.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `Corrupt` also for a batch that unpacks to more than
+    /// `FIRST_RECORD_UNPACKED_BYTES_MAX`.
+    pub async fn first_timestamp(
+        &self,
+        partition: &Arc<Partition>,
+        from: Offset,
+    ) -> Result<(Option<TimestampMs>, usize), ReadError> {
+        timestamps::first(&self.shared, partition, from).await
+    }
+
     /// Moves a partition's log start up to `to`, at most to the high watermark; the new log
     /// start. Durable when it returns.
     ///

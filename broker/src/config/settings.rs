@@ -22,7 +22,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting.
-pub(super) static SETTINGS: [Setting; 18] = [
+pub(super) static SETTINGS: [Setting; 19] = [
     Setting {
         name: "data-dir",
         value: "DIR",
@@ -192,6 +192,16 @@ pub(super) static SETTINGS: [Setting; 18] = [
             number(value, 0, i64::from(i16::MAX)).map(|n| config.offset_metadata_max_bytes = n)
         },
         get: |config| config.offset_metadata_max_bytes.to_string(),
+    },
+    Setting {
+        name: "consumer-lag-partitions-max",
+        value: "N",
+        default: "10000",
+        doc: "Partitions of groups whose lag /metrics shows, 0 to 100000; each takes 1 KiB",
+        set: |config, value| {
+            number(value, 0, 100_000).map(|n| config.consumer_lag_partitions_max = n)
+        },
+        get: |config| config.consumer_lag_partitions_max.to_string(),
     },
 ];
 

@@ -87,7 +87,11 @@ async fn sync(client: &mut Client, me: &JoinGroupResponse, given: &[(&str, &[u8]
     response.assignment
 }
 
-async fn commit(client: &mut Client, me: (&str, i32), (topic, offset): (&str, i64)) -> ErrorCode {
+pub(crate) async fn commit(
+    client: &mut Client,
+    me: (&str, i32),
+    (topic, offset): (&str, i64),
+) -> ErrorCode {
     let partition = OffsetCommitRequestPartition {
         partition_index: 0,
         committed_offset: offset,

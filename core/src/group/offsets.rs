@@ -1,8 +1,10 @@
 //! What one group has committed, and what of it is on its way into the log.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::group::records::CommittedOffset;
+use crate::ids::Offset;
 
 /// A partition that offsets are committed for, by name: the topic need not exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,21 @@ impl Offsets {
     /// Each topic with its partitions, in order.
     pub fn topics(&self) -> impl Iterator<Item = (&str, &BTreeMap<i32, CommittedOffset>)> {
         self.committed.iter().map(|(topic, partitions)| (topic.as_str(), partitions))
+    }
+
+    /// Each partition with its offset, in order, behind one of them.
+    pub(super) fn after<'a>(
+        &'a self,
+        after: Option<&'a CommittedFor>,
+    ) -> impl Iterator<Item = (&'a str, i32, Offset)> {
+        let from = after.map_or("", |after| after.topic.as_str());
+        let topics = self.committed.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        topics.flat_map(move |(topic, partitions)| {
+            let passed = after.filter(|after| after.topic == *topic);
+            let begin = passed.map_or(Bound::Unbounded, |of| Bound::Excluded(of.partition));
+            let behind = partitions.range((begin, Bound::Unbounded));
+            behind.map(|(partition, offset)| (topic.as_str(), *partition, offset.offset))
+        })
     }
 
     /// Number of partitions with a committed offset.

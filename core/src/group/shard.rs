@@ -24,7 +24,7 @@ use crate::group::records::{CommittedOffset, RecordKey, encode_group};
 use crate::ids::TimestampMs;
 use crate::limits::SHARD_GROUPS_MAX;
 
-pub use admin::{DescribedGroup, ListedGroup};
+pub use admin::{CommittedRow, DescribedGroup, ListedGroup, OffsetsCursor};
 pub use commit::Commit;
 pub use load::ShardLoader;
 

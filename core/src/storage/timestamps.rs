@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{Offset, TimestampMs};
+use crate::limits::FIRST_RECORD_UNPACKED_BYTES_MAX;
 use crate::log::segment::Segment;
-use crate::record::timestamp::{find_timestamp, max_timestamp_offset};
+use crate::record::timestamp::{find_timestamp, max_timestamp_offset, timestamp_at};
 use crate::storage::error::ReadError;
 use crate::storage::indexes;
 use crate::storage::partition::Partition;
@@ -88,6 +89,30 @@ async fn max_in(
         }
     }
     Ok(None)
+}
+
+/// Timestamp of the first record at `from` or behind it that consumers may see, and the bytes of
+/// batches that were read for it; `from` lies between log start and log end.
+pub(crate) async fn first(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    from: Offset,
+) -> Result<(Option<TimestampMs>, usize), ReadError> {
+    let (mut bytes, mut next) = (0, from);
+    loop {
+        // One batch: nothing but the first may be larger than the bound.
+        let request = ReadRequest { from: next, bytes_max: 0, at_least_one: true, cold: true };
+        let data = read(shared, partition, request).await?.data;
+        bytes += data.iter().map(Bytes::len).sum::<usize>();
+        let Some((header, batch)) = batches(&data).next() else { return Ok((None, bytes)) };
+        let search = async move { timestamp_at(&batch, from, FIRST_RECORD_UNPACKED_BYTES_MAX) };
+        let found = shared.env.tasks.offload(search).await;
+        match found.map_err(|error| unreadable(partition, header.base_offset, &error))? {
+            Some(timestamp) => return Ok((Some(timestamp), bytes)),
+            // The cleaner took the end of this batch.
+            None => next = header.last_offset().plus(1),
+        }
+    }
 }
 
 /// All segments with data that consumers may see, oldest first.

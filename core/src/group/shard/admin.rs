@@ -7,7 +7,7 @@ use crate::group::machine::Phase;
 use crate::group::messages::{GroupError, StoredGroup, Ticket};
 use crate::group::offsets::CommittedFor;
 use crate::group::records::{CommittedOffset, RecordKey};
-use crate::ids::TimestampMs;
+use crate::ids::{Offset, TimestampMs};
 
 /// One line of a list of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,55 @@ pub struct DescribedGroup {
     pub state: StoredGroup,
 }
 
+/// Where a look at all committed offsets goes on, so that none of its steps takes long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetsCursor {
+    group: String,
+    /// Seen last in the group; `None`: none of it was seen.
+    seen: Option<CommittedFor>,
+}
+
+/// How far a group has read a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedRow {
+    pub group: String,
+    pub of: CommittedFor,
+    pub offset: Offset,
+}
+
 impl Shard {
+    /// Committed offsets from `cursor` on, in order; looks at no more than `steps_max` groups and
+    /// offsets. Where to go on; `None` at the end.
+    #[must_use]
+    pub fn committed_from(
+        &self,
+        cursor: &OffsetsCursor,
+        steps_max: usize,
+    ) -> (Vec<CommittedRow>, Option<OffsetsCursor>) {
+        assert!(steps_max > 1, "a step for the group and one for its offset");
+        let mut rows = Vec::new();
+        let mut steps = 0;
+        let mut seen = cursor.seen.as_ref();
+        for (group, entry) in self.groups.range(cursor.group.clone()..) {
+            let seen = seen.take().filter(|_| *group == cursor.group);
+            steps += 1;
+            let mut last = seen.cloned();
+            for (topic, partition, offset) in entry.offsets.after(seen) {
+                if steps >= steps_max {
+                    return (rows, Some(OffsetsCursor { group: group.clone(), seen: last }));
+                }
+                steps += 1;
+                let of = CommittedFor { topic: topic.to_owned(), partition };
+                last = Some(of.clone());
+                rows.push(CommittedRow { group: group.clone(), of, offset });
+            }
+            if steps >= steps_max {
+                return (rows, Some(OffsetsCursor { group: group.clone(), seen: last }));
+            }
+        }
+        (rows, None)
+    }
+
     /// Every group, by name.
     pub fn list(&self) -> impl Iterator<Item = ListedGroup<'_>> {
         self.groups.iter().map(|(name, entry)| ListedGroup {

@@ -6,7 +6,7 @@ use super::*;
 use crate::group::offsets::CommittedFor;
 use crate::group::records::CommittedOffset;
 use crate::group::shard::{
-    AppendId, Commit, LogRecord, Now, Shard, ShardEffect, ShardLoader, ShardRules,
+    AppendId, Commit, LogRecord, Now, OffsetsCursor, Shard, ShardEffect, ShardLoader, ShardRules,
 };
 use crate::ids::{Offset, TimestampMs};
 
@@ -158,6 +158,31 @@ fn a_commit_shows_once_it_is_durable() {
     assert_eq!(world.offset("g", "t"), Some(5));
     assert_eq!(world.answers[1], ShardEffect::Done(Ticket(2), Err(GroupError::NotStored)));
     world.check_replay();
+}
+
+#[test]
+fn a_look_at_all_offsets_in_small_steps_sees_each_once() {
+    let mut world = World::new();
+    let mut expected = Vec::new();
+    for group in ["a", "b", "bb", "c"] {
+        for topic in ["t", "u", "v"].into_iter().filter(|_| group != "b") {
+            assert_eq!(world.commit(group, (topic, 7), None), Ok(()));
+            expected.push((group.to_owned(), topic.to_owned()));
+        }
+    }
+    world.join("b", "a member, and no offset");
+    world.answer_all();
+    for steps_max in 2..20 {
+        let (mut seen, mut cursor) = (Vec::new(), Some(OffsetsCursor::default()));
+        while let Some(from) = cursor {
+            let (rows, next) = world.shard.committed_from(&from, steps_max);
+            assert!(rows.len() < steps_max, "{steps_max}: {rows:?}");
+            assert!(rows.iter().all(|row| row.offset == Offset(7) && row.of.partition == 0));
+            seen.extend(rows.into_iter().map(|row| (row.group, row.of.topic)));
+            cursor = next;
+        }
+        assert_eq!(seen, expected, "{steps_max}");
+    }
 }
 
 #[test]
