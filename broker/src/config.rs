@@ -57,6 +57,7 @@ pub struct Config {
     /// Files and sockets that the process may hold open; no setting, but what the machine allows.
     pub open_files_max: usize,
     pub log_level: String,
+    pub log_format: LogFormat,
     /// `group.initial.rebalance.delay.ms`, and so on with the next three.
     pub group_initial_rebalance_delay: Duration,
     pub group_min_session_timeout: Duration,
@@ -87,6 +88,15 @@ impl std::fmt::Display for Address {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
+}
+
+/// How the lines on stderr look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: the time, the level, what happened, `name=value`.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
 }
 
 /// Where a value came from, weakest first.
@@ -158,6 +168,7 @@ impl Default for Config {
             max_connections: 0,
             open_files_max: OPEN_FILES_DEFAULT,
             log_level: String::new(),
+            log_format: LogFormat::Text,
             group_initial_rebalance_delay: Duration::ZERO,
             group_min_session_timeout: Duration::ZERO,
             group_max_session_timeout: Duration::ZERO,

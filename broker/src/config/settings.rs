@@ -6,7 +6,8 @@ use clap::{Arg, ArgAction, Command};
 
 use super::Config;
 use super::parse::{
-    address, addresses, boolean, level, millis, number, socket, sync_policy, sync_text,
+    address, addresses, boolean, level, log_format, log_format_text, millis, number, socket,
+    sync_policy, sync_text,
 };
 
 /// One setting. In YAML its name may have `_` for `-`; the variable is `RIVVEN_` and the name in
@@ -22,7 +23,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting.
-pub(super) static SETTINGS: [Setting; 19] = [
+pub(super) static SETTINGS: [Setting; 20] = [
     Setting {
         name: "data-dir",
         value: "DIR",
@@ -126,6 +127,14 @@ pub(super) static SETTINGS: [Setting; 19] = [
         doc: "error, warn, info, debug, trace; or a filter as in rivven_core=debug,info",
         set: |config, value| level(value).map(|level| config.log_level = level),
         get: |config| config.log_level.clone(),
+    },
+    Setting {
+        name: "log-format",
+        value: "text|json",
+        default: "text",
+        doc: "Lines on stderr: text for people, or one JSON object each",
+        set: |config, value| log_format(value).map(|format| config.log_format = format),
+        get: |config| log_format_text(config.log_format).to_owned(),
     },
     Setting {
         name: "group-initial-rebalance-delay-ms",
