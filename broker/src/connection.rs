@@ -70,7 +70,9 @@ enum Refused {
 pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
     let Stream { reader, writer, peer, local } = stream;
     let account = node.budget.open_account();
-    let outbox = Arc::new(Outbox::new(node.env.clone(), writer, account.clone()));
+    let in_flight_max = node.config.in_flight_requests_max;
+    let outbox = Outbox::new(node.env.clone(), writer, account.clone(), in_flight_max);
+    let outbox = Arc::new(outbox);
     let connection = Connection {
         producing: Arc::new(Producing::new(node.clone(), account.clone(), outbox.clone())),
         caller: Caller { local, peer },
@@ -82,7 +84,9 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
         account,
         outbox,
     };
-    let frames = Frames::new(connection.node.env.clone(), reader, connection.account.clone());
+    let Connection { node, account, .. } = &connection;
+    let bounds = (node.config.max_request_size, node.config.idle_timeout);
+    let frames = Frames::new(node.env.clone(), reader, account.clone(), bounds);
     tokio::select! {
         biased;
         () = connection.outbox.drive() => {}

@@ -26,7 +26,6 @@ use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 use tokio::sync::{Notify, oneshot};
 
-use crate::limits::GROUP_EXPIRY_INTERVAL;
 use crate::node::Node;
 use crate::task_set::TaskSet;
 use keeper::{Keeper, Waits};
@@ -300,7 +299,8 @@ pub(crate) fn now(env: &Env) -> Now {
 /// Looks at deadlines of groups when they are due, and at the age of offsets now and then.
 async fn drive(node: Arc<Node>) {
     let (groups, clock) = (&node.groups, &node.env.clock);
-    let mut expiry = clock.now().after(GROUP_EXPIRY_INTERVAL);
+    let expiry_interval = node.config.offsets_retention_check_interval;
+    let mut expiry = clock.now().after(expiry_interval);
     loop {
         // Whoever sets a deadline from here on finds that nothing is planned, and rings.
         groups.alarm.planned.store(u64::MAX, Ordering::Release);
@@ -314,7 +314,7 @@ async fn drive(node: Arc<Node>) {
             () = clock.sleep(wait) => {}
         }
         if clock.now() >= expiry {
-            expiry = clock.now().after(GROUP_EXPIRY_INTERVAL);
+            expiry = clock.now().after(expiry_interval);
             groups.expire();
         }
     }

@@ -20,6 +20,8 @@ mod groups;
 mod hostile;
 #[path = "wire/http.rs"]
 mod http;
+#[path = "wire/limits.rs"]
+mod limits;
 #[path = "wire/metrics.rs"]
 mod metrics;
 #[path = "wire/native/both.rs"]

@@ -2,9 +2,6 @@
 //! shows them. Only what is true of this broker is listed.
 
 use super::Config;
-use crate::limits::{
-    FETCH_BYTES_MAX, FETCH_SESSIONS_MAX, FRAME_BYTES_MAX, GROUP_EXPIRY_INTERVAL, IDLE_MAX,
-};
 
 /// Types on the wire.
 const BOOLEAN: i8 = 1;
@@ -87,6 +84,36 @@ fn own(config: &Config) -> Vec<BrokerEntry> {
         entry("offsets.retention.minutes", INT, "offsets-retention-minutes", &|config| {
             (config.offsets_retention.as_secs() / 60).to_string()
         }),
+        entry("connections.max.idle.ms", LONG, "idle-timeout-secs", &|config| {
+            config.idle_timeout.as_millis().to_string()
+        }),
+        entry("fetch.max.bytes", INT, "fetch-max-bytes", &|config| {
+            config.fetch_max_bytes.to_string()
+        }),
+        entry(
+            "log.retention.check.interval.ms",
+            LONG,
+            "log-retention-check-interval-ms",
+            &|config| config.log_retention_check_interval.as_millis().to_string(),
+        ),
+        entry(
+            "max.incremental.fetch.session.cache.slots",
+            INT,
+            "max-incremental-fetch-session-cache-slots",
+            &|config| config.fetch_sessions_max.to_string(),
+        ),
+        entry(
+            "offsets.retention.check.interval.ms",
+            LONG,
+            "offsets-retention-check-interval-ms",
+            &|config| config.offsets_retention_check_interval.as_millis().to_string(),
+        ),
+        entry("producer.id.expiration.ms", INT, "producer-id-expiration-ms", &|config| {
+            config.producer_id_expiration.as_millis().to_string()
+        }),
+        entry("socket.request.max.bytes", INT, "max-request-size", &|config| {
+            config.max_request_size.to_string()
+        }),
         entry("offsets.topic.num.partitions", INT, "offsets-topic-partitions", &|config| {
             config.offsets_topic_partitions.to_string()
         }),
@@ -94,7 +121,6 @@ fn own(config: &Config) -> Vec<BrokerEntry> {
 }
 
 fn fixed() -> Vec<BrokerEntry> {
-    let expiry = GROUP_EXPIRY_INTERVAL.as_millis().to_string();
     let entry = |name, value: String, config_type| BrokerEntry {
         name,
         value,
@@ -103,14 +129,7 @@ fn fixed() -> Vec<BrokerEntry> {
         doc: "Fixed.",
     };
     vec![
-        entry("connections.max.idle.ms", IDLE_MAX.as_millis().to_string(), LONG),
         entry("default.replication.factor", "1".to_owned(), INT),
-        entry("fetch.max.bytes", FETCH_BYTES_MAX.to_string(), INT),
-        entry("log.retention.check.interval.ms", "30000".to_owned(), LONG),
-        entry("max.incremental.fetch.session.cache.slots", FETCH_SESSIONS_MAX.to_string(), INT),
-        entry("offsets.retention.check.interval.ms", expiry, LONG),
         entry("offsets.topic.replication.factor", "1".to_owned(), INT),
-        entry("producer.id.expiration.ms", "86400000".to_owned(), INT),
-        entry("socket.request.max.bytes", FRAME_BYTES_MAX.to_string(), INT),
     ]
 }

@@ -1,7 +1,6 @@
 //! Values of settings as they stand in text.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rivven_core::storage::options::SyncPolicy;
 
@@ -13,11 +12,6 @@ pub(super) fn number<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Result<
         return Err(format!("not within {min} to {max}"));
     }
     T::try_from(number).map_err(|_| "too large for this machine".to_owned())
-}
-
-/// Milliseconds of Kafka's INT, from `min` on.
-pub(super) fn millis(text: &str, min: i64) -> Result<Duration, String> {
-    number(text, min, i64::from(i32::MAX)).map(Duration::from_millis)
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {

@@ -10,8 +10,7 @@ use rivven_io::clock::Monotonic;
 use rivven_io::net::StreamReader;
 
 use crate::limits::{
-    FRAME_BYTES_MAX, FRAME_BYTES_PER_SECOND_MIN, FRAME_TIME, IDLE_MAX, LARGE_FRAME_BYTES,
-    READ_AHEAD_BYTES_MAX, READ_BYTES_MIN,
+    FRAME_BYTES_PER_SECOND_MIN, FRAME_TIME, LARGE_FRAME_BYTES, READ_AHEAD_BYTES_MAX, READ_BYTES_MIN,
 };
 use crate::memory::{Account, Charge, Class, OutOfMemory};
 
@@ -29,8 +28,8 @@ pub(crate) enum FrameError {
     Truncated(usize),
     #[error("a frame of {bytes} bytes did not arrive in {time:?}")]
     Slow { bytes: usize, time: Duration },
-    #[error("no request came in {IDLE_MAX:?}")]
-    Idle,
+    #[error("no request came in {0:?}")]
+    Idle(Duration),
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
     #[error(transparent)]
@@ -50,10 +49,17 @@ pub(crate) struct Frames {
     begun: Option<Monotonic>,
     /// Longest frame that is taken.
     bytes_max: usize,
+    /// Longest wait for a frame to begin.
+    idle_max: Duration,
 }
 
 impl Frames {
-    pub(crate) fn new(env: Env, reader: StreamReader, account: Arc<Account>) -> Frames {
+    pub(crate) fn new(
+        env: Env,
+        reader: StreamReader,
+        account: Arc<Account>,
+        (bytes_max, idle_max): (usize, Duration),
+    ) -> Frames {
         Frames {
             env,
             reader,
@@ -62,13 +68,14 @@ impl Frames {
             charge: None,
             last_bytes: 0,
             begun: None,
-            bytes_max: FRAME_BYTES_MAX,
+            bytes_max,
+            idle_max,
         }
     }
 
     /// Takes no longer frames from now on.
     pub(crate) fn limit(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max;
+        self.bytes_max = self.bytes_max.min(bytes_max);
     }
 
     /// The next frame without its length; `None` when the client has ended its side between two
@@ -139,7 +146,7 @@ impl Frames {
     async fn read(&mut self, total: usize) -> Result<bool, FrameError> {
         let clock = &self.env.clock;
         let (limit, error) = match self.begun {
-            None => (IDLE_MAX, FrameError::Idle),
+            None => (self.idle_max, FrameError::Idle(self.idle_max)),
             Some(begun) => {
                 self.account.set_reading_since(Some(begun));
                 let seconds = (total / FRAME_BYTES_PER_SECOND_MIN) as u64;
@@ -189,6 +196,7 @@ fn stranger(first: &[u8; LENGTH_BYTES]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FRAME_BYTES_MAX;
 
     #[test]
     fn lengths_outside_the_bounds_are_refused() {

@@ -170,7 +170,7 @@ impl Connection {
 
     /// The last words to a client whose frame is too long to be read.
     pub(super) fn refuse_native(&self, turn: Option<Turn>, bytes: usize) {
-        let limit = limits::FRAME_BYTES_MAX;
+        let limit = limits::FRAME_BYTES_MAX.min(self.node.config.max_request_size);
         let text = format!("a frame of {bytes} bytes is over the limit of {limit}");
         let failure = Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text);
         let turn = turn.unwrap_or_else(|| self.outbox.take_turn());

@@ -12,9 +12,7 @@ use rivven_io::Env;
 use rivven_io::net::StreamWriter;
 use tokio::sync::Notify;
 
-use crate::limits::{
-    ANSWER_BYTES_WAITING_MAX, REQUESTS_IN_FLIGHT_MAX, WRITE_PIECES_MAX, WRITE_STALL_MAX,
-};
+use crate::limits::{ANSWER_BYTES_WAITING_MAX, WRITE_PIECES_MAX, WRITE_STALL_MAX};
 use crate::memory::{Account, Charge};
 
 /// A request's place in the order of answers.
@@ -35,6 +33,8 @@ pub(crate) struct Outbox {
     writer: StreamWriter,
     env: Env,
     account: Arc<Account>,
+    /// Requests that are read and not answered.
+    in_flight_max: usize,
     state: Mutex<State>,
     /// Wakes the connection's task: the socket is full, or the connection has ended.
     blocked: Notify,
@@ -59,7 +59,12 @@ struct State {
 }
 
 impl Outbox {
-    pub(crate) fn new(env: Env, writer: StreamWriter, account: Arc<Account>) -> Outbox {
+    pub(crate) fn new(
+        env: Env,
+        writer: StreamWriter,
+        account: Arc<Account>,
+        in_flight_max: usize,
+    ) -> Outbox {
         let state = State {
             head: 0,
             slots: VecDeque::new(),
@@ -74,6 +79,7 @@ impl Outbox {
             writer,
             env,
             account,
+            in_flight_max,
             state: Mutex::new(state),
             blocked: Notify::new(),
             progress: Notify::new(),
@@ -229,7 +235,7 @@ impl Outbox {
     pub(crate) async fn room(&self) {
         self.until(|state| {
             state.has_ended
-                || state.slots.len() < REQUESTS_IN_FLIGHT_MAX
+                || state.slots.len() < self.in_flight_max
                     && state.ready_bytes < ANSWER_BYTES_WAITING_MAX
         })
         .await;

@@ -114,7 +114,7 @@ pub(crate) async fn commit(
 }
 
 /// Topic, partition and offset of everything that the group has committed.
-async fn committed(client: &mut Client) -> Vec<(String, i32, i64)> {
+pub(crate) async fn committed(client: &mut Client) -> Vec<(String, i32, i64)> {
     let group = OffsetFetchGroup { group_id: "g".into(), topics: None, ..Default::default() };
     let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
     loop {
