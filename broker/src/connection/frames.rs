@@ -105,7 +105,7 @@ impl Frames {
         self.begun = (!self.buffer.is_empty()).then(|| self.env.clock.now());
         self.account.set_reading_since(None);
         let charge = self.charge.clone().expect("bytes were read into a charged buffer");
-        if self.buffer.capacity() < LENGTH_BYTES {
+        if self.buffer.is_empty() && self.buffer.capacity() < LENGTH_BYTES {
             // An idle connection must not hold the memory of its last frame.
             self.buffer = BytesMut::new();
             self.charge = None;
@@ -195,8 +195,11 @@ fn stranger(first: &[u8; LENGTH_BYTES]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::limits::FRAME_BYTES_MAX;
+    use crate::memory::Budget;
 
     #[test]
     fn lengths_outside_the_bounds_are_refused() {
@@ -217,6 +220,36 @@ mod tests {
             }
         }
         assert!(matches!(announced(&[0, 0, 1], FRAME_BYTES_MAX), Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_begins_in_the_last_bytes_of_a_full_buffer_is_whole() {
+        const FIRST_BYTES: usize = 6000;
+        let env = Env::real();
+        let listener = env.net.listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        for beyond in 0..=LENGTH_BYTES {
+            let client = env.net.connect(listener.local_addr().unwrap()).await.unwrap();
+            let server = listener.accept().await.unwrap();
+            let account = Budget::new(1 << 20).open_account();
+            let bounds = (FRAME_BYTES_MAX, Duration::from_secs(30));
+            let mut frames = Frames::new(env.clone(), server.reader, account, bounds);
+            let send = async |sizes: &[usize]| {
+                let frame = |size: &usize| {
+                    let length = u32::try_from(*size).unwrap().to_be_bytes();
+                    [&length[..], &vec![7; *size]].concat()
+                };
+                let all: Vec<u8> = sizes.iter().flat_map(frame).collect();
+                client.writer.write_all(&all).await.unwrap();
+            };
+            // The second is read into a buffer of the first one's size.
+            send(&[FIRST_BYTES]).await;
+            assert_eq!(frames.next().await.unwrap().unwrap().len(), FIRST_BYTES);
+            send(&[FIRST_BYTES - beyond, 100]).await;
+            for size in [FIRST_BYTES - beyond, 100] {
+                let frame = frames.next().await.unwrap().unwrap();
+                assert_eq!(frame, vec![7; size], "{beyond} bytes beyond");
+            }
+        }
     }
 
     #[test]
