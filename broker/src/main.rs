@@ -29,8 +29,13 @@ fn main() -> ExitCode {
 }
 
 fn refused(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("rivvend: {error}");
+    say_refused(error);
     ExitCode::from(BAD_CONFIGURATION)
+}
+
+/// For people. That nobody can read it is no reason to end with another code.
+fn say_refused(error: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "rivvend: {error}");
 }
 
 async fn run(flags: Flags) -> ExitCode {
@@ -53,6 +58,9 @@ fn begin_log(config: &Config) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(&config.log_level)
         .with_writer(std::io::stderr)
+        // It would be reported on stderr, too, with a panic: a log on the disk that is full must
+        // not end the broker.
+        .log_internal_errors(false)
         .with_ansi(false);
     match config.log_format {
         LogFormat::Text => log.init(),
@@ -83,7 +91,7 @@ async fn serve(env: Env, effective: Effective) -> ExitCode {
             tracing::error!(%error, "cannot start");
             // The log may be filtered; whoever reads it as JSON must not meet another line.
             if log_format == LogFormat::Text {
-                eprintln!("rivvend: {error}");
+                say_refused(&error);
             }
             return ExitCode::from(error.exit_code());
         }

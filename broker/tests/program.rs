@@ -101,6 +101,28 @@ fn the_log_is_json_where_that_is_asked_for() {
     assert!(of(line, "error").contains("is locked by another process"), "{line}");
 }
 
+/// A device that has no room.
+#[expect(clippy::disallowed_methods, reason = "it is given to the program, not used here")]
+fn full() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let folder = TempDir::new().unwrap();
+    for format in ["text", "json"] {
+        let mut command = bare(folder.path());
+        // That other machines can reach it is a line of the log.
+        command.args(["--bind", "0.0.0.0:0", "--log-format", format]);
+        let mut child = command.stderr(full()).spawn().unwrap();
+        assert!(ready(&mut child).starts_with("ready "), "{format}");
+        let locked = bare(folder.path()).stderr(full()).status().unwrap();
+        assert_eq!(locked.code(), Some(3), "{format}");
+        signal(&child, "TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{format}");
+    }
+}
+
 #[test]
 fn the_effective_configuration_is_printed_with_its_sources() {
     let folder = TempDir::new().unwrap();
