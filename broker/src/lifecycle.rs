@@ -25,7 +25,7 @@ use crate::task_set::TaskSet;
 
 /// A running broker. Dropped without [`Broker::shutdown`] it runs on.
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     server: Server,
     http: TaskSet,
     groups: TaskSet,

@@ -23,7 +23,7 @@ mod folder;
 mod housekeeping;
 mod indexes;
 pub mod layout;
-mod metadata_change;
+pub mod metadata_change;
 pub mod options;
 pub mod partition;
 pub mod read;

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use crash_storm::{DATA_DIR, live_and_die, seeds};
 use plain_records::{append, read_all};
-use rivven_core::ids::PartitionId;
+use rivven_core::ids::{PartitionId, TimestampMs, TopicId};
+use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
 use rivven_io::Env;
@@ -114,4 +115,48 @@ fn nothing_acknowledged_is_lost_in_power_cuts_and_kills() {
     }
     assert!(total > 1000, "only {total} appends were acknowledged");
     eprintln!("{total} acknowledged appends; probes {:?}", rivven_io::probe::hits());
+}
+
+async fn create(storage: Storage, name: String) {
+    let mut change = storage.change_metadata().await;
+    assert!(change.image().topic(&name).is_none(), "{name} is new to its planner");
+    let command = MetadataCommand::CreateTopic {
+        id: TopicId::from_random([u8::try_from(name.len()).expect("short"); 16]),
+        name,
+        partitions: 1,
+        configs: BTreeMap::new(),
+        created_ms: TimestampMs(0),
+    };
+    change.commit(vec![command]).await.expect("topic is created");
+}
+
+/// Cut off before, while and after the commit is written and synced.
+#[test]
+fn a_change_whose_planner_goes_is_applied_before_the_next_is_planned() {
+    let world = World::new(0);
+    let cut_off = world.run(async {
+        let node = world.node(1);
+        let env = node.env();
+        let test = node.spawn(async move {
+            let storage = Storage::open(&env, sim_options()).await.expect("opens");
+            let mut cut_off = 0;
+            for round in 1..60 {
+                let name = "t".repeat(round);
+                let patience = Duration::from_micros(round as u64 * 20 - 20);
+                tokio::select! {
+                    biased;
+                    () = create(storage.clone(), name.clone()) => {}
+                    () = env.clock.sleep(patience) => cut_off += 1,
+                }
+                let next = storage.change_metadata().await;
+                assert!(next.image().topic(&name).is_some(), "{patience:?} cut {name} off");
+            }
+            storage.shutdown().await.expect("shuts down");
+            let storage = Storage::open(&env, sim_options()).await.expect("opens again");
+            assert_eq!(storage.image().topics().len(), 59);
+            cut_off
+        });
+        test.await.expect("neither planner nor committer panics")
+    });
+    assert!((10..50).contains(&cut_off), "{cut_off} were cut off: not at every moment");
 }

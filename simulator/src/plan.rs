@@ -214,13 +214,14 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         (ClientKind::ConfigAdmin, &spec.config_admins),
         (ClientKind::GroupMember, &spec.group_members),
         (ClientKind::LibraryProducer, &spec.library_producers),
+        (ClientKind::Deserter, &spec.deserters),
     ];
     let mut clients = Vec::new();
     for (index, (kind, count)) in (1..).zip(kinds) {
         let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
         for k in 0..count {
             let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are nine kinds");
+            let client = u32::try_from(index * 100 + k).expect("there are ten kinds");
             clients.push(draw_client(spec, (client, kind), topics, &mut draws));
         }
     }

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 25] = [
+pub const ALL: [PlantedBug; 26] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -105,6 +105,13 @@ pub const ALL: [PlantedBug; 25] = [
         origin: "PostgreSQL 2018 (fsyncgate), Rebello et al., ATC 2020",
         scenario: "fsync_failure",
         oracles: &["I1", "I2", "I3"],
+    },
+    PlantedBug {
+        id: "B45",
+        what: "a change of topics is planned beside one whose client went away",
+        origin: "ours: two topics of one name in the WAL, and a broker that never starts again",
+        scenario: "deserted_changes",
+        oracles: &["I42"],
     },
     PlantedBug {
         id: "B50",

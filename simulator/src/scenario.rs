@@ -151,6 +151,8 @@ pub struct ClientSpec {
     pub scan_consumers: Draw,
     /// Each deletes and recreates the topics that churn.
     pub topic_admins: Draw,
+    /// Each does so too, and goes away before it is answered.
+    pub deserters: Draw,
     /// Each moves log starts up (DeleteRecords).
     pub record_deleters: Draw,
     pub config_admins: Draw,
@@ -180,6 +182,7 @@ impl Default for ClientSpec {
             tail_consumers: Draw::between(0, 1),
             scan_consumers: Draw::between(0, 1),
             topic_admins: Draw::Fixed(0),
+            deserters: Draw::Fixed(0),
             record_deleters: Draw::Fixed(0),
             config_admins: Draw::Fixed(0),
             group_members: Draw::Fixed(0),

@@ -76,6 +76,8 @@ pub enum ClientKind {
     ScanConsumer,
     /// Deletes and recreates the topics that churn.
     TopicAdmin,
+    /// Does so too, and goes away before it is answered.
+    Deserter,
     /// Moves log starts up.
     RecordDeleter,
     /// Sets topic configurations that change nothing which an oracle watches.
@@ -156,6 +158,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::TailConsumer => consumer::run(context, params, true).await,
         ClientKind::ScanConsumer => consumer::run(context, params, false).await,
         ClientKind::TopicAdmin => admin::churn_topics(context, params).await,
+        ClientKind::Deserter => admin::desert_topics(context, params).await,
         ClientKind::RecordDeleter => admin::delete_records(context, params).await,
         ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
         ClientKind::GroupMember => member::run(context, params).await,

@@ -13,7 +13,7 @@ use crate::log::machine::{Placement, Replayed};
 use crate::log::segment::{Segment, SegmentName};
 use crate::metadata::command::MetadataCommand;
 use crate::record::header::BatchHeader;
-use crate::storage::apply::apply_change;
+use crate::storage::apply::{apply_change, apply_metadata};
 use crate::storage::damage;
 use crate::storage::error::OpenError;
 use crate::storage::folder;
@@ -135,7 +135,9 @@ impl Replayer {
                 }
                 let command = MetadataCommand::decode(&command)
                     .map_err(|error| self.damaged(format!("command {number}: {error}")))?;
-                apply_change(&self.shared, Change::Metadata(vec![command]));
+                apply_metadata(&self.shared, &[command]).map_err(|error| {
+                    self.damaged(format!("command {number} does not fit those before it: {error}"))
+                })?;
             }
         }
         Ok(())
@@ -281,5 +283,43 @@ impl Replayer {
 
     fn io(&self, doing: &str, partition: PartitionId, error: io::Error) -> OpenError {
         OpenError::Io { doing: format!("{doing} partition {partition}"), error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rivven_io::Env;
+
+    use super::*;
+    use crate::ids::TopicId;
+    use crate::storage::Storage;
+    use crate::storage::options::StorageOptions;
+
+    #[tokio::test]
+    async fn a_command_that_does_not_fit_is_damage_and_no_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StorageOptions {
+            wal_file_bytes: 64 << 10,
+            ..StorageOptions::new(directory.path().join("data"), 1)
+        };
+        let storage = Storage::open(&Env::real(), options).await.unwrap();
+        let replayer = Replayer { shared: storage.shared.clone() };
+        let create = |number, id| {
+            let command = MetadataCommand::CreateTopic {
+                name: "t".to_owned(),
+                id: TopicId([id; 16]),
+                partitions: 1,
+                configs: BTreeMap::new(),
+                created_ms: TimestampMs(0),
+            };
+            WalRecord::Metadata { number, command: command.encode().into() }
+        };
+        replayer.apply_record(create(1, 1)).await.unwrap();
+        let refused = replayer.apply_record(create(2, 2)).await;
+        let Err(OpenError::Corrupt { reason, .. }) = refused else { panic!("{refused:?}") };
+        assert!(reason.starts_with("command 2 does not fit those before it: topic t"), "{reason}");
+        storage.shutdown().await.unwrap();
     }
 }

@@ -217,7 +217,7 @@ impl Committer {
     pub(crate) fn stage_change(&mut self, change: Change, done: Done, staged: &mut Staged) {
         self.next_command = self.next_command.max(self.shared.image().1 + 1);
         let records = match &change {
-            Change::Metadata(commands) => commands
+            Change::Metadata { commands, .. } => commands
                 .iter()
                 .map(|command| {
                     let number = self.next_command;
@@ -256,7 +256,7 @@ impl Committer {
 /// Upper bound of what a change adds to a commit.
 pub(crate) fn change_bytes(change: &Change) -> usize {
     match change {
-        Change::Metadata(commands) => {
+        Change::Metadata { commands, .. } => {
             commands.iter().map(|command| 16 + command.encode().len()).sum()
         }
         Change::LogStart { .. } => APPEND_OVERHEAD_BYTES,

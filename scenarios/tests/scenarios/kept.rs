@@ -70,5 +70,6 @@ every_scenario![
     retry_other_connection,
     client_library,
     delete_recreate,
+    deserted_changes,
     group_members,
 ];

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 18] = scenarios![
+const FILES: [(&str, &str); 19] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 18] = scenarios![
     "network/retry_other_connection.toml",
     "network/client_library.toml",
     "administration/delete_recreate.toml",
+    "administration/deserted_changes.toml",
     "groups/group_members.toml",
 ];
 
