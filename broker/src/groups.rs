@@ -20,7 +20,6 @@ use rivven_core::group::shard::{
     Commit, CommittedRow, Now, OffsetsCursor, Shard, ShardEffect, ShardRules,
 };
 use rivven_core::ids::TimestampMs;
-use rivven_core::metadata::image::MetadataImage;
 use rivven_core::storage::Storage;
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
@@ -186,7 +185,8 @@ impl Groups {
         Ok(self.step(group, |shard, out| shard.leave(now, (group, callers), out))??)
     }
 
-    /// Commits what `commit` gives, which is called where no topic can go at the same time.
+    /// Commits what `commit` gives. It is called where commits are put in order, so that none is
+    /// overtaken by one for an earlier topic of the name.
     pub(crate) async fn commit(
         &self,
         node: &Node,
@@ -263,13 +263,6 @@ impl Groups {
         !self.keepers().is_empty()
     }
 
-    /// Topics are gone, and with them what groups have committed. To be called before another
-    /// topic can take the name.
-    pub(crate) fn forget_topics<'a>(&self, topics: impl Iterator<Item = &'a str>) {
-        let topics: Vec<&str> = topics.collect();
-        self.keepers().iter().for_each(|keeper| keeper.forget_topics(&topics));
-    }
-
     fn tick(&self) -> Option<Monotonic> {
         let now = self.now();
         let mut next = None;
@@ -287,7 +280,7 @@ impl Groups {
     fn expire(&self) {
         let now = self.now().wall;
         for keeper in self.keepers().iter() {
-            let _ = keeper.step(|shard, out| shard.expire(now, out));
+            let _ = keeper.step(|shard, out| shard.expire(now, &self.storage.image(), out));
         }
     }
 }
@@ -322,6 +315,3 @@ async fn drive(node: Arc<Node>) {
 
 /// What the machines want done, before it is.
 pub(crate) type Effects = Vec<ShardEffect>;
-
-/// Topics that existed when the broker started.
-pub(crate) type TopicsAtStart = Arc<MetadataImage>;

@@ -6,7 +6,7 @@ use rivven_core::group::offsets::CommittedFor;
 use rivven_core::group::records::CommittedOffset;
 use rivven_core::group::shard::Commit;
 use rivven_core::ids::{Offset, TimestampMs};
-use rivven_core::metadata::image::MetadataImage;
+use rivven_core::metadata::image::{MetadataImage, Topic};
 
 use super::errors::group_error;
 use super::join_group::member;
@@ -30,7 +30,6 @@ pub(crate) async fn handle(
     let is_asked = |row: &OffsetCommitResponsePartition| !row.error_code.is_error();
     let any = rows.iter().flat_map(|topic| &topic.partitions).any(is_asked);
     if any {
-        // Topics are looked at again where none can go: see `Groups::commit`.
         let commit = || {
             let image = node.storage.image();
             rows = answer.rows(&image);
@@ -81,13 +80,12 @@ impl Committing<'_> {
         topic: &OffsetCommitRequestTopic,
         partition: &OffsetCommitRequestPartition,
     ) -> ErrorCode {
-        let (found, unknown) = match self.api_version {
-            TOPIC_ID_VERSION_MIN.. => {
-                (image.topic_by_id(topic.topic_id), ErrorCode::UNKNOWN_TOPIC_ID)
-            }
-            _ => (image.topic(&topic.name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        let Some(found) = self.find(image, topic) else {
+            return match self.api_version {
+                TOPIC_ID_VERSION_MIN.. => ErrorCode::UNKNOWN_TOPIC_ID,
+                _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            };
         };
-        let Some(found) = found else { return unknown };
         if u32::try_from(partition.partition_index).is_ok_and(|index| index < found.partitions) {
             let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
             return match metadata.len() > self.node.config.offset_metadata_max_bytes {
@@ -98,6 +96,18 @@ impl Committing<'_> {
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
     }
 
+    fn find<'a>(
+        &self,
+        image: &'a MetadataImage,
+        topic: &OffsetCommitRequestTopic,
+    ) -> Option<&'a Topic> {
+        let found = match self.api_version {
+            TOPIC_ID_VERSION_MIN.. => image.topic_by_id(topic.topic_id),
+            _ => image.topic(&topic.name),
+        };
+        found.map(|found| &**found)
+    }
+
     /// What is stored: every row that was found good. Of a partition that is named twice the last
     /// one counts.
     fn commit(&self, image: &MetadataImage, rows: &[OffsetCommitResponseTopic]) -> Commit {
@@ -106,16 +116,13 @@ impl Committing<'_> {
         let expires = (keep >= 0).then(|| TimestampMs(now.0.saturating_add(keep)));
         let mut offsets = Vec::new();
         for (topic, row) in self.request.topics.iter().zip(rows) {
-            let name = match self.api_version {
-                TOPIC_ID_VERSION_MIN.. => match image.topic_by_id(topic.topic_id) {
-                    Some(topic) => topic.name.to_string(),
-                    None => continue,
-                },
-                _ => topic.name.as_str().to_owned(),
-            };
+            let Some(found) = self.find(image, topic) else { continue };
             let good = topic.partitions.iter().zip(&row.partitions);
             for (partition, _) in good.filter(|(_, row)| !row.error_code.is_error()) {
-                let of = CommittedFor { topic: name.clone(), partition: partition.partition_index };
+                let of = CommittedFor {
+                    topic: found.name.to_string(),
+                    partition: partition.partition_index,
+                };
                 let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
                 let offset = CommittedOffset {
                     offset: Offset(partition.committed_offset),
@@ -123,6 +130,7 @@ impl Committing<'_> {
                     metadata: metadata.to_owned(),
                     committed: now,
                     expires,
+                    topic: found.id,
                 };
                 offsets.push((of, offset));
             }

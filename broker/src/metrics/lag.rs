@@ -84,7 +84,9 @@ pub(super) async fn lags(node: &Node) -> Lags {
     let image = node.storage.image();
     let is_cut_off = node.groups.each_committed(LAG_STEPS_MAX, |row| {
         let index = u32::try_from(row.of.partition).unwrap_or(u32::MAX);
-        let id = image.topic(&row.of.topic).map(|topic| PartitionId { topic: topic.id, index });
+        // What was committed for an earlier topic of this name is nobody's lag.
+        let topic = image.topic(&row.of.topic).filter(|topic| topic.id == row.topic);
+        let id = topic.map(|topic| PartitionId { topic: topic.id, index });
         let Some(partition) = id.and_then(|id| node.storage.partition(id)) else { return true };
         let has_room = lags.has_room(node.config.consumer_lag_partitions_max);
         if has_room {
@@ -116,7 +118,7 @@ impl Lags {
 
     /// Notes a row, and gives it back if its age has to be looked up.
     fn take(&mut self, (row, partition): (CommittedRow, Arc<Partition>)) -> Option<Wanted> {
-        let CommittedRow { group, of, offset } = row;
+        let CommittedRow { group, of, offset, .. } = row;
         let positions = partition.positions();
         let records = u64::try_from(positions.high_watermark.0 - offset.0).unwrap_or(0);
         let is_behind = records > 0;

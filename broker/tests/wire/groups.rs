@@ -230,6 +230,11 @@ async fn offsets_go_with_their_topic_or_group() {
     let fixture = fixture.restart().await;
     let mut client = fixture.client().await;
     assert_eq!(committed(&mut client).await, [("v".to_owned(), 0, 5)]);
+    assert_eq!(commit(&mut client, ("", -1), ("t", 6)).await, ErrorCode::NONE);
+    let fixture = fixture.restart().await;
+    let mut client = fixture.client().await;
+    let left = [("t".to_owned(), 0, 6), ("v".to_owned(), 0, 5)];
+    assert_eq!(committed(&mut client).await, left);
     let request = DeleteGroupsRequest { groups_names: vec!["g".into(), "none".into()] };
     let codes: Vec<_> =
         client.call(2, &request).await.results.iter().map(|result| result.error_code).collect();

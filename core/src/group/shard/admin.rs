@@ -7,7 +7,8 @@ use crate::group::machine::Phase;
 use crate::group::messages::{GroupError, StoredGroup, Ticket};
 use crate::group::offsets::CommittedFor;
 use crate::group::records::{CommittedOffset, RecordKey};
-use crate::ids::{Offset, TimestampMs};
+use crate::ids::{Offset, TimestampMs, TopicId};
+use crate::metadata::image::MetadataImage;
 
 /// One line of a list of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct OffsetsCursor {
 pub struct CommittedRow {
     pub group: String,
     pub of: CommittedFor,
+    /// Which topic of that name it is for.
+    pub topic: TopicId,
     pub offset: Offset,
 }
 
@@ -65,7 +68,8 @@ impl Shard {
                 steps += 1;
                 let of = CommittedFor { topic: topic.to_owned(), partition };
                 last = Some(of.clone());
-                rows.push(CommittedRow { group: group.clone(), of, offset });
+                let (offset, topic) = (offset.offset, offset.topic);
+                rows.push(CommittedRow { group: group.clone(), of, topic, offset });
             }
             if steps >= steps_max {
                 return (rows, Some(OffsetsCursor { group: group.clone(), seen: last }));
@@ -127,7 +131,7 @@ impl Shard {
     /// Whether members of a group subscribe to a topic, as far as can be known.
     #[must_use]
     pub fn subscribes(&self, group: &str, topic: &str) -> bool {
-        self.groups.get(group).is_some_and(|entry| entry.group.subscribes(topic))
+        self.groups.get(group).is_some_and(|entry| entry.group.subscriptions().contains(topic))
     }
 
     /// Forgets offsets of a group; those that it never committed are no error. The answer comes as
@@ -149,62 +153,56 @@ impl Shard {
         });
     }
 
-    /// A topic is gone, and with it what any group has committed for it, that on its way included.
-    pub fn forget_topic(&mut self, topic: &str, out: &mut Vec<ShardEffect>) {
-        let of_topic = |entry: &Entry| {
-            entry.offsets.known().filter(|of| of.topic == topic).collect::<Vec<_>>()
-        };
-        let all = self.groups.iter().map(|(name, entry)| (name.clone(), of_topic(entry)));
-        let concerned: Vec<_> = all.filter(|(_, offsets)| !offsets.is_empty()).collect();
-        for (group, offsets) in concerned {
-            out.push(self.forget(&group, (None, offsets, false)));
+    /// Forgets offsets that have outlived their retention or their topic, and groups of which
+    /// nothing is left. `image` is newer than every commit that was taken.
+    pub fn expire(&mut self, now: TimestampMs, image: &MetadataImage, out: &mut Vec<ShardEffect>) {
+        let mut over = Vec::new();
+        for (name, entry) in &self.groups {
+            let expired = self.expired(entry, now, image);
+            let nothing_is_left =
+                expired.len() == entry.offsets.len() && !entry.offsets.has_pending();
+            let is_over = entry.is_idle() && nothing_is_left;
+            if !expired.is_empty() || is_over {
+                over.push((name.clone(), expired, is_over));
+            }
         }
+        out.extend(
+            over.into_iter()
+                .map(|(name, expired, is_over)| self.forget(&name, (None, expired, is_over))),
+        );
     }
 
-    /// Forgets offsets that have outlived their retention, and groups of which nothing is left.
-    pub fn expire(&mut self, now: TimestampMs, out: &mut Vec<ShardEffect>) {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let entry = &self.groups[&name];
-            // A commit on its way would stand before the record that takes its key back.
-            if entry.offsets.has_pending() {
-                continue;
-            }
-            let expired = self.expired(entry, now);
-            let is_over = entry.is_idle() && expired.len() == entry.offsets.len();
-            if !expired.is_empty() || is_over {
-                out.push(self.forget(&name, (None, expired, is_over)));
+    /// Forgets what was committed for topics that are gone. Nobody sees it before either. `image`
+    /// is newer than every commit that was taken.
+    pub fn forget_gone(&mut self, image: &MetadataImage, out: &mut Vec<ShardEffect>) {
+        let mut all = Vec::new();
+        for (name, entry) in &self.groups {
+            let gone = entry.old_offsets(image, |_, _| false);
+            if !gone.is_empty() {
+                all.push((name.clone(), gone));
             }
         }
+        out.extend(all.into_iter().map(|(name, gone)| self.forget(&name, (None, gone, false))));
     }
 
     /// As Kafka's `OffsetExpirationConditionImpl`: a group without members keeps its offsets from
     /// when it became empty, one that only commits from each commit, and one with members forgets
     /// only what nobody subscribes to.
-    fn expired(&self, entry: &Entry, now: TimestampMs) -> Vec<CommittedFor> {
+    fn expired(&self, entry: &Entry, now: TimestampMs, image: &MetadataImage) -> Vec<CommittedFor> {
         let retention = i64::try_from(self.rules.retention.as_millis()).unwrap_or(i64::MAX);
-        let is_simple = entry.group.protocol_type().is_none();
-        let is_over = |topic: &str, offset: &CommittedOffset| {
-            let begin = match entry.group.phase() {
-                Phase::Empty if !is_simple => entry.since,
-                Phase::Empty => offset.committed,
-                _ if entry.group.is_consumers() && !entry.group.subscribes(topic) => {
-                    offset.committed
-                }
-                _ => return false,
-            };
-            now >= offset.expires.unwrap_or(TimestampMs(begin.0.saturating_add(retention)))
+        let group = &entry.group;
+        let since_empty = match (group.protocol_type(), group.phase()) {
+            (None, Phase::Empty) => None,
+            (_, Phase::Empty) => Some(entry.since),
+            _ if group.is_consumers() => None,
+            _ => return entry.old_offsets(image, |_, _| false),
         };
-        let mut expired = Vec::new();
-        for (topic, partitions) in entry.offsets.topics() {
-            for (partition, offset) in partitions {
-                if is_over(topic, offset) {
-                    let of = CommittedFor { topic: topic.to_owned(), partition: *partition };
-                    expired.push(of);
-                }
-            }
-        }
-        expired
+        let mut used = None;
+        entry.old_offsets(image, |topic, offset| {
+            let begin = since_empty.unwrap_or(offset.committed);
+            let end = offset.expires.unwrap_or(TimestampMs(begin.0.saturating_add(retention)));
+            now >= end && !used.get_or_insert_with(|| group.subscriptions()).contains(topic)
+        })
     }
 
     /// Appends what takes offsets back, and with `whole` the group.
@@ -213,9 +211,10 @@ impl Shard {
         group: &str,
         (ticket, offsets, whole): (Option<Ticket>, Vec<CommittedFor>, bool),
     ) -> ShardEffect {
+        assert!(whole || !offsets.is_empty(), "there is something to forget");
         let keys = offsets.iter().map(|of| key_of(group, of));
         let of_group = whole.then(|| RecordKey::Group { group: group.to_owned() });
-        let records = keys.chain(of_group).map(|key| LogRecord { key, value: None }).collect();
+        let records = keys.chain(of_group).map(taken_back).collect();
         let group = group.to_owned();
         self.append(Appending::Forget { group, ticket, offsets, whole }, records)
     }
@@ -231,4 +230,31 @@ impl Shard {
             self.remove(group);
         }
     }
+}
+
+impl Entry {
+    /// Offsets of topics that are gone, and those that `is_old`. Where a commit is on its way, that
+    /// one takes its place: what takes the key back would take it too.
+    fn old_offsets(
+        &self,
+        image: &MetadataImage,
+        mut is_old: impl FnMut(&str, &CommittedOffset) -> bool,
+    ) -> Vec<CommittedFor> {
+        let mut old = Vec::new();
+        for (topic, partitions) in self.offsets.all() {
+            let id = image.topic(topic).map_or(TopicId::NIL, |topic| topic.id);
+            let is_gone = |offset: &CommittedOffset| offset.topic != id || id == TopicId::NIL;
+            let mut is_old = |offset: &CommittedOffset| is_gone(offset) || is_old(topic, offset);
+            for (&partition, _) in partitions.iter().filter(|(_, offset)| is_old(offset)) {
+                if !self.offsets.is_pending(topic, partition) {
+                    old.push(CommittedFor { topic: topic.to_owned(), partition });
+                }
+            }
+        }
+        old
+    }
+}
+
+fn taken_back(key: RecordKey) -> LogRecord {
+    LogRecord { key, value: None, topic: None }
 }
