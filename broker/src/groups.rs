@@ -9,6 +9,7 @@ mod keeper;
 mod loading;
 pub(crate) mod topic;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -212,17 +213,20 @@ impl Groups {
         .await
     }
 
+    /// The topics whose offsets stay, because members use them.
     pub(crate) async fn delete_offsets(
         &self,
         group: &str,
         offsets: Vec<CommittedFor>,
-    ) -> Refusable<()> {
+    ) -> Refusable<BTreeSet<String>> {
         let absent = GroupError::UnknownGroup.into();
+        let mut used = BTreeSet::new();
         self.ask((group, absent), Waits::Done, |ticket, shard, out| {
-            shard.delete_offsets(group, (ticket, offsets), out);
+            used = shard.delete_offsets(group, (ticket, offsets), out)?;
             Ok(())
         })
-        .await
+        .await?;
+        Ok(used)
     }
 
     /// Looks at the shard of a group.

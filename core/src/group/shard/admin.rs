@@ -1,6 +1,8 @@
 //! What operators ask and do, and what ends by itself: lists, deletions, and the retention of
 //! offsets.
 
+use std::collections::BTreeSet;
+
 use super::commit::key_of;
 use super::{Appending, Entry, LogRecord, Shard, ShardEffect};
 use crate::group::machine::Phase;
@@ -116,41 +118,32 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether operators may forget offsets of the group.
+    /// Forgets offsets of a group; those that it never committed are no error, and those of topics
+    /// that its members use stay. The topics that are used; the answer comes as
+    /// [`ShardEffect::Done`].
     ///
     /// # Errors
     /// [`GroupError`], as Kafka's OffsetDelete.
-    pub fn check_delete_offsets(&self, group: &str) -> Result<(), GroupError> {
-        let entry = self.groups.get(group).ok_or(GroupError::UnknownGroup)?;
-        match entry.group.phase() == Phase::Empty || entry.group.is_consumers() {
-            true => Ok(()),
-            false => Err(GroupError::NonEmptyGroup),
-        }
-    }
-
-    /// Whether members of a group subscribe to a topic, as far as can be known.
-    #[must_use]
-    pub fn subscribes(&self, group: &str, topic: &str) -> bool {
-        self.groups.get(group).is_some_and(|entry| entry.group.subscriptions().contains(topic))
-    }
-
-    /// Forgets offsets of a group; those that it never committed are no error. The answer comes as
-    /// [`ShardEffect::Done`].
     pub fn delete_offsets(
         &mut self,
         group: &str,
         (ticket, offsets): (Ticket, Vec<CommittedFor>),
         out: &mut Vec<ShardEffect>,
-    ) {
-        let known = |of: &CommittedFor| {
-            let entry = self.groups.get(group);
-            entry.is_some_and(|entry| entry.offsets.known().any(|known| known == *of))
-        };
-        let offsets: Vec<CommittedFor> = offsets.into_iter().filter(known).collect();
-        out.push(match offsets.is_empty() {
+    ) -> Result<BTreeSet<String>, GroupError> {
+        let entry = self.groups.get(group).ok_or(GroupError::UnknownGroup)?;
+        if entry.group.phase() != Phase::Empty && !entry.group.is_consumers() {
+            return Err(GroupError::NonEmptyGroup);
+        }
+        let used = entry.group.subscriptions();
+        let asked: BTreeSet<CommittedFor> = offsets.into_iter().collect();
+        let (kept, asked): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|of| used.contains(&of.topic));
+        let known: Vec<_> = asked.into_iter().filter(|of| entry.offsets.has(of)).collect();
+        out.push(match known.is_empty() {
             true => ShardEffect::Done(ticket, Ok(())),
-            false => self.forget(group, (Some(ticket), offsets, false)),
+            false => self.forget(group, (Some(ticket), known, false)),
         });
+        Ok(kept.into_iter().map(|of| of.topic).collect())
     }
 
     /// Forgets offsets that have outlived their retention or their topic, and groups of which

@@ -1,5 +1,7 @@
 //! A shard against its log: what it shows is what a replay of the durable records gives.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -381,6 +383,26 @@ fn an_offset_without_topic_is_of_the_one_that_was_there() {
     assert_eq!((world.offset("g", "t"), world.offset("g", "u")), (Some(1), None));
 }
 
+#[test]
+fn each_offset_is_deleted_once() {
+    let mut world = World::new();
+    let of = |topic: &str, partition| CommittedFor { topic: topic.to_owned(), partition };
+    let delete = |world: &mut World, offsets: Vec<CommittedFor>| {
+        world.step(|shard, _, ticket, out| shard.delete_offsets("g", (ticket, offsets), out))
+    };
+    assert_eq!(delete(&mut world, Vec::new()), Err(GroupError::UnknownGroup));
+    world.commit("g", ("t", 1), None).unwrap();
+    world.answer_all();
+    world.commit("g", ("u", 1), None).unwrap();
+    let asked = vec![of("t", 0), of("t", 1), of("u", 0), of("v", 0), of("t", 0), of("u", 0)];
+    assert_eq!(delete(&mut world, asked), Ok(BTreeSet::new()));
+    let (_, records) = &world.queue[1];
+    assert_eq!(records.len(), 2, "{records:?}");
+    world.answer_all();
+    assert_eq!((world.offset("g", "t"), world.offset("g", "u")), (None, None));
+    world.check_replay();
+}
+
 /// Whose subscription is to `t`.
 fn subscriber(world: &mut World, id: &str) {
     let topics = Bytes::from_static(b"\0\0\0\0\0\x01\0\x01t");
@@ -413,6 +435,11 @@ fn what_members_use_stays() {
     world.step(|shard, now, ticket, out| shard.sync(now, "g", (ticket, sync), out));
     world.answer_all();
     assert_eq!(world.shard.describe("g").unwrap().phase, Phase::Stable);
+    let of = |topic: &str| CommittedFor { topic: topic.to_owned(), partition: 0 };
+    let used = world.step(|shard, _, ticket, out| {
+        shard.delete_offsets("g", (ticket, vec![of("t"), of("t")]), out)
+    });
+    assert_eq!(used, Ok(BTreeSet::from(["t".to_owned()])));
     world.expire();
     world.answer_all();
     assert_eq!(shown(&world), (Some(1), None));
@@ -490,7 +517,7 @@ impl World {
             }),
             Happening::DeleteOffsets(group, topic) => self.step(|shard, _, ticket, out| {
                 let of = CommittedFor { topic: TOPICS[topic].to_owned(), partition: 0 };
-                shard.delete_offsets(GROUPS[group], (ticket, vec![of]), out);
+                let _ = shard.delete_offsets(GROUPS[group], (ticket, vec![of]), out);
             }),
             Happening::Recreate(topic) => self.recreate(TOPICS[topic]),
             Happening::ForgetGone => {
