@@ -178,16 +178,16 @@ impl Shard {
         out.extend(all.into_iter().map(|(name, gone)| self.forget(&name, (None, gone, false))));
     }
 
-    /// As Kafka's `OffsetExpirationConditionImpl`: a group without members keeps its offsets from
-    /// when it became empty, one that only commits from each commit, and one with members forgets
-    /// only what nobody subscribes to.
+    /// As Kafka's `ClassicGroup.offsetExpirationCondition`: a group without members keeps its
+    /// offsets from when it became empty, one that only commits from each commit, and one that is
+    /// stable forgets only what nobody subscribes to.
     fn expired(&self, entry: &Entry, now: TimestampMs, image: &MetadataImage) -> Vec<CommittedFor> {
         let retention = i64::try_from(self.rules.retention.as_millis()).unwrap_or(i64::MAX);
         let group = &entry.group;
         let since_empty = match (group.protocol_type(), group.phase()) {
-            (None, Phase::Empty) => None,
+            (None, _) => None,
             (_, Phase::Empty) => Some(entry.since),
-            _ if group.is_consumers() => None,
+            (_, Phase::Stable) if group.is_consumers() => None,
             _ => return entry.old_offsets(image, |_, _| false),
         };
         let mut used = None;

@@ -416,7 +416,7 @@ fn subscriber(world: &mut World, id: &str) {
 }
 
 #[test]
-fn what_members_use_stays() {
+fn what_members_use_stays_and_nothing_expires_while_they_rebalance() {
     let mut world = World::new();
     world.commit("g", ("t", 1), None).unwrap();
     world.commit("g", ("u", 2), None).unwrap();
@@ -425,6 +425,9 @@ fn what_members_use_stays() {
     subscriber(&mut world, "a");
     let shown = |world: &World| (world.offset("g", "t"), world.offset("g", "u"));
     assert_eq!(world.shard.describe("g").unwrap().phase, Phase::Completing);
+    world.expire();
+    world.answer_all();
+    assert_eq!(shown(&world), (Some(1), Some(2)));
     let sync = Sync {
         caller: member("a"),
         generation: 1,
