@@ -10,6 +10,7 @@ use rivven_core::metadata::image::{MetadataImage, Topic};
 
 use super::errors::group_error;
 use super::join_group::member;
+use crate::groups::GroupRefusal;
 use crate::node::Node;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::offset_commit::{
@@ -19,6 +20,8 @@ use rivven_core::kafka::messages::offset_commit::{
 
 /// First version that names topics by id.
 const TOPIC_ID_VERSION_MIN: i16 = 10;
+/// First version that tells a group that is not there from an old generation.
+const UNKNOWN_GROUP_VERSION_MIN: i16 = 9;
 
 pub(crate) async fn handle(
     node: &Node,
@@ -37,7 +40,7 @@ pub(crate) async fn handle(
         };
         let outcome = node.groups.commit(node, &request.group_id, commit).await;
         if let Err(refusal) = outcome {
-            let code = group_error(&refusal);
+            let code = answer.refusal(&refusal);
             let all = rows.iter_mut().flat_map(|topic| &mut topic.partitions);
             all.filter(|row| {
                 let is_of_topic = row.error_code.is_error()
@@ -57,6 +60,15 @@ struct Committing<'a> {
 }
 
 impl Committing<'_> {
+    fn refusal(&self, refusal: &GroupRefusal) -> ErrorCode {
+        match group_error(refusal) {
+            ErrorCode::GROUP_ID_NOT_FOUND if self.api_version < UNKNOWN_GROUP_VERSION_MIN => {
+                ErrorCode::ILLEGAL_GENERATION
+            }
+            code => code,
+        }
+    }
+
     /// The answer if the group takes the commit.
     fn rows(&self, image: &MetadataImage) -> Vec<OffsetCommitResponseTopic> {
         let topics = self.request.topics.iter().map(|topic| {
@@ -88,7 +100,9 @@ impl Committing<'_> {
         };
         if u32::try_from(partition.partition_index).is_ok_and(|index| index < found.partitions) {
             let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-            return match metadata.len() > self.node.config.offset_metadata_max_bytes {
+            // Kafka counts what Java calls characters.
+            let units = metadata.encode_utf16().count();
+            return match units > self.node.config.offset_metadata_max_bytes {
                 true => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 false => ErrorCode::NONE,
             };

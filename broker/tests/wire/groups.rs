@@ -87,15 +87,20 @@ async fn sync(client: &mut Client, me: &JoinGroupResponse, given: &[(&str, &[u8]
     response.assignment
 }
 
-pub(crate) async fn commit(
+pub(crate) async fn commit(client: &mut Client, me: (&str, i32), of: (&str, i64)) -> ErrorCode {
+    commit_noted(client, (9, me), of, "note").await
+}
+
+async fn commit_noted(
     client: &mut Client,
-    me: (&str, i32),
+    (version, me): (i16, (&str, i32)),
     (topic, offset): (&str, i64),
+    note: &str,
 ) -> ErrorCode {
     let partition = OffsetCommitRequestPartition {
         partition_index: 0,
         committed_offset: offset,
-        committed_metadata: Some("note".into()),
+        committed_metadata: Some(note.into()),
         ..Default::default()
     };
     let topic = OffsetCommitRequestTopic {
@@ -110,7 +115,7 @@ pub(crate) async fn commit(
         topics: vec![topic],
         ..Default::default()
     };
-    client.call(9, &request).await.topics[0].partitions[0].error_code
+    client.call(version, &request).await.topics[0].partitions[0].error_code
 }
 
 /// Topic, partition and offset of everything that the group has committed.
@@ -240,6 +245,27 @@ async fn offsets_go_with_their_topic_or_group() {
         client.call(2, &request).await.results.iter().map(|result| result.error_code).collect();
     assert_eq!(codes, [ErrorCode::NONE, ErrorCode::GROUP_ID_NOT_FOUND]);
     assert_eq!(committed(&mut client).await, []);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_refused_as_by_kafka() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut client = fixture.client().await;
+    client.create("t", 1, &[]).await;
+    for (version, code) in [(8, ErrorCode::ILLEGAL_GENERATION), (9, ErrorCode::GROUP_ID_NOT_FOUND)]
+    {
+        let refused = commit_noted(&mut client, (version, ("m", 1)), ("t", 5), "").await;
+        assert_eq!(refused, code, "version {version}");
+    }
+    // 4096 of Java's characters, and one more.
+    for (unit, count) in [("n", 4096), ("\u{e9}", 4096), ("\u{20ac}", 4096), ("\u{1f600}", 2048)] {
+        let note = unit.repeat(count);
+        let taken = commit_noted(&mut client, (9, ("", -1)), ("t", 5), &note).await;
+        assert_eq!(taken, ErrorCode::NONE, "{unit}");
+        let refused = commit_noted(&mut client, (9, ("", -1)), ("t", 5), &(note + "n")).await;
+        assert_eq!(refused, ErrorCode::OFFSET_METADATA_TOO_LARGE, "{unit}");
+    }
     fixture.stop().await;
 }
 

@@ -31,7 +31,7 @@ impl Shard {
         let rules = self.rules.group;
         match self.groups.get_mut(group) {
             Some(entry) => entry.group.check_commit(now.monotonic, &caller, generation)?,
-            None if generation >= 0 => return Err(GroupError::IllegalGeneration(0)),
+            None if generation >= 0 => return Err(GroupError::UnknownGroup),
             None => self.check_new(group)?,
         }
         if offsets.is_empty() {

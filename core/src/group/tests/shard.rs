@@ -224,8 +224,8 @@ fn a_look_at_all_offsets_in_small_steps_sees_each_once() {
 #[test]
 fn who_may_commit() {
     let mut world = World::new();
-    let illegal = Err(GroupError::IllegalGeneration(0));
-    assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), illegal);
+    let unknown = Err(GroupError::UnknownGroup);
+    assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), unknown);
     assert_eq!(world.shard.len(), 0, "an unknown group is not made by a refusal");
     world.join("g", "a");
     world.wait(Duration::ZERO);
