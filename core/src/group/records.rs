@@ -71,7 +71,7 @@ pub enum RecordError {
     /// A later release, or Kafka, wrote it.
     #[error("records of type or version {0} are not known")]
     Unknown(i16),
-    #[error("a timeout or count in it is negative")]
+    #[error("a timeout, count or partition in it is negative")]
     Negative,
     #[error("{0} bytes follow its end")]
     TooLong(usize),
@@ -105,7 +105,7 @@ impl RecordKey {
             OFFSET_KEY => RecordKey::Offset {
                 group: input.string()?,
                 topic: input.string()?,
-                partition: input.i32()?,
+                partition: input.partition()?,
             },
             GROUP_KEY => RecordKey::Group { group: input.string()? },
             other => return Err(RecordError::Unknown(other)),
@@ -261,6 +261,11 @@ impl Input<'_> {
 
     fn i32(&mut self) -> Result<i32, RecordError> {
         self.0.try_get_i32().map_err(|_| RecordError::Truncated)
+    }
+
+    fn partition(&mut self) -> Result<i32, RecordError> {
+        let partition = self.i32()?;
+        if partition < 0 { Err(RecordError::Negative) } else { Ok(partition) }
     }
 
     fn i64(&mut self) -> Result<i64, RecordError> {

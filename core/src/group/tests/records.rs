@@ -114,6 +114,8 @@ fn what_is_no_record_is_refused() {
     assert_eq!(RecordKey::decode(&bytes("0002 0001 ff")), Err(RecordError::NotUtf8));
     let newer = CommittedOffset::decode(&bytes("0004"), TopicId::NIL);
     assert_eq!(newer, Err(RecordError::Unknown(4)));
+    let below = RecordKey::decode(&bytes("0001 0001 67 0001 74 ffffffff"));
+    assert_eq!(below, Err(RecordError::Negative));
     let many = "0003 0000 00000004 ffff ffff ffffffffffffffff 7fffffff";
     assert_eq!(decode_group(&bytes(many)), Err(RecordError::Truncated));
     let negative = "0003 0000 00000004 ffff ffff ffffffffffffffff ffffffff";
