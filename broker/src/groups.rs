@@ -133,7 +133,8 @@ impl Groups {
         let keeper = self.find(group).ok_or(absent)?;
         let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
         let answer = keeper.ask(ticket, waits, |shard, out| step(ticket, shard, out))?;
-        Ok(answer.await??)
+        // The machine answers every ticket; only a broker that ends does not.
+        Ok(answer.await.map_err(|_| GroupRefusal::Unavailable)??)
     }
 
     /// Takes a step that is answered at once. While no group is kept, there is none.

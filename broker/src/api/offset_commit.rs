@@ -1,6 +1,7 @@
 //! OffsetCommit: answered when the commit is as durable as a record.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rivven_core::group::offsets::CommittedFor;
 use rivven_core::group::records::CommittedOffset;
@@ -29,14 +30,17 @@ pub(crate) async fn handle(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let answer = Committing { node, api_version, request: &request };
-    let mut rows = answer.rows(&node.storage.image());
+    let image = node.storage.image();
+    let mut rows = answer.rows(&image);
     let is_asked = |row: &OffsetCommitResponsePartition| !row.error_code.is_error();
     let any = rows.iter().flat_map(|topic| &topic.partitions).any(is_asked);
     if any {
         let commit = || {
-            let image = node.storage.image();
-            rows = answer.rows(&image);
-            answer.commit(&image, &rows)
+            let newest = node.storage.image();
+            if !Arc::ptr_eq(&newest, &image) {
+                rows = answer.rows(&newest);
+            }
+            answer.commit(&newest, &rows)
         };
         let outcome = node.groups.commit(node, &request.group_id, commit).await;
         if let Err(refusal) = outcome {

@@ -58,23 +58,7 @@ pub(super) enum Waits {
 }
 
 /// An answer that comes later.
-pub(super) struct Answer<T>(oneshot::Receiver<Result<T, GroupError>>);
-
-impl<T> Answer<T> {
-    async fn get(self) -> Refusable<Result<T, GroupError>> {
-        // The machine answers every ticket; only a broker that ends does not.
-        self.0.await.map_err(|_| GroupRefusal::Unavailable)
-    }
-}
-
-impl<T: Send + 'static> IntoFuture for Answer<T> {
-    type Output = Refusable<Result<T, GroupError>>;
-    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.get())
-    }
-}
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, GroupError>>;
 
 impl Keeper {
     pub(super) fn new(
@@ -156,7 +140,7 @@ impl Keeper {
             self.lock().waiting.remove(&ticket);
         }
         taken??;
-        Ok(Answer(receiver))
+        Ok(receiver)
     }
 
     /// Hands what is outgoing to the log. If somebody does already, that one goes on: the log may
