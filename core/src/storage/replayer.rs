@@ -305,7 +305,7 @@ mod tests {
             ..StorageOptions::new(directory.path().join("data"), 1)
         };
         let storage = Storage::open(&Env::real(), options).await.unwrap();
-        let replayer = Replayer { shared: storage.shared.clone() };
+        let mut replayer = Replayer::new(&storage.shared);
         let create = |number, id| {
             let command = MetadataCommand::CreateTopic {
                 name: "t".to_owned(),
