@@ -8,11 +8,14 @@ mod backoff;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod consumer;
 pub mod error;
 pub mod image;
 pub mod producer;
 
 pub use client::{Client, Lane, Target};
 pub use config::ClientConfig;
+pub use consumer::Consumer;
+pub use consumer::config::ConsumerConfig;
 pub use error::Error;
 pub use producer::{Producer, ProducerConfig, ProducerRecord};

@@ -1,0 +1,249 @@
+//! Committed offsets: storing them and asking for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivven_core::ids::TopicId;
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetCommitResponse, OffsetCommitResponsePartition,
+};
+use rivven_core::kafka::messages::offset_fetch::{
+    OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
+};
+
+use super::config::Isolation;
+use super::coordinator::Retries;
+use super::membership::Membership;
+use super::shared::Shared;
+use crate::assignor::TopicPartition;
+use crate::client::Lane;
+use crate::error::{Error, accepted};
+use crate::image::ClusterImage;
+
+/// An offset that a group has committed: the next one to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    pub offset: i64,
+    /// Of the record before it; -1 if it is not known.
+    pub leader_epoch: i32,
+    /// What the application wants to remember with it.
+    pub metadata: String,
+}
+
+impl From<i64> for CommittedOffset {
+    fn from(offset: i64) -> CommittedOffset {
+        CommittedOffset { offset, leader_epoch: -1, metadata: String::new() }
+    }
+}
+
+/// Offsets by partition.
+pub type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
+
+/// Commits as a member of the current generation, or as nobody if the consumer is in no group.
+///
+/// # Errors
+/// The first that is not retriable, or the last one when `limit` is over.
+pub(super) async fn store(
+    shared: &Shared,
+    offsets: &Offsets,
+    limit: Duration,
+) -> Result<(), Error> {
+    let mut retries = Retries::new(&shared.client, "committing offsets", limit);
+    let first = shared.me();
+    loop {
+        let me = shared.me();
+        if me.generation != first.generation && !are_owned(shared, offsets) {
+            let code = ErrorCode::REBALANCE_IN_PROGRESS;
+            let text = "the group rebalanced, and a partition may be another member's by now";
+            return Err(Error::refused("committing offsets", code, Some(text)));
+        }
+        let error = match store_once(shared, offsets, &me).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let now = shared.me();
+        let is_between = now.is_joining || now.generation != me.generation;
+        match error.code() {
+            // The own join ends the rebalance, and the commit fits into the next generation.
+            Some(ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION)
+                if is_between =>
+            {
+                retries.wait(&shared.client, error).await?;
+            }
+            _ => retries.after(&shared.client, error).await?,
+        }
+    }
+}
+
+fn are_owned(shared: &Shared, offsets: &Offsets) -> bool {
+    let state = shared.lock();
+    offsets.keys().all(|of| state.partitions.rows.contains_key(of))
+}
+
+async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Result<(), Error> {
+    let names: BTreeSet<&str> = offsets.keys().map(|of| &*of.topic).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let image = image_of(shared, &names).await?;
+    let request = OffsetCommitRequest {
+        group_id: shared.group()?,
+        generation_id_or_member_epoch: me.generation,
+        member_id: WireStr::from(me.member_id.as_str()),
+        group_instance_id: shared.instance().filter(|_| me.generation >= 0),
+        topics: rows(offsets, &image),
+        ..OffsetCommitRequest::default()
+    };
+    let timeout = shared.client.config().request_timeout;
+    let answer = shared.call_coordinator(Lane::Group, (&request, timeout)).await?;
+    let (code, of) = worst(&answer);
+    if !code.is_error() {
+        note_stored(shared, offsets);
+        return Ok(());
+    }
+    let is_noticed = shared.lock().membership.notice(code, me);
+    if is_noticed {
+        shared.arrived.notify_one();
+        shared.beat.notify_one();
+    }
+    if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+        shared.distrust_metadata();
+        shared.client.forget_topics();
+    }
+    let text = match code {
+        ErrorCode::REBALANCE_IN_PROGRESS => "the next poll takes part in it",
+        ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => {
+            "the group went on without this member, and its partitions are read by others"
+        }
+        _ => "",
+    };
+    Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))
+}
+
+/// Metadata of these topics; one that is not there is refused by the coordinator, for itself.
+async fn image_of(shared: &Shared, names: &[&str]) -> Result<Arc<ClusterImage>, Error> {
+    match shared.client.topics(names, false).await {
+        Err(Error::Refused { .. }) => Ok(shared.client.image()),
+        answer => answer,
+    }
+}
+
+fn note_stored(shared: &Shared, offsets: &Offsets) {
+    let mut state = shared.lock();
+    for (of, committed) in offsets {
+        if let Some(row) = state.partitions.rows.get_mut(of) {
+            row.committed = Some(committed.offset);
+        }
+    }
+}
+
+fn rows(offsets: &Offsets, image: &ClusterImage) -> Vec<OffsetCommitRequestTopic> {
+    let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+    for (of, committed) in offsets {
+        topics.entry(&of.topic).or_default().push(OffsetCommitRequestPartition {
+            partition_index: of.partition,
+            committed_offset: committed.offset,
+            committed_leader_epoch: committed.leader_epoch,
+            committed_metadata: Some(WireStr::from(committed.metadata.as_str())),
+        });
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        let topic_id = topic_id(image, name);
+        OffsetCommitRequestTopic { name: WireStr::from(name), topic_id, partitions }
+    });
+    topics.collect()
+}
+
+fn topic_id(image: &ClusterImage, name: &str) -> TopicId {
+    image.topics.get(name).map_or(TopicId::NIL, |topic| topic.id)
+}
+
+/// The error that says most: one that is final before one that is retriable.
+fn worst(answer: &OffsetCommitResponse) -> (ErrorCode, String) {
+    let rows = answer.topics.iter().flat_map(|topic| {
+        let row = move |row: &OffsetCommitResponsePartition| {
+            (row.error_code, format!("{}-{}", topic.name, row.partition_index))
+        };
+        topic.partitions.iter().map(row)
+    });
+    let rank = |code: ErrorCode| (code.is_error(), code.is_error() && !code.is_retriable());
+    let worst = rows.max_by_key(|(code, _)| rank(*code));
+    worst.unwrap_or((ErrorCode::NONE, String::new()))
+}
+
+/// Asks once what the group has committed; partitions without an offset are left out.
+///
+/// # Errors
+/// Those of the coordinator, and of any partition.
+pub(super) async fn fetch(
+    shared: &Shared,
+    partitions: &BTreeSet<TopicPartition>,
+) -> Result<Offsets, Error> {
+    let names: BTreeSet<&str> = partitions.iter().map(|of| &*of.topic).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let image = image_of(shared, &names).await?;
+    let request = fetch_request(shared, partitions, &image)?;
+    let me = shared.me();
+    let timeout = shared.client.config().request_timeout;
+    let mut answer = shared.call_coordinator(Lane::Group, (&request, timeout)).await?;
+    let group = answer.groups.pop();
+    let (topics, code) = match group {
+        Some(group) => (group.topics, group.error_code),
+        None => (answer.topics, answer.error_code),
+    };
+    let refuse = |code: ErrorCode, of: &str| {
+        shared.lock().membership.notice(code, &me);
+        accepted(code, None, || format!("committed offsets of {of}"))
+    };
+    refuse(code, "the group")?;
+    let mut offsets = Offsets::new();
+    for topic in topics {
+        let by_id = || names.iter().find(|name| topic_id(&image, name) == topic.topic_id);
+        let name = match topic.name.is_empty() {
+            true => by_id().map(|name| Arc::from(*name)),
+            false => Some(Arc::from(topic.name.as_str())),
+        };
+        let Some(name) = name else { continue };
+        for row in topic.partitions {
+            let of = TopicPartition::new(Arc::clone(&name), row.partition_index);
+            refuse(row.error_code, &of.to_string())?;
+            if row.committed_offset >= 0 {
+                offsets.insert(
+                    of,
+                    CommittedOffset {
+                        offset: row.committed_offset,
+                        leader_epoch: row.committed_leader_epoch,
+                        metadata: row.metadata.as_deref().unwrap_or_default().to_owned(),
+                    },
+                );
+            }
+        }
+    }
+    Ok(offsets)
+}
+
+fn fetch_request(
+    shared: &Shared,
+    partitions: &BTreeSet<TopicPartition>,
+    image: &ClusterImage,
+) -> Result<OffsetFetchRequest, Error> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for of in partitions {
+        topics.entry(&of.topic).or_default().push(of.partition);
+    }
+    let topics = topics.into_iter().map(|(name, partition_indexes)| {
+        let topic_id = topic_id(image, name);
+        OffsetFetchTopic { name: WireStr::from(name), topic_id, partition_indexes }
+    });
+    let topics: Option<Vec<OffsetFetchTopic>> = Some(topics.collect());
+    let group_id = shared.group()?;
+    let group = OffsetFetchGroup {
+        group_id: group_id.clone(),
+        topics: topics.clone(),
+        ..OffsetFetchGroup::default()
+    };
+    let require_stable = shared.config.isolation_level == Isolation::ReadCommitted;
+    Ok(OffsetFetchRequest { group_id, topics, groups: vec![group], require_stable })
+}

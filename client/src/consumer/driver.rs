@@ -1,0 +1,88 @@
+//! The task that keeps a consumer supplied: it begins what the plan says, each job as a task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rivven_io::task::Task;
+
+use super::plan::{Job, Plan};
+use super::shared::Shared;
+use super::{fetch, lookup, metadata};
+
+/// The last job of each kind; those under way end with the driver.
+#[derive(Default)]
+struct Jobs(BTreeMap<Job, Task<()>>);
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.0.values().for_each(Task::abort);
+    }
+}
+
+/// Runs until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut jobs = Jobs::default();
+    loop {
+        let plan = shared.plan();
+        let next = plan.next;
+        jobs.begin(plan, &shared);
+        match next {
+            None => shared.work.notified().await,
+            Some(next) => {
+                let wait = next.since(shared.now());
+                tokio::select! {
+                    biased;
+                    () = shared.work.notified() => {}
+                    () = shared.client.env().clock.sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Jobs {
+    fn begin(&mut self, plan: Plan, shared: &Arc<Shared>) {
+        if plan.needs_metadata {
+            self.spawn(Job::Metadata, shared, metadata::refresh(shared.clone()));
+        }
+        if !plan.committed.is_empty() {
+            let job = lookup::committed(shared.clone(), plan.committed);
+            self.spawn(Job::Committed, shared, job);
+        }
+        for (leader, lookups) in plan.offsets {
+            let job = lookup::offsets(shared.clone(), leader, lookups);
+            self.spawn(Job::Offsets(leader), shared, job);
+        }
+        for plan in plan.fetches {
+            let job = Job::Fetch(plan.leader);
+            self.spawn(job, shared, fetch::run(shared.clone(), plan));
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        job: Job,
+        shared: &Arc<Shared>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let under_way = UnderWay { job, shared: shared.clone() };
+        let task = shared.client.env().tasks.spawn("consumer-job", async move {
+            let _under_way = under_way;
+            work.await;
+        });
+        self.0.insert(job, task);
+    }
+}
+
+/// Ends a job's time when it is dropped, however the job ended.
+struct UnderWay {
+    job: Job,
+    shared: Arc<Shared>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.shared.lock().under_way.remove(&self.job);
+        self.shared.work.notify_one();
+    }
+}

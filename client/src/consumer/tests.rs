@@ -1,0 +1,257 @@
+//! What is given out of fetched bytes: in order, once, from the position on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rivven_core::ids::{Offset, ProducerId, TimestampMs};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::messages::fetch::AbortedTransaction;
+use rivven_core::record::builder::{BatchBuilder, NewRecord};
+use rivven_core::record::compression::Codec;
+use rivven_core::record::header::{
+    ATTRIBUTES_POSITION, BATCH_LENGTH_POSITION, CRC_POSITION, HEADER_BYTES, LOG_OVERHEAD_BYTES,
+    compute_crc,
+};
+use rivven_io::clock::Monotonic;
+
+use super::batches::cut;
+use super::partitions::{At, Partitions, Position, Start};
+use super::record::ConsumerRecord;
+use crate::assignor::TopicPartition;
+use crate::backoff::Backoff;
+
+fn of(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+fn at(offset: i64) -> At {
+    At { offset, leader_epoch: -1 }
+}
+
+fn builder(base: i64, count: usize) -> BatchBuilder {
+    let mut batch = BatchBuilder::new(TimestampMs(base)).base_offset(Offset(base));
+    for index in 0..count {
+        let value = (base + i64::try_from(index).unwrap()).to_string();
+        batch = batch.push(NewRecord::value(value.as_bytes()));
+    }
+    batch
+}
+
+fn packed(batch: &[u8], codec: Codec, bits: u8) -> Vec<u8> {
+    let mut packed = batch[..HEADER_BYTES].to_vec();
+    packed.extend(codec.compress(&batch[HEADER_BYTES..]));
+    packed[ATTRIBUTES_POSITION + 1] |= bits;
+    let length = i32::try_from(packed.len() - LOG_OVERHEAD_BYTES).unwrap();
+    packed[BATCH_LENGTH_POSITION..][..4].copy_from_slice(&length.to_be_bytes());
+    let crc = compute_crc(&packed);
+    packed[CRC_POSITION..][..4].copy_from_slice(&crc.to_be_bytes());
+    packed
+}
+
+/// A log of batches with gaps between them, and the offsets that have records.
+fn log(sizes: &[(usize, i64, u8)]) -> (Vec<(i64, Vec<u8>)>, Vec<i64>) {
+    let (mut batches, mut offsets, mut next) = (Vec::new(), Vec::new(), 0);
+    for (count, gap, bits) in sizes {
+        let base = next + gap;
+        let batch = builder(base, *count).build();
+        let codec = Codec::from_bits(i16::from(*bits)).unwrap();
+        next = base + i64::try_from(*count).unwrap();
+        let batch = if *bits == 0 { batch } else { packed(&batch, codec, *bits) };
+        batches.push((next, batch));
+        offsets.extend(base..next);
+    }
+    (batches, offsets)
+}
+
+fn partitions(count: i32) -> Partitions {
+    let mut partitions = Partitions::default();
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(1));
+    for partition in 0..count {
+        partitions.add(of(partition), Start::Reset, backoff.clone());
+        assert!(partitions.set(&of(partition), Position::At(at(0))));
+    }
+    partitions
+}
+
+/// Fetches what stands from the fetch position on, `batch_max` batches at most.
+fn fetch(partitions: &mut Partitions, of: &TopicPartition, log: &[(i64, Vec<u8>)], max: usize) {
+    let row = partitions.rows.get_mut(of).unwrap();
+    let from = row.fetched;
+    let batches = log.iter().filter(|(end, _)| *end > from.offset).take(max);
+    let bytes: Vec<u8> = batches.flat_map(|(_, bytes)| bytes).copied().collect();
+    let cut = cut(of, from, (&Bytes::from(bytes), None));
+    cut.batches.into_iter().for_each(|batch| row.push(batch));
+    row.trouble = cut.trouble;
+}
+
+fn take(partitions: &mut Partitions, max: usize) -> Vec<ConsumerRecord> {
+    partitions.take(max, Monotonic(1)).unwrap().records
+}
+
+proptest! {
+    #[test]
+    fn every_record_is_given_out_once_and_in_order(
+        sizes in vec((1usize..6, 0i64..3, 0u8..5), 1..12),
+        polls in vec((0usize..2, 1usize..9, 0usize..4, any::<Option<u8>>()), 1..60),
+    ) {
+        let (batches, offsets) = log(&sizes);
+        let end = batches.last().unwrap().0;
+        let mut partitions = partitions(2);
+        let mut expected = [0i64; 2];
+        for (partition, max, fetch_max, seek) in polls {
+            let name = of(i32::try_from(partition).unwrap());
+            if let Some(to) = seek.filter(|to| to % 8 == 0) {
+                let to = i64::from(to / 8) % (end + 1);
+                partitions.set(&name, Position::At(at(to)));
+                expected[partition] = to;
+            }
+            fetch(&mut partitions, &name, &batches, fetch_max);
+            let records = take(&mut partitions, max);
+            prop_assert!(records.len() <= max);
+            for record in records {
+                let next = &mut expected[usize::try_from(record.partition).unwrap()];
+                let wanted = offsets.iter().copied().find(|offset| offset >= next).unwrap();
+                prop_assert_eq!(record.offset, wanted);
+                let value = wanted.to_string();
+                prop_assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+                *next = wanted + 1;
+            }
+            for (partition, expected) in (0i32..).zip(expected) {
+                // It stands behind the last record, or behind a gap that follows.
+                let Position::At(at) = partitions.rows[&of(partition)].position else {
+                    panic!("it was set")
+                };
+                prop_assert!(at.offset >= expected);
+                prop_assert!(!offsets.iter().any(|o| (expected..at.offset).contains(o)));
+            }
+        }
+        for partition in [0, 1] {
+            for _ in 0..=batches.len() {
+                fetch(&mut partitions, &of(partition), &batches, 100);
+                take(&mut partitions, 1000);
+            }
+            let row = &partitions.rows[&of(partition)];
+            prop_assert!(matches!(row.position, Position::At(at) if at.offset == end));
+            prop_assert_eq!((row.unread.len(), row.unread_bytes), (0, 0));
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_are_an_error_or_records(
+        bytes in vec(any::<u8>(), 0..300),
+        at_byte in 0usize..200,
+    ) {
+        let mut log = builder(5, 3).build();
+        let begin = at_byte.min(log.len());
+        log.splice(begin.., bytes);
+        let cut = cut(&of(0), at(5), (&Bytes::from(log), None));
+        prop_assert!(cut.batches.len() <= 1 || cut.trouble.is_none());
+    }
+}
+
+#[test]
+fn records_are_slices_of_the_answer() {
+    let bytes = Bytes::from(builder(0, 2).build());
+    let mut partitions = partitions(1);
+    let row = partitions.rows.get_mut(&of(0)).unwrap();
+    cut(&of(0), at(0), (&bytes, None)).batches.into_iter().for_each(|batch| row.push(batch));
+    for record in take(&mut partitions, 10) {
+        let value = record.value.unwrap();
+        assert!(bytes.as_ptr_range().contains(&value.as_ptr()));
+    }
+}
+
+#[test]
+fn a_damaged_batch_is_an_error_again_and_again_and_others_go_on() {
+    let good = builder(0, 3).build();
+    let mut bad = builder(3, 3).build();
+    let last = bad.len() - 1;
+    bad[last] ^= 1;
+    let log = [(3, good), (6, bad)];
+    let other = [(4, builder(0, 4).build())];
+    let mut partitions = partitions(2);
+    fetch(&mut partitions, &of(0), &log, 2);
+    fetch(&mut partitions, &of(1), &other, 2);
+    assert_eq!(take(&mut partitions, 100).len(), 7);
+    for _ in 0..2 {
+        let error = partitions.take(100, Monotonic(9)).err().unwrap();
+        assert_eq!(error.code(), Some(ErrorCode::CORRUPT_MESSAGE));
+        assert!(error.to_string().contains("reading t-0 at offset 3"), "{error}");
+        let row = &partitions.rows[&of(0)];
+        assert_eq!((row.wait_until, row.position), (Monotonic(9), Position::At(row.fetched)));
+        assert_eq!(row.fetched.offset, 3, "it is never skipped");
+        fetch(&mut partitions, &of(0), &log[1..], 1);
+    }
+    assert!(partitions.set(&of(0), Position::At(at(6))));
+    assert_eq!(take(&mut partitions, 100), []);
+}
+
+#[test]
+fn a_compressed_batch_that_cannot_be_unpacked_is_an_error() {
+    let batch = builder(0, 3).build();
+    let log = [(3, packed(&batch, Codec::None, 4))];
+    let mut partitions = partitions(1);
+    fetch(&mut partitions, &of(0), &log, 1);
+    let error = partitions.take(100, Monotonic(9)).err().unwrap();
+    assert!(error.to_string().contains("t-0 at offset 0"), "{error}");
+}
+
+#[test]
+fn markers_and_aborted_records_are_passed_over() {
+    let transactional = |base, producer| {
+        builder(base, 2).producer(ProducerId(producer), 0, 0).transactional().build()
+    };
+    let marker = |base, producer, commits: u8| {
+        let key = [0, 0, 0, commits];
+        BatchBuilder::new(TimestampMs(0))
+            .base_offset(Offset(base))
+            .producer(ProducerId(producer), 0, -1)
+            .transactional()
+            .control()
+            .push(NewRecord::keyed(&key, b"\0\0\0\0\0\0"))
+            .build()
+    };
+    let log = [
+        transactional(0, 7),
+        transactional(2, 8),
+        builder(4, 1).build(),
+        marker(5, 7, 0),
+        marker(6, 8, 1),
+        transactional(7, 7),
+        marker(9, 7, 1),
+    ]
+    .concat();
+    let aborted = [AbortedTransaction { producer_id: 7, first_offset: 0 }];
+    for (aborted, expected) in [
+        (Some(&aborted[..]), vec![2, 3, 4, 7, 8]),
+        (Some(&[][..]), vec![0, 1, 2, 3, 4, 7, 8]),
+        (None, vec![0, 1, 2, 3, 4, 7, 8]),
+    ] {
+        let mut partitions = partitions(1);
+        let cut = cut(&of(0), at(0), (&Bytes::from(log.clone()), aborted));
+        assert_eq!(cut.trouble, None);
+        let row = partitions.rows.get_mut(&of(0)).unwrap();
+        cut.batches.into_iter().for_each(|batch| row.push(batch));
+        let offsets: Vec<i64> =
+            take(&mut partitions, 100).iter().map(|record| record.offset).collect();
+        assert_eq!(offsets, expected);
+        let position = partitions.rows[&of(0)].position;
+        assert!(matches!(position, Position::At(at) if at.offset == 10));
+    }
+}
+
+#[test]
+fn partitions_take_turns() {
+    let log = [(6, builder(0, 6).build())];
+    let mut partitions = partitions(3);
+    (0..3).for_each(|partition| fetch(&mut partitions, &of(partition), &log, 1));
+    let mut turns = Vec::new();
+    loop {
+        let records = take(&mut partitions, 3);
+        let Some(first) = records.first() else { break };
+        turns.push(first.partition);
+    }
+    assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}

@@ -1,0 +1,9 @@
+//! Consumers of the client library against a whole broker on real files and sockets.
+
+#![allow(clippy::unwrap_used, reason = "functions that tests share")]
+
+mod fixture;
+mod groups;
+mod reading;
+#[cfg(feature = "sim")]
+mod simulated;
