@@ -1,8 +1,16 @@
 //! The `rivven` command: arguments, the runtime, and the exit code.
 
 mod arguments;
+mod cluster;
 mod dump;
+mod failure;
+mod group;
 mod output;
+mod ping;
+mod session;
+mod table;
+mod time;
+mod topic;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -12,6 +20,7 @@ use clap::{CommandFactory as _, Parser as _};
 use rivven_io::Env;
 
 use crate::arguments::{Arguments, Command, LogCommand};
+use crate::failure::CommandError;
 use crate::output::Output;
 
 /// What a command ended with.
@@ -19,32 +28,28 @@ pub(crate) enum Outcome {
     Clean,
     /// Damage was found.
     Findings,
-}
-
-/// Why a command did not do its work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CommandError {
-    #[error("{0}")]
-    CannotOpen(String),
-    #[error("writing the output: {0}")]
-    Output(#[from] io::Error),
+    /// By Ctrl-C.
+    Interrupted,
 }
 
 const FINDINGS: u8 = 1;
-const CANNOT_OPEN: u8 = 3;
+/// 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments.command) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(FINDINGS),
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         // Whoever reads the output has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("rivven: {error}");
-            ExitCode::from(CANNOT_OPEN)
+            // That nobody reads it changes nothing.
+            let _ = writeln!(io::stderr(), "rivven: {error}");
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -58,26 +63,42 @@ fn run(command: Command) -> Result<Outcome, CommandError> {
             stdout.write_all(&script)?;
             Outcome::Clean
         }
-        Command::Log(log) => {
+        command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| CommandError::CannotOpen(format!("no runtime: {error}")))?;
-            runtime.block_on(async {
+            let outcome = runtime.block_on(async {
                 let env = Env::real();
-                match log {
-                    LogCommand::Verify(verify) => {
-                        let mut output = Output::new(&mut stdout, verify.json);
-                        verify::run(&env, &verify, &mut output).await
-                    }
-                    LogCommand::Dump(dump) => {
-                        let mut output = Output::new(&mut stdout, dump.json);
-                        dump::run(&env, &dump, &mut output).await
-                    }
+                let mut output = Output::new(&mut stdout, command.is_json());
+                tokio::select! {
+                    biased;
+                    outcome = dispatch(&env, &command, &mut output) => outcome,
+                    // A request that was sent is carried out, the rest is not sent.
+                    Ok(()) = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
                 }
-            })?
+            });
+            // A look-up of a name that nobody answers must not keep the command.
+            runtime.shutdown_background();
+            outcome?
         }
     };
     stdout.flush()?;
     Ok(outcome)
+}
+
+async fn dispatch(
+    env: &Env,
+    command: &Command,
+    output: &mut Output<'_>,
+) -> Result<Outcome, CommandError> {
+    match command {
+        Command::Topic(command) => topic::run(env, command, output).await,
+        Command::Group(command) => group::run(env, command, output).await,
+        Command::Cluster(arguments) => cluster::run(env, arguments, output).await,
+        Command::Ping(arguments) => ping::run(env, arguments, output).await,
+        Command::Log(LogCommand::Verify(arguments)) => verify::run(env, arguments, output).await,
+        Command::Log(LogCommand::Dump(arguments)) => dump::run(env, arguments, output).await,
+        Command::Completions { .. } => Ok(Outcome::Clean),
+    }
 }
