@@ -312,6 +312,25 @@ impl Client {
         }
     }
 
+    /// [`Client::topics`], asked for in any case.
+    ///
+    /// # Errors
+    /// Those of [`Client::topics`]
+    pub async fn refresh_topics(
+        &self,
+        names: &[&str],
+        create: bool,
+    ) -> Result<Arc<ClusterImage>, Error> {
+        self.lock().described.retain(|name, _| !names.contains(&name.as_str()));
+        self.topics(names, create).await
+    }
+
+    /// The cluster if what is known of this topic is fresh enough.
+    #[must_use]
+    pub fn known(&self, topic: &str) -> Option<Arc<ClusterImage>> {
+        self.fresh(&[topic])
+    }
+
     /// One topic of [`Client::topics`], waited for while it comes to be.
     ///
     /// # Errors

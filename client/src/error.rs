@@ -18,9 +18,15 @@ pub enum Error {
     /// The broker refused; `text` is what it said, or empty.
     #[error("{what}: {code}{}{text}", if text.is_empty() { "" } else { ": " })]
     Refused { what: String, code: ErrorCode, text: String },
-    /// Retries went on for as long as they may.
+    /// Retries went on for as long as they may. Of a record: it is not in the log.
     #[error("{what} was not done within {after:?}; the last answer was: {last}")]
     TimedOut { what: String, after: Duration, last: String },
+    /// It may have been written, and there is no way left to find out.
+    #[error("{what} may have been written: {reason}")]
+    Uncertain { what: String, reason: String },
+    /// The broker answered something that makes no sense.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
     /// What the caller wants cannot be.
     #[error("{0}")]
     Invalid(String),
@@ -53,7 +59,11 @@ impl Error {
                 error.is_retriable()
             }
             Error::Refused { code, .. } => code.is_retriable(),
-            Error::TimedOut { .. } | Error::Invalid(_) | Error::Closed => false,
+            Error::TimedOut { .. }
+            | Error::Uncertain { .. }
+            | Error::Malformed(_)
+            | Error::Invalid(_)
+            | Error::Closed => false,
         }
     }
 }

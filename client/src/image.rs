@@ -71,6 +71,13 @@ impl ClusterImage {
         failed
     }
 
+    /// Whether the topic is there and each of its partitions has a leader.
+    #[must_use]
+    pub fn has_leaders(&self, topic: &str) -> bool {
+        let topic = self.topics.get(topic);
+        topic.is_some_and(|topic| topic.partitions.iter().all(|part| part.leader.is_some()))
+    }
+
     fn read_topic(&self, name: &str, row: &MetadataResponseTopic) -> Result<Topic, ErrorCode> {
         if row.error_code.is_error() {
             return Err(row.error_code);

@@ -10,7 +10,9 @@ pub mod config;
 pub mod connection;
 pub mod error;
 pub mod image;
+pub mod producer;
 
 pub use client::{Client, Lane, Target};
 pub use config::ClientConfig;
 pub use error::Error;
+pub use producer::{Producer, ProducerConfig, ProducerRecord};

@@ -1,6 +1,7 @@
-//! Builds one uncompressed batch from records: for clients in the simulator, control records,
-//! the native protocol and tests. Its output always passes the broker's own validation.
+//! Builds one batch from records: for clients, control records, the native protocol and tests.
+//! Its output always passes the broker's own validation.
 
+use super::compression::Codec;
 use super::header::{
     ATTRIBUTES_POSITION, BASE_OFFSET_POSITION, BASE_SEQUENCE_POSITION, BASE_TIMESTAMP_POSITION,
     BATCH_LENGTH_POSITION, CONTROL_BIT, COUNT_POSITION, CRC_POSITION, HEADER_BYTES,
@@ -48,6 +49,7 @@ pub struct BatchBuilder {
     max_timestamp: Option<TimestampMs>,
     attributes: i16,
     count: i32,
+    codec: Codec,
 }
 
 impl BatchBuilder {
@@ -65,6 +67,7 @@ impl BatchBuilder {
             max_timestamp: None,
             attributes: 0,
             count: 0,
+            codec: Codec::None,
         };
         builder.producer(ProducerId(-1), -1, -1)
     }
@@ -75,6 +78,15 @@ impl BatchBuilder {
     /// When the batch would exceed [`BATCH_BYTES_MAX`]: the caller bounds what it pushes.
     #[must_use]
     pub fn push(mut self, record: NewRecord<'_>) -> BatchBuilder {
+        self.append(record);
+        self
+    }
+
+    /// [`BatchBuilder::push`] into a builder that stays where it is.
+    ///
+    /// # Panics
+    /// As [`BatchBuilder::push`]
+    pub fn append(&mut self, record: NewRecord<'_>) {
         let timestamp = record.timestamp.unwrap_or(self.base_timestamp);
         let body = &mut self.scratch;
         body.clear();
@@ -93,10 +105,23 @@ impl BatchBuilder {
         assert!(self.bytes.len() <= BATCH_BYTES_MAX, "a batch of {} bytes", self.bytes.len());
         self.max_timestamp = self.max_timestamp.max(Some(timestamp));
         self.count += 1;
+        assert!(self.count > 0, "a batch counts its records in 31 bits");
+    }
+
+    /// Records so far.
+    #[must_use]
+    pub fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Packs the records when the batch is built.
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> BatchBuilder {
+        self.codec = codec;
         self
     }
 
-    /// Bytes of the batch if it were built now.
+    /// Bytes of the batch if it were built now, before they are packed.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()
@@ -139,6 +164,13 @@ impl BatchBuilder {
     #[must_use]
     pub fn build(mut self) -> Vec<u8> {
         let max_timestamp = self.max_timestamp.expect("a batch has at least one record");
+        if self.codec != Codec::None {
+            let packed = self.codec.compress(&self.bytes[HEADER_BYTES..]);
+            self.bytes.truncate(HEADER_BYTES);
+            self.bytes.extend_from_slice(&packed);
+            assert!(self.bytes.len() <= BATCH_BYTES_MAX, "packing made {} bytes", packed.len());
+            self.attributes |= self.codec.bits();
+        }
         let length = i32::try_from(self.bytes.len() - LOG_OVERHEAD_BYTES)
             .expect("push keeps the batch within BATCH_BYTES_MAX");
         let bytes = &mut self.bytes;

@@ -43,6 +43,18 @@ impl Codec {
         }
     }
 
+    /// Attribute bits 0 to 2.
+    #[must_use]
+    pub fn bits(self) -> i16 {
+        match self {
+            Codec::None => 0,
+            Codec::Gzip => 1,
+            Codec::Snappy => 2,
+            Codec::Lz4 => 3,
+            Codec::Zstd => 4,
+        }
+    }
+
     /// Unpacks a batch body.
     ///
     /// # Errors

@@ -181,6 +181,20 @@ pub fn compute_crc(batch: &[u8]) -> u32 {
     crc32c::crc32c(&batch[ATTRIBUTES_POSITION..])
 }
 
+/// Writes a producer's numbers into a batch that is already built, and its new CRC.
+///
+/// # Panics
+/// When `batch` is shorter than a header, which is the caller's mistake.
+pub fn stamp_producer(batch: &mut [u8], (id, epoch): (ProducerId, i16), base_sequence: i32) {
+    assert!(batch.len() >= HEADER_BYTES, "a batch of {} bytes has no header", batch.len());
+    assert!(base_sequence >= 0 && epoch >= 0, "{id:?} epoch {epoch} sequence {base_sequence}");
+    put(batch, PRODUCER_ID_POSITION, &id.0.to_be_bytes());
+    put(batch, PRODUCER_EPOCH_POSITION, &epoch.to_be_bytes());
+    put(batch, BASE_SEQUENCE_POSITION, &base_sequence.to_be_bytes());
+    let crc = compute_crc(batch);
+    put(batch, CRC_POSITION, &crc.to_be_bytes());
+}
+
 /// Writes the two fields that the log chooses; both lie outside the CRC.
 ///
 /// # Panics

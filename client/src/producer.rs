@@ -1,0 +1,138 @@
+//! A producer: collects records into batches by partition and delivers each batch once.
+
+mod accumulator;
+mod batch;
+mod config;
+mod queue;
+mod record;
+mod request;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rivven_io::task::Task;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::image::ClusterImage;
+use accumulator::Accumulator;
+pub use batch::{Delivered, Delivery};
+pub use config::{Acks, Compression, ProducerConfig};
+pub use record::ProducerRecord;
+
+/// Sends records to topics. Dropping it gives up what is not delivered: close it instead.
+pub struct Producer {
+    shared: Arc<Shared>,
+    sender: Task<()>,
+}
+
+/// What callers and the sending task share.
+struct Shared {
+    client: Client,
+    config: ProducerConfig,
+    /// Bytes that may still be buffered.
+    room: Arc<Semaphore>,
+    accumulator: Mutex<Accumulator>,
+    /// There may be something to send.
+    wake: Notify,
+}
+
+impl Producer {
+    /// A producer that connects when there is something to send. To be called on the runtime of
+    /// the client's Env.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    pub fn new(client: Client, config: ProducerConfig) -> Result<Producer, Error> {
+        config.check()?;
+        let backoff = (client.config().retry_backoff, client.config().retry_backoff_max);
+        let accumulator = Accumulator::new(&config, backoff, client.env().rng.u64());
+        let shared = Arc::new(Shared {
+            room: Arc::new(Semaphore::new(config.buffer_bytes)),
+            accumulator: Mutex::new(accumulator),
+            wake: Notify::new(),
+            client,
+            config,
+        });
+        let tasks = &shared.client.env().tasks;
+        let sender = tasks.spawn("producer", sender::run(shared.clone()));
+        Ok(Producer { shared, sender })
+    }
+
+    /// Puts a record into its partition's batch, after waiting for room in the buffer. The
+    /// delivery says what becomes of it; it need not be awaited. Records of one partition keep the
+    /// order of these calls. Dropping this future before it is ready sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a record that no broker would take; the topic's own errors.
+    pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, Error> {
+        let bytes = self.shared.config.admit(&record)?;
+        let image = self.image(&record.topic).await?;
+        let permit = self.take_room(bytes).await?;
+        let now = self.shared.client.env().clock.now();
+        let wall_ms = self.shared.client.env().clock.wall_ms();
+        let (delivery, wakes) =
+            self.shared.lock().append((now, wall_ms), &image, (record, permit))?;
+        if wakes {
+            self.shared.wake.notify_one();
+        }
+        Ok(delivery)
+    }
+
+    /// Waits until every record that was sent before is delivered or has failed.
+    pub async fn flush(&self) {
+        let open = self.shared.lock().flush();
+        self.shared.wake.notify_one();
+        for batch in open {
+            // Each record's own delivery says how it ended.
+            let _ = batch.done().await;
+        }
+    }
+
+    /// Delivers what is there, and ends.
+    pub async fn close(self) {
+        self.flush().await;
+    }
+
+    /// Bytes of records that wait for their delivery.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.shared.config.buffer_bytes - self.shared.room.available_permits()
+    }
+
+    async fn image(&self, topic: &str) -> Result<Arc<ClusterImage>, Error> {
+        if let Some(image) = self.shared.client.known(topic) {
+            return Ok(image);
+        }
+        self.shared.client.topic(topic, self.shared.config.create_topics).await?;
+        Ok(self.shared.client.image())
+    }
+
+    async fn take_room(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Error> {
+        let room = &self.shared.room;
+        if let Ok(permit) = room.clone().try_acquire_many_owned(bytes) {
+            return Ok(permit);
+        }
+        // Batches that wait for company would wait for room that they hold themselves.
+        self.shared.lock().hasten();
+        self.shared.wake.notify_one();
+        room.clone().acquire_many_owned(bytes).await.map_err(|_| Error::Closed)
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.sender.abort();
+        self.shared.room.close();
+        self.shared.lock().fail_all(&Error::Closed);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Accumulator> {
+        self.accumulator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,150 @@
+//! A batch from its first record to its delivery.
+
+use std::fmt::Display;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use rivven_core::record::builder::BatchBuilder;
+use rivven_io::clock::Monotonic;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::error::Error;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    pub partition: i32,
+    /// -1 with acks 0, or if the broker knew only that it has the record already.
+    pub offset: i64,
+    /// If the topic stamps records itself.
+    pub append_time_ms: Option<i64>,
+}
+
+/// What becomes of one record. Dropping it changes nothing.
+#[must_use = "a record that failed is known by its delivery alone"]
+pub struct Delivery {
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) index: i64,
+}
+
+impl Delivery {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::TimedOut`]: the record is not in the log. [`Error::Uncertain`]:
+    /// it may be. [`Error::Closed`]: the producer was dropped; it may be, if it was sent.
+    pub async fn wait(&self) -> Result<Delivered, Error> {
+        let first = self.outcome.done().await;
+        self.of_record(first)
+    }
+
+    /// The end, if it has come.
+    #[must_use]
+    pub fn result(&self) -> Option<Result<Delivered, Error>> {
+        self.outcome.result.get().map(|first| self.of_record(first.clone()))
+    }
+
+    fn of_record(&self, first: Result<Delivered, Error>) -> Result<Delivered, Error> {
+        let first = first?;
+        let offset = if first.offset < 0 { first.offset } else { first.offset + self.index };
+        Ok(Delivered { offset, ..first })
+    }
+}
+
+impl IntoFuture for Delivery {
+    type Output = Result<Delivered, Error>;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.wait().await })
+    }
+}
+
+/// The end of a batch, for all of its records.
+#[derive(Default)]
+pub(super) struct Outcome {
+    result: OnceLock<Result<Delivered, Error>>,
+    changed: Notify,
+}
+
+impl Outcome {
+    /// Where the first record stands.
+    pub(super) async fn done(&self) -> Result<Delivered, Error> {
+        let mut changed = pin!(self.changed.notified());
+        loop {
+            changed.as_mut().enable();
+            if let Some(result) = self.result.get() {
+                return result.clone();
+            }
+            changed.as_mut().await;
+            changed.set(self.changed.notified());
+        }
+    }
+
+    pub(super) fn set(&self, result: Result<Delivered, Error>) {
+        assert!(self.result.set(result).is_ok(), "a batch ends once");
+        self.changed.notify_waiters();
+    }
+}
+
+/// A batch of one partition.
+pub(super) struct Batch {
+    /// By which answers find it; rises within a partition.
+    pub(super) number: u64,
+    pub(super) contents: Contents,
+    pub(super) count: i32,
+    pub(super) begun: Monotonic,
+    /// Until when it waits for more records.
+    pub(super) due: Monotonic,
+    /// Times it was sent.
+    pub(super) attempts: u32,
+    /// The first record's; given when it is sent for the first time.
+    pub(super) sequence: Option<i32>,
+    /// The broker said that records before it are missing: it is not written.
+    pub(super) is_refused: bool,
+    /// A time when it was sent no answer came, or one that leaves it open: it may be written now,
+    /// or later.
+    pub(super) is_uncertain: bool,
+    /// Its bytes have a sequence of an epoch that is over.
+    pub(super) is_outdated: bool,
+    pub(super) last_error: Option<Error>,
+    pub(super) outcome: Arc<Outcome>,
+    /// Its bytes of the buffer.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) enum Contents {
+    Open(BatchBuilder),
+    /// Taken out to be built.
+    Building,
+    Built(Bytes),
+}
+
+impl Batch {
+    pub(super) fn size(&self) -> usize {
+        match &self.contents {
+            Contents::Open(builder) => builder.size(),
+            Contents::Building => 0,
+            Contents::Built(bytes) => bytes.len(),
+        }
+    }
+
+    /// Ends it without success; what is uncertain stays so, whatever the last answer was.
+    pub(super) fn fail(self, name: impl Display, error: Error) {
+        let error = match self.is_uncertain {
+            true => Error::Uncertain {
+                what: format!("a batch of {} records for {name}", self.count),
+                reason: error.to_string(),
+            },
+            false => error,
+        };
+        self.end(Err(error));
+    }
+
+    pub(super) fn end(mut self, result: Result<Delivered, Error>) {
+        // Room first: who waits for the outcome may send the next record.
+        drop(self.room.take());
+        self.outcome.set(result);
+    }
+}

@@ -1,0 +1,184 @@
+//! The batches of one partition: which may be sent, and with which sequence.
+//!
+//! Sequences (KIP-98) make the broker write each batch once and in order. At most as many batches
+//! are under way as it remembers; until it has confirmed one, a single one, because a broker that
+//! knows nothing of a producer takes any sequence. A batch that must be sent again goes alone and
+//! keeps its sequence. When the broker says that what came before the lowest batch is missing,
+//! neither that one nor any behind it is written: they begin a new epoch at sequence 0.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivven_core::ids::{ProducerId, TopicId};
+use rivven_core::record::header::stamp_producer;
+use rivven_io::clock::Monotonic;
+
+use super::batch::{Batch, Contents};
+use crate::error::Error;
+
+/// How long a broker is trusted to remember a producer that is silent.
+const CONFIRMED_FOR: Duration = Duration::from_secs(600);
+
+pub(super) struct Queue {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    /// In the order of their numbers; only the last may be open.
+    pub(super) waiting: VecDeque<Batch>,
+    /// In the order in which they were sent.
+    pub(super) in_flight: VecDeque<Batch>,
+    /// Not to be sent before.
+    pub(super) not_before: Option<Monotonic>,
+    pub(super) failures: u32,
+    topic_id: TopicId,
+    /// Producer id and epoch of the sequences.
+    identity: Option<(ProducerId, i16)>,
+    next_sequence: i32,
+    confirmed: Option<Monotonic>,
+}
+
+impl Queue {
+    pub(super) fn new(topic: Arc<str>, partition: i32) -> Queue {
+        Queue {
+            topic,
+            partition,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            not_before: None,
+            failures: 0,
+            topic_id: TopicId::NIL,
+            identity: None,
+            next_sequence: 0,
+            confirmed: None,
+        }
+    }
+
+    /// Whether the first batch waits for no more records.
+    pub(super) fn is_due(&self, now: Monotonic, full_at: usize) -> bool {
+        let Some(first) = self.waiting.front() else { return false };
+        let is_whole = self.waiting.len() > 1 || first.attempts > 0;
+        is_whole || first.due <= now || first.size() >= full_at
+    }
+
+    /// Whether the first batch may be sent now, as far as this partition is concerned.
+    pub(super) fn may_send(&self, now: Monotonic, idempotent: bool) -> bool {
+        let Some(first) = self.waiting.front() else { return false };
+        if self.not_before.is_some_and(|at| now < at) {
+            return false;
+        }
+        let trusted = self.confirmed.is_some_and(|at| now.since(at) < CONFIRMED_FOR);
+        let allowed = match first.attempts == 0 && idempotent && trusted {
+            true => usize::MAX,
+            false => 1,
+        };
+        self.in_flight.len() < allowed
+    }
+
+    /// Takes the first batch to be sent, numbered as it must be.
+    pub(super) fn take(
+        &mut self,
+        topic_id: TopicId,
+        identity: Option<(ProducerId, i16)>,
+    ) -> &mut Batch {
+        if self.topic_id != topic_id {
+            // Another topic of the same name knows nothing of this producer.
+            self.topic_id = topic_id;
+            self.confirmed = None;
+        }
+        if let Some(identity) = identity {
+            self.number(identity);
+        }
+        let mut batch = self.waiting.pop_front().expect("a batch waits");
+        batch.attempts += 1;
+        assert!(batch.count > 0, "an empty batch is not sent");
+        self.in_flight.push_back(batch);
+        self.in_flight.back_mut().expect("it was pushed")
+    }
+
+    fn number(&mut self, base: (ProducerId, i16)) {
+        if self.waiting.front().is_some_and(|first| first.is_refused) {
+            assert!(self.in_flight.is_empty(), "a batch that is sent again goes alone");
+            self.begin_epoch(base);
+        }
+        let identity = *self.identity.get_or_insert(base);
+        let first = self.waiting.front_mut().expect("a batch waits");
+        if first.sequence.is_none() {
+            first.sequence = Some(self.next_sequence);
+            self.next_sequence = sequence_after(self.next_sequence, first.count);
+        }
+        let sequence = first.sequence.expect("it was given above");
+        if let Contents::Built(bytes) = &mut first.contents
+            && first.is_outdated
+        {
+            let mut batch = bytes.to_vec();
+            stamp_producer(&mut batch, identity, sequence);
+            *bytes = batch.into();
+            first.is_outdated = false;
+        }
+    }
+
+    /// None of the batches that wait is written, so that they may be numbered anew; but for those
+    /// of which a copy may be on its way, which could then be written twice.
+    fn begin_epoch(&mut self, base: (ProducerId, i16)) {
+        self.identity = match self.identity {
+            Some((id, epoch)) if epoch < i16::MAX => Some((id, epoch + 1)),
+            _ => Some(base),
+        };
+        self.next_sequence = 0;
+        self.confirmed = None;
+        let name = self.name();
+        let (uncertain, waiting): (VecDeque<Batch>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|batch| batch.is_uncertain);
+        self.waiting = waiting;
+        uncertain.into_iter().for_each(|batch| batch.fail(&name, missing()));
+        for batch in self.waiting.iter_mut().filter(|batch| batch.sequence.is_some()) {
+            batch.sequence = None;
+            batch.is_refused = false;
+            batch.is_outdated = true;
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{}-{}", self.topic, self.partition)
+    }
+
+    pub(super) fn identity(&self) -> Option<(ProducerId, i16)> {
+        self.identity
+    }
+
+    /// Takes back the batch that an answer is for. `None`: it has ended meanwhile.
+    pub(super) fn answered(&mut self, number: u64) -> Option<Batch> {
+        let at = self.in_flight.iter().position(|batch| batch.number == number)?;
+        self.in_flight.remove(at)
+    }
+
+    /// Whether nothing that was sent before this batch is still open.
+    pub(super) fn is_lowest(&self, number: u64) -> bool {
+        self.in_flight.front().is_none_or(|first| first.number > number)
+            && self.waiting.front().is_none_or(|first| first.number > number)
+    }
+
+    pub(super) fn confirm(&mut self, now: Monotonic) {
+        self.confirmed = Some(now);
+        self.failures = 0;
+        self.not_before = None;
+    }
+
+    /// Puts a batch back where it belongs.
+    pub(super) fn put_back(&mut self, mut batch: Batch, why: Error) {
+        batch.last_error = Some(why);
+        let at = self.waiting.iter().position(|other| other.number > batch.number);
+        self.waiting.insert(at.unwrap_or(self.waiting.len()), batch);
+    }
+}
+
+/// What is said of a batch that cannot be sent again because one before it was given up.
+pub(super) fn missing() -> Error {
+    Error::Malformed("the broker lacks the records before it".to_owned())
+}
+
+/// Sequences run from 0 to the largest i32 and then on from 0.
+fn sequence_after(sequence: i32, count: i32) -> i32 {
+    assert!(sequence >= 0 && count > 0, "{count} records from {sequence}");
+    sequence.wrapping_add(count) & i32::MAX
+}
