@@ -1,7 +1,9 @@
 //! What `rivven` understands; the help texts and completions are made from this.
 
+pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod group;
+pub(crate) mod produce;
 pub(crate) mod topic;
 
 use std::path::PathBuf;
@@ -9,8 +11,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::bench::BenchCommand;
 use self::cluster::{ClusterArguments, PingArguments};
 use self::group::GroupCommand;
+use self::produce::ProduceArguments;
 use self::topic::TopicCommand;
 
 /// The command line of Rivven and other brokers that speak the Kafka protocol.
@@ -31,6 +35,7 @@ Exit codes:
 
 Examples:
   rivven topic create orders --partitions 6
+  rivven produce orders 'first order' --key 4711
   rivven topic describe orders
   rivven group describe billing --brokers broker-1:9092,broker-2:9092
   rivven group reset-offsets billing --topic orders --to-earliest
@@ -41,6 +46,9 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Writes records: an argument, a file or stdin.
+    #[command(after_long_help = produce::PRODUCE_EXAMPLES)]
+    Produce(ProduceArguments),
     /// Topics: create, list, describe, delete, settings, more partitions.
     #[command(subcommand)]
     Topic(TopicCommand),
@@ -52,6 +60,9 @@ pub(crate) enum Command {
     /// Measures how long a broker takes to answer.
     #[command(after_long_help = cluster::PING_EXAMPLES)]
     Ping(PingArguments),
+    /// Loads a broker and measures it.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Looks at logs on disk, without a broker.
     #[command(subcommand)]
     Log(LogCommand),
@@ -60,10 +71,22 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it has something to finish when it is interrupted.
+    pub(crate) fn finishes(&self) -> bool {
+        matches!(self, Command::Produce(_) | Command::Bench(_))
+    }
+
+    /// Whether one thread would be what it measures.
+    pub(crate) fn wants_threads(&self) -> bool {
+        matches!(self, Command::Bench(_))
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         match self {
+            Command::Produce(arguments) => arguments.connection.json,
             Command::Topic(command) => command.connection().json,
             Command::Group(command) => command.connection().json,
+            Command::Bench(command) => command.connection().json,
             Command::Cluster(arguments) => arguments.connection.json,
             Command::Ping(arguments) => arguments.connection.json,
             Command::Log(LogCommand::Verify(arguments)) => arguments.json,

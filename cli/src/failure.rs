@@ -88,7 +88,8 @@ pub(crate) fn sentence(error: &Error) -> String {
         Error::TimedOut { .. } => "--timeout gives it more time",
         Error::Refused { code, .. } => next_step(*code),
         Error::Connection { .. } => "whether it was done is open; look before you try again",
-        Error::Invalid(_) | Error::Closed => "",
+        Error::Uncertain { .. } => "read the topic's end before you write it again",
+        Error::Malformed(_) | Error::Invalid(_) | Error::Closed => "",
     };
     match next {
         "" => error.to_string(),

@@ -1,12 +1,17 @@
 //! The `rivven` command: arguments, the runtime, and the exit code.
 
 mod arguments;
+mod bench;
 mod cluster;
 mod dump;
 mod failure;
+#[cfg(test)]
+mod format;
 mod group;
+mod interrupt;
 mod output;
 mod ping;
+mod produce;
 mod session;
 mod table;
 mod time;
@@ -21,6 +26,7 @@ use rivven_io::Env;
 
 use crate::arguments::{Arguments, Command, LogCommand};
 use crate::failure::CommandError;
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 
 /// What a command ended with.
@@ -64,18 +70,32 @@ fn run(command: Command) -> Result<Outcome, CommandError> {
             Outcome::Clean
         }
         command => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
+            let mut builder = match command.wants_threads() {
+                true => tokio::runtime::Builder::new_multi_thread(),
+                false => tokio::runtime::Builder::new_current_thread(),
+            };
+            let runtime = builder
                 .enable_all()
                 .build()
                 .map_err(|error| CommandError::CannotOpen(format!("no runtime: {error}")))?;
             let outcome = runtime.block_on(async {
                 let env = Env::real();
                 let mut output = Output::new(&mut stdout, command.is_json());
-                tokio::select! {
-                    biased;
-                    outcome = dispatch(&env, &command, &mut output) => outcome,
-                    // A request that was sent is carried out, the rest is not sent.
-                    Ok(()) = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
+                let interrupt = Interrupt::default();
+                let work = dispatch(&env, (&command, &interrupt), &mut output);
+                let mut work = std::pin::pin!(work);
+                loop {
+                    tokio::select! {
+                        biased;
+                        outcome = &mut work => break outcome,
+                        Ok(()) = tokio::signal::ctrl_c() => {
+                            // A request that was sent is carried out, the rest is not sent. Who
+                            // has something to finish is let, until the second time.
+                            if !(command.finishes() && interrupt.raise()) {
+                                break Ok(Outcome::Interrupted);
+                            }
+                        }
+                    }
                 }
             });
             // A look-up of a name that nobody answers must not keep the command.
@@ -89,13 +109,15 @@ fn run(command: Command) -> Result<Outcome, CommandError> {
 
 async fn dispatch(
     env: &Env,
-    command: &Command,
+    (command, interrupt): (&Command, &Interrupt),
     output: &mut Output<'_>,
 ) -> Result<Outcome, CommandError> {
     match command {
+        Command::Produce(arguments) => produce::run(env, (arguments, interrupt), output).await,
         Command::Topic(command) => topic::run(env, command, output).await,
         Command::Group(command) => group::run(env, command, output).await,
         Command::Cluster(arguments) => cluster::run(env, arguments, output).await,
+        Command::Bench(command) => bench::run(env, (command, interrupt), output).await,
         Command::Ping(arguments) => ping::run(env, arguments, output).await,
         Command::Log(LogCommand::Verify(arguments)) => verify::run(env, arguments, output).await,
         Command::Log(LogCommand::Dump(arguments)) => dump::run(env, arguments, output).await,

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::fixture::{Fixture, command, ran, run};
+use crate::fixture::{Fixture, command, interrupt, ran, run};
 
 /// Something that listens; each connection is given to `serve`, which gets one first read.
 fn listener(serve: fn(TcpStream)) -> SocketAddr {
@@ -29,7 +29,7 @@ fn who_is_not_reached_is_named_with_what_to_do() {
         let _ = stream.write_all(b"\x15\x03\x01\x00\x02\x02\x0a");
     });
     let closes = listener(drop);
-    let silent = listener(|stream| std::mem::forget(stream));
+    let silent = listener(std::mem::forget);
     for (address, wanted) in [
         (nobody.to_string(), "connection refused; is a broker running there? Name others with"),
         (broker.http.to_string(), "an HTTP server answers there; Kafka clients need another port"),
@@ -100,8 +100,9 @@ fn wrong_arguments_end_with_2_before_anybody_is_asked() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(wanted), "{arguments:?}: {}", ran.err);
     }
-    let output = command("127.0.0.1:1", &["topic", "create"]).arg(OsStr::from_bytes(b"a\xff"));
-    let ran = ran(output.output().expect("it runs"));
+    let mut command = command("127.0.0.1:1", &["topic", "create"]);
+    let output = command.arg(OsStr::from_bytes(b"a\xff")).output();
+    let ran = ran(output.expect("it runs"));
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("invalid UTF-8"), "{}", ran.err);
 }
@@ -135,8 +136,7 @@ fn an_interrupt_ends_with_130() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let asked = CHANGED.wait_while(ASKED.lock().expect("whole"), |asked| !*asked);
     assert!(*asked.expect("whole"));
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("it runs").success());
+    interrupt(&child);
     let ran = ran(child.wait_with_output().expect("it ends"));
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(130), "", ""));
 }

@@ -1,7 +1,7 @@
 //! A broker in a folder of its own, and the command that talks to it.
 
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use bytes::Bytes;
 use rivven_broker::config::Config;
@@ -171,6 +171,12 @@ pub(crate) fn command(brokers: &str, arguments: &[&str]) -> Command {
 
 pub(crate) fn run(brokers: &str, arguments: &[&str]) -> Ran {
     ran(command(brokers, arguments).output().expect("it runs"))
+}
+
+/// What Ctrl-C sends.
+pub(crate) fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("it runs").success());
 }
 
 pub(crate) fn ran(output: Output) -> Ran {

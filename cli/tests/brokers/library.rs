@@ -90,7 +90,8 @@ fn settings_of_a_broker_are_changed_at_that_broker() {
         let changes = BTreeMap::from([(this.clone(), change.clone())]);
         let results = admin.alter_configs(&changes, false).await.expect("an answer");
         assert_eq!(results[&this], Ok(()));
-        let described = admin.describe_configs(&[this.clone()]).await.expect("an answer");
+        let described =
+            admin.describe_configs(std::slice::from_ref(&this)).await.expect("an answer");
         let entries = described[&this].clone().expect("settings");
         let entry = entries.iter().find(|entry| entry.name == "log.retention.ms");
         let entry = entry.expect("it is listed");
