@@ -54,9 +54,21 @@ pub struct Config {
     /// Bytes of requests, answers and the tail of the log, together.
     pub memory_bytes: usize,
     pub max_connections: usize,
+    /// Bytes of a frame; `socket.request.max.bytes`.
+    pub max_request_size: usize,
+    /// Requests of one connection that are read and not answered.
+    pub in_flight_requests_max: usize,
+    /// `connections.max.idle.ms`.
+    pub idle_timeout: Duration,
+    pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
     /// Files and sockets that the process may hold open; no setting, but what the machine allows.
     pub open_files_max: usize,
     pub log_level: String,
+    pub log_format: LogFormat,
+    pub log_retention_check_interval: Duration,
+    pub producer_id_expiration: Duration,
     /// `group.initial.rebalance.delay.ms`, and so on with the next three.
     pub group_initial_rebalance_delay: Duration,
     pub group_min_session_timeout: Duration,
@@ -66,8 +78,11 @@ pub struct Config {
     /// Partitions of `__consumer_offsets` when it is made.
     pub offsets_topic_partitions: u32,
     pub offsets_retention: Duration,
+    pub offsets_retention_check_interval: Duration,
     /// Bytes that a client may store beside an offset.
     pub offset_metadata_max_bytes: usize,
+    /// Partitions of groups whose lag `/metrics` shows.
+    pub consumer_lag_partitions_max: usize,
 }
 
 /// Host name or address, and port.
@@ -85,6 +100,15 @@ impl std::fmt::Display for Address {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
+}
+
+/// How the lines on stderr look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: the time, the level, what happened, `name=value`.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
 }
 
 /// Where a value came from, weakest first.
@@ -154,18 +178,28 @@ impl Default for Config {
             sync_policy: SyncPolicy::EveryWrite,
             memory_bytes: 0,
             max_connections: 0,
+            max_request_size: 0,
+            in_flight_requests_max: 0,
+            idle_timeout: Duration::ZERO,
+            fetch_max_bytes: 0,
+            fetch_sessions_max: 0,
             open_files_max: OPEN_FILES_DEFAULT,
             log_level: String::new(),
+            log_format: LogFormat::Text,
+            log_retention_check_interval: Duration::ZERO,
+            producer_id_expiration: Duration::ZERO,
             group_initial_rebalance_delay: Duration::ZERO,
             group_min_session_timeout: Duration::ZERO,
             group_max_session_timeout: Duration::ZERO,
             group_max_size: 0,
             offsets_topic_partitions: 0,
             offsets_retention: Duration::ZERO,
+            offsets_retention_check_interval: Duration::ZERO,
             offset_metadata_max_bytes: 0,
+            consumer_lag_partitions_max: 0,
         };
         for setting in &SETTINGS {
-            (setting.set)(&mut config, setting.default).expect("a test reads every default");
+            setting.set(&mut config, setting.default).expect("a test reads every default");
         }
         config.bind_is_default = true;
         config
@@ -215,6 +249,9 @@ impl Config {
         options.sync_policy = self.sync_policy;
         options.tail_bytes_max = self.tail_bytes();
         options.open_files_max = self.segment_files_max();
+        options.retention_interval = self.log_retention_check_interval;
+        let expiration = self.producer_id_expiration.as_millis();
+        options.producer_expiration_ms = i64::try_from(expiration).unwrap_or(i64::MAX);
         options
     }
 
@@ -352,7 +389,7 @@ impl Effective {
         value: &str,
         (source, source_name): (Source, &str),
     ) -> Result<(), ConfigError> {
-        (setting.set)(&mut self.config, value.trim()).map_err(|reason| ConfigError::Value {
+        setting.set(&mut self.config, value.trim()).map_err(|reason| ConfigError::Value {
             source_name: source_name.to_owned(),
             key: setting.name,
             value: value.to_owned(),
@@ -374,7 +411,7 @@ impl Effective {
                 Some(Source::Environment) => "environment",
                 Some(Source::Flag) => "flag",
             };
-            let value = yaml_text((setting.get)(&self.config));
+            let value = yaml_text(setting.get(&self.config));
             writeln!(lines, "{}: {value} # {source}", setting.name)
                 .expect("a String takes every write");
         }

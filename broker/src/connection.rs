@@ -1,6 +1,7 @@
 //! One Kafka connection: requests are read while earlier ones are worked on, and answered in order.
 
 pub(crate) mod frames;
+mod group_queue;
 mod native;
 pub(crate) mod outbox;
 mod producing;
@@ -17,10 +18,11 @@ use crate::api::{self, Caller};
 use crate::limits::{CONNECTION_BYTES_MAX, DRAIN_MAX};
 use crate::memory::{Account, Charge, OutOfMemory};
 use crate::native::Session;
-use crate::native::telling::{Protocol, split_number};
-use crate::node::Node;
+use crate::native::telling::Protocol;
+use crate::node::{Node, Stop};
 use crate::task_set::TaskSet;
 use frames::{FrameError, Frames};
+use group_queue::GroupQueue;
 use outbox::{Answer, Outbox, Turn};
 use producing::{Asker, Producing};
 use rivven_core::kafka::codec::api::{ApiKey, served};
@@ -31,16 +33,19 @@ use rivven_core::kafka::codec::reader::{DecodeError, Reader};
 use rivven_core::kafka::messages::Request;
 use rivven_core::kafka::messages::fetch::FetchRequest;
 
-/// One connection; the fetches that wait share it.
+/// One connection; the requests that wait share its parts.
 struct Connection {
     node: Arc<Node>,
     account: Arc<Account>,
     outbox: Arc<Outbox>,
     producing: Arc<Producing>,
     caller: Caller,
-    session: Session,
-    /// Those that wait for data or for the disk.
-    fetches: TaskSet,
+    session: Arc<Session>,
+    groups: GroupQueue,
+    /// Nothing more is read: nobody waits for data or for a group any more.
+    ending: Arc<Stop>,
+    /// Those that wait for data, for the disk or for a group.
+    waiting: TaskSet,
 }
 
 /// A request that was read.
@@ -65,17 +70,23 @@ enum Refused {
 pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
     let Stream { reader, writer, peer, local } = stream;
     let account = node.budget.open_account();
-    let outbox = Arc::new(Outbox::new(node.env.clone(), writer, account.clone()));
+    let in_flight_max = node.config.in_flight_requests_max;
+    let outbox = Outbox::new(node.env.clone(), writer, account.clone(), in_flight_max);
+    let outbox = Arc::new(outbox);
     let connection = Connection {
         producing: Arc::new(Producing::new(node.clone(), account.clone(), outbox.clone())),
         caller: Caller { local, peer },
-        session: Session::new(node.clone(), Caller { local, peer }),
-        fetches: TaskSet::default(),
+        session: Arc::new(Session::new(node.clone(), Caller { local, peer })),
+        groups: GroupQueue::default(),
+        ending: Arc::default(),
+        waiting: TaskSet::default(),
         node,
         account,
         outbox,
     };
-    let frames = Frames::new(connection.node.env.clone(), reader, connection.account.clone());
+    let Connection { node, account, .. } = &connection;
+    let bounds = (node.config.max_request_size, node.config.idle_timeout);
+    let frames = Frames::new(node.env.clone(), reader, account.clone(), bounds);
     tokio::select! {
         biased;
         () = connection.outbox.drive() => {}
@@ -83,7 +94,7 @@ pub(crate) async fn serve(node: Arc<Node>, stream: Stream) {
         () = connection.work(frames, peer) => {}
     }
     connection.outbox.abandon();
-    connection.fetches.abort();
+    connection.waiting.abort();
     connection.account.close();
 }
 
@@ -109,6 +120,7 @@ impl Connection {
                 return;
             }
         }
+        self.ending.set();
         if self.node.stop.is_set() {
             let _ = self.node.env.clock.timeout(DRAIN_MAX, self.outbox.empty()).await;
         } else {
@@ -139,16 +151,21 @@ impl Connection {
             };
             let at = self.node.env.clock.now();
             let turn = self.outbox.take_turn();
-            let handled = match *protocol.get_or_insert_with(|| Protocol::of(&frame)) {
-                Protocol::Kafka => self.handle((turn, frame, at), &mut last_produce).await,
-                Protocol::Native => {
-                    frames.limit(limits::FRAME_BYTES_MAX);
-                    self.handle_native((turn, frame, at), None, &mut last_produce).await
+            let (spoken, call) = match protocol {
+                Some(spoken) => (spoken, None),
+                None => {
+                    // To tell, it is read.
+                    self.account.settle(&self.node.env.clock).await?;
+                    Protocol::of(&frame)
                 }
-                Protocol::Numbered => {
+            };
+            protocol = Some(spoken);
+            let handled = match spoken {
+                Protocol::Kafka => self.handle((turn, frame, at), &mut last_produce).await,
+                Protocol::Native | Protocol::Numbered => {
                     frames.limit(limits::FRAME_BYTES_MAX);
-                    let (number, frame) = split_number(&frame).unwrap_or_default();
-                    self.handle_native((turn, frame, at), Some(number), &mut last_produce).await
+                    let told = (spoken, call);
+                    self.handle_native((turn, frame, at), told, &mut last_produce).await
                 }
             };
             if let Err(error) = handled {
@@ -233,7 +250,7 @@ impl Connection {
         if is_complete {
             return finish(fetch);
         }
-        self.fetches.spawn(&self.node.env, "fetch", async move {
+        self.waiting.spawn(&self.node.env, "fetch", async move {
             fetch.wait().await;
             finish(fetch);
         });

@@ -5,7 +5,7 @@ pub(crate) mod session;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::limits::{FETCH_SESSION_EVICTABLE_AFTER, FETCH_SESSION_SHARE, FETCH_SESSIONS_MAX};
+use crate::limits::{FETCH_SESSION_EVICTABLE_AFTER, FETCH_SESSION_SHARE};
 use crate::memory::{Account, Budget, Charge};
 use cache::{CacheLimits, SessionCache};
 
@@ -20,9 +20,9 @@ struct Held {
 }
 
 impl FetchSessions {
-    pub(crate) fn new(budget: &Arc<Budget>) -> FetchSessions {
+    pub(crate) fn new(budget: &Arc<Budget>, sessions_max: usize) -> FetchSessions {
         let limits = CacheLimits {
-            sessions_max: FETCH_SESSIONS_MAX,
+            sessions_max,
             bytes_max: budget.bytes_max() / FETCH_SESSION_SHARE,
             evictable_after: FETCH_SESSION_EVICTABLE_AFTER,
         };

@@ -9,6 +9,7 @@ mod keeper;
 mod loading;
 pub(crate) mod topic;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,15 +17,15 @@ use std::time::Duration;
 use rivven_core::group::messages::{Caller, GroupError, Join, Joined, Sync, Synced, Ticket};
 use rivven_core::group::offsets::CommittedFor;
 use rivven_core::group::records::partition_of;
-use rivven_core::group::shard::{Commit, Now, Shard, ShardEffect, ShardRules};
+use rivven_core::group::shard::{
+    Commit, CommittedRow, Now, OffsetsCursor, Shard, ShardEffect, ShardRules,
+};
 use rivven_core::ids::TimestampMs;
-use rivven_core::metadata::image::MetadataImage;
 use rivven_core::storage::Storage;
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 use tokio::sync::{Notify, oneshot};
 
-use crate::limits::GROUP_EXPIRY_INTERVAL;
 use crate::node::Node;
 use crate::task_set::TaskSet;
 use keeper::{Keeper, Waits};
@@ -132,7 +133,8 @@ impl Groups {
         let keeper = self.find(group).ok_or(absent)?;
         let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
         let answer = keeper.ask(ticket, waits, |shard, out| step(ticket, shard, out))?;
-        Ok(answer.await??)
+        // The machine answers every ticket; only a broker that ends does not.
+        Ok(answer.await.map_err(|_| GroupRefusal::Unavailable)??)
     }
 
     /// Takes a step that is answered at once. While no group is kept, there is none.
@@ -185,7 +187,8 @@ impl Groups {
         Ok(self.step(group, |shard, out| shard.leave(now, (group, callers), out))??)
     }
 
-    /// Commits what `commit` gives, which is called where no topic can go at the same time.
+    /// Commits what `commit` gives. It is called where commits are put in order, so that none is
+    /// overtaken by one for an earlier topic of the name.
     pub(crate) async fn commit(
         &self,
         node: &Node,
@@ -211,17 +214,20 @@ impl Groups {
         .await
     }
 
+    /// The topics whose offsets stay, because members use them.
     pub(crate) async fn delete_offsets(
         &self,
         group: &str,
         offsets: Vec<CommittedFor>,
-    ) -> Refusable<()> {
+    ) -> Refusable<BTreeSet<String>> {
         let absent = GroupError::UnknownGroup.into();
+        let mut used = BTreeSet::new();
         self.ask((group, absent), Waits::Done, |ticket, shard, out| {
-            shard.delete_offsets(group, (ticket, offsets), out);
+            used = shard.delete_offsets(group, (ticket, offsets), out)?;
             Ok(())
         })
-        .await
+        .await?;
+        Ok(used)
     }
 
     /// Looks at the shard of a group.
@@ -234,16 +240,32 @@ impl Groups {
         self.keepers().iter().try_for_each(|keeper| keeper.step(|shard, _| look(shard)))
     }
 
+    /// Shows `each` every committed offset until it wants no more, in pieces of at most `steps_max`
+    /// groups and offsets, between which commits go on; whether any were not shown.
+    pub(crate) fn each_committed(
+        &self,
+        steps_max: usize,
+        mut each: impl FnMut(CommittedRow) -> bool,
+    ) -> bool {
+        let mut is_incomplete = false;
+        for keeper in self.keepers().iter() {
+            let mut cursor = Some(OffsetsCursor::default());
+            while let Some(from) = cursor {
+                let looked = keeper.step(|shard, _| shard.committed_from(&from, steps_max));
+                is_incomplete |= looked.is_err();
+                let (rows, next) = looked.unwrap_or_default();
+                if !rows.into_iter().all(&mut each) {
+                    return true;
+                }
+                cursor = next;
+            }
+        }
+        is_incomplete
+    }
+
     /// Whether the topic is there.
     fn has_topic(&self) -> bool {
         !self.keepers().is_empty()
-    }
-
-    /// Topics are gone, and with them what groups have committed. To be called before another
-    /// topic can take the name.
-    pub(crate) fn forget_topics<'a>(&self, topics: impl Iterator<Item = &'a str>) {
-        let topics: Vec<&str> = topics.collect();
-        self.keepers().iter().for_each(|keeper| keeper.forget_topics(&topics));
     }
 
     fn tick(&self) -> Option<Monotonic> {
@@ -263,7 +285,7 @@ impl Groups {
     fn expire(&self) {
         let now = self.now().wall;
         for keeper in self.keepers().iter() {
-            let _ = keeper.step(|shard, out| shard.expire(now, out));
+            let _ = keeper.step(|shard, out| shard.expire(now, &self.storage.image(), out));
         }
     }
 }
@@ -275,7 +297,8 @@ pub(crate) fn now(env: &Env) -> Now {
 /// Looks at deadlines of groups when they are due, and at the age of offsets now and then.
 async fn drive(node: Arc<Node>) {
     let (groups, clock) = (&node.groups, &node.env.clock);
-    let mut expiry = clock.now().after(GROUP_EXPIRY_INTERVAL);
+    let expiry_interval = node.config.offsets_retention_check_interval;
+    let mut expiry = clock.now().after(expiry_interval);
     loop {
         // Whoever sets a deadline from here on finds that nothing is planned, and rings.
         groups.alarm.planned.store(u64::MAX, Ordering::Release);
@@ -289,7 +312,7 @@ async fn drive(node: Arc<Node>) {
             () = clock.sleep(wait) => {}
         }
         if clock.now() >= expiry {
-            expiry = clock.now().after(GROUP_EXPIRY_INTERVAL);
+            expiry = clock.now().after(expiry_interval);
             groups.expire();
         }
     }
@@ -297,6 +320,3 @@ async fn drive(node: Arc<Node>) {
 
 /// What the machines want done, before it is.
 pub(crate) type Effects = Vec<ShardEffect>;
-
-/// Topics that existed when the broker started.
-pub(crate) type TopicsAtStart = Arc<MetadataImage>;

@@ -105,7 +105,7 @@ async fn route(node: &Node, method: &str, path: &str) -> Answer {
         ("GET" | "HEAD", "/metrics") => Answer {
             status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
-            body: exposition(node),
+            body: exposition(node).await,
             is_headless: false,
         },
         (_, "/health" | "/metrics") => Answer::text(405, "only GET and HEAD"),

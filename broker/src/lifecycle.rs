@@ -25,7 +25,7 @@ use crate::task_set::TaskSet;
 
 /// A running broker. Dropped without [`Broker::shutdown`] it runs on.
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     server: Server,
     http: TaskSet,
     groups: TaskSet,
@@ -101,7 +101,7 @@ impl Broker {
         }
         let budget = Budget::new(config.shared_bytes());
         let node = Arc::new(Node {
-            fetch_sessions: FetchSessions::new(&budget),
+            fetch_sessions: FetchSessions::new(&budget, config.fetch_sessions_max),
             groups: Groups::new(env.clone(), storage.clone(), config.shard_rules()),
             budget,
             metrics: Metrics::default(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Largest frame in bytes, as Kafka's `socket.request.max.bytes`.
+/// Largest frame in bytes that `max-request-size` may allow.
 pub(crate) const FRAME_BYTES_MAX: usize = 104_857_600;
 /// Bytes that each connection holds without asking: a small request is always read, however
 /// little memory is left.
@@ -14,16 +14,11 @@ pub(crate) const READ_BYTES_MIN: usize = 4096;
 pub(crate) const READ_AHEAD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Frames above this are large: together they may not use the last quarter of the memory.
 pub(crate) const LARGE_FRAME_BYTES: usize = 4 << 20;
-/// Requests of one connection that are read and not answered; producers keep at most 5, load
-/// generators 16.
-pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of answers that wait for a client to read them; beyond it no request is read.
 pub(crate) const ANSWER_BYTES_WAITING_MAX: usize = 1 << 20;
 /// Bytes of requests and answers that one connection may hold before it is not read any more;
 /// a single frame may be larger.
 pub(crate) const CONNECTION_BYTES_MAX: usize = 32 << 20;
-/// Record bytes of one Fetch response at most, as Kafka's `fetch.max.bytes` of the broker.
-pub(crate) const FETCH_BYTES_MAX: usize = 55 << 20;
 /// Bytes that one read of the log gives a native client, whose records are unpacked; a larger batch
 /// is read whole.
 pub(crate) const NATIVE_READ_BYTES: usize = 1 << 20;
@@ -37,15 +32,11 @@ pub(crate) const NATIVE_MEMBERSHIPS_MAX: usize = 64;
 pub(crate) const NATIVE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait of a Fetch, whatever the client asks for.
 pub(crate) const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
-/// Fetch sessions at once, as Kafka's `max.incremental.fetch.session.cache.slots`.
-pub(crate) const FETCH_SESSIONS_MAX: usize = 1000;
 /// Fetch sessions together take at most one part in so many of the shared memory.
 pub(crate) const FETCH_SESSION_SHARE: usize = 16;
 /// How long a fetch session that was just used is safe from others, as Kafka's
 /// `min.incremental.fetch.session.eviction.ms`.
 pub(crate) const FETCH_SESSION_EVICTABLE_AFTER: Duration = Duration::from_secs(120);
-/// How long a connection without a request stays open, as Kafka's `connections.max.idle.ms`.
-pub(crate) const IDLE_MAX: Duration = Duration::from_secs(600);
 /// How long a frame may take to arrive, beside the time that its size needs at
 /// [`FRAME_BYTES_PER_SECOND_MIN`].
 pub(crate) const FRAME_TIME: Duration = Duration::from_secs(60);
@@ -72,11 +63,18 @@ pub(crate) const HTTP_REQUEST_BYTES_MAX: usize = 8 << 10;
 pub(crate) const HTTP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of `rivven.yaml`.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// How often the retention of committed offsets is looked at, as Kafka's
-/// `offsets.retention.check.interval.ms`.
-pub(crate) const GROUP_EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 /// Bytes of `__consumer_offsets` that are read at once when a broker starts.
 pub(crate) const GROUP_LOAD_BYTES: usize = 1 << 20;
+/// Groups and offsets that are looked at under one lock of `__consumer_offsets` when the metrics
+/// are asked for: commits wait meanwhile.
+pub(crate) const LAG_STEPS_MAX: usize = 256;
+/// Memory in bytes of one group's lag in one partition while the metrics are written.
+pub(crate) const LAG_ROW_BYTES: usize = 1 << 10;
+/// Bytes of batches that one look at the metrics reads, beside the last one, to know how old what
+/// groups have yet to read is.
+pub(crate) const LAG_READ_BYTES_MAX: usize = 64 << 20;
+/// How long it reads at most.
+pub(crate) const LAG_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes of a client's name that go into the member id that it gets.
 pub(crate) const MEMBER_ID_NAME_BYTES_MAX: usize = 249;
 
@@ -85,6 +83,7 @@ pub(crate) const MEMBER_ID_NAME_BYTES_MAX: usize = 249;
 pub(crate) const ROW_TEXTS_MAX: usize = 1000;
 
 const _: () = assert!(CONNECTION_FREE_BYTES >= READ_BYTES_MIN);
+const _: () = assert!(2 * LAG_TIME_MAX.as_millis() < HTTP_TIME_MAX.as_millis());
 const _: () = assert!(READ_AHEAD_BYTES_MAX <= LARGE_FRAME_BYTES);
 const _: () = assert!(LARGE_FRAME_BYTES <= CONNECTION_BYTES_MAX);
 const _: () = assert!(CONNECTION_BYTES_MAX <= FRAME_BYTES_MAX);

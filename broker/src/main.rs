@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use rivven_broker::config::{self, ConfigError, DEFAULT_FILE, Effective, Flags};
+use rivven_broker::config::{self, Config, ConfigError, DEFAULT_FILE, Effective, Flags, LogFormat};
 use rivven_broker::lifecycle::Broker;
 use rivven_io::Env;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,8 +29,13 @@ fn main() -> ExitCode {
 }
 
 fn refused(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("rivvend: {error}");
+    say_refused(error);
     ExitCode::from(BAD_CONFIGURATION)
+}
+
+/// For people. That nobody can read it is no reason to end with another code.
+fn say_refused(error: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "rivvend: {error}");
 }
 
 async fn run(flags: Flags) -> ExitCode {
@@ -43,14 +48,24 @@ async fn run(flags: Flags) -> ExitCode {
         print!("{}", effective.print());
         return ExitCode::SUCCESS;
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(&effective.config.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    begin_log(&effective.config);
     effective.config.open_files_max =
         usize::try_from(Env::raise_open_files_limit()).unwrap_or(usize::MAX);
     serve(env, effective).await
+}
+
+fn begin_log(config: &Config) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(&config.log_level)
+        .with_writer(std::io::stderr)
+        // It would be reported on stderr, too, with a panic: a log on the disk that is full must
+        // not end the broker.
+        .log_internal_errors(false)
+        .with_ansi(false);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 async fn configure(env: &Env, flags: &Flags) -> Result<Effective, ConfigError> {
@@ -69,11 +84,15 @@ async fn serve(env: Env, effective: Effective) -> ExitCode {
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         return refused(&"cannot wait for signals");
     };
+    let log_format = effective.config.log_format;
     let broker = match Broker::start(env, effective.config).await {
         Ok(broker) => broker,
         Err(error) => {
             tracing::error!(%error, "cannot start");
-            eprintln!("rivvend: {error}");
+            // The log may be filtered; whoever reads it as JSON must not meet another line.
+            if log_format == LogFormat::Text {
+                say_refused(&error);
+            }
             return ExitCode::from(error.exit_code());
         }
     };

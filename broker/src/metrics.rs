@@ -3,6 +3,7 @@
 
 mod exposition;
 mod histogram;
+mod lag;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use rivven_core::metadata::image::{MetadataImage, Topic};
 use rivven_core::wire::request::Request;
 
 use histogram::Histogram;
+use lag::KnownTimes;
 use rivven_core::kafka::codec::api::{ApiKey, SERVED};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
@@ -25,15 +27,18 @@ pub(crate) struct Metrics {
     errors: Mutex<BTreeMap<(ApiKey, ErrorCode), u64>>,
     /// The same of native requests, by their numbers.
     native_requests: [Histogram; Request::NAMES.len()],
-    native_errors: Mutex<BTreeMap<(usize, ErrorCode), u64>>,
+    /// Frames that are no request have no number.
+    native_errors: Mutex<BTreeMap<(Option<usize>, ErrorCode), u64>>,
     topics: RwLock<BTreeMap<TopicId, Arc<TopicCounters>>>,
     fetched_bytes: AtomicU64,
+    /// One scrape at a time reads the log.
+    known_times: tokio::sync::Mutex<KnownTimes>,
     pub(crate) connections_active: AtomicU64,
     pub(crate) connections_accepted: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
 }
 
-/// What was appended to one topic since the start.
+/// What clients have published to one topic since the start, and the log has taken.
 #[derive(Default)]
 pub(crate) struct TopicCounters {
     records: AtomicU64,
@@ -57,6 +62,7 @@ impl Default for Metrics {
             native_errors: Mutex::default(),
             topics: RwLock::default(),
             fetched_bytes: AtomicU64::new(0),
+            known_times: tokio::sync::Mutex::default(),
             connections_active: AtomicU64::new(0),
             connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
@@ -79,9 +85,18 @@ impl Metrics {
     pub(crate) fn note_native(&self, index: usize, took: Duration, error: ErrorCode) {
         self.native_requests[index].note(took);
         if error.is_error() {
-            let mut errors = self.native_errors.lock().unwrap_or_else(PoisonError::into_inner);
-            *errors.entry((index, error)).or_default() += 1;
+            self.note_native_error(Some(index), error);
         }
+    }
+
+    /// A native frame was no request.
+    pub(crate) fn note_native_refusal(&self, error: ErrorCode) {
+        self.note_native_error(None, error);
+    }
+
+    fn note_native_error(&self, index: Option<usize>, error: ErrorCode) {
+        let mut errors = self.native_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        *errors.entry((index, error)).or_default() += 1;
     }
 
     pub(crate) fn note_fetched(&self, bytes: usize) {

@@ -27,6 +27,7 @@ use crate::limits::NATIVE_MEMBERSHIPS_MAX;
 use crate::node::Node;
 use consume::Wish;
 pub(crate) use errors::Failure;
+pub(crate) use groups::{group_in_order, waits_for_group};
 use publish::Publish;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
@@ -68,6 +69,13 @@ struct Member {
     generation: i32,
 }
 
+impl Member {
+    /// Of a group that was not joined, or not yet.
+    fn nobody() -> Member {
+        Member { id: Name::default(), generation: -1 }
+    }
+}
+
 /// How one request is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker {
@@ -77,6 +85,7 @@ pub(crate) struct Asker {
     /// Number of the request in postcard.
     index: usize,
     has_codes: bool,
+    needs_its_topic: bool,
     at: Monotonic,
 }
 
@@ -91,12 +100,24 @@ impl Session {
         }
     }
 
+    /// Whether errors carry codes, whatever is asked.
+    fn has_codes(&self, head: Head) -> bool {
+        head.format == Format::Protobuf || self.has_codes.load(Ordering::Relaxed)
+    }
+
+    /// The answer, which is counted here, to a frame that is no request.
+    pub(crate) fn refuse(&self, head: Head, failure: &Failure) -> Vec<Bytes> {
+        self.node.metrics.note_native_refusal(failure.code);
+        let response = failure.response(self.has_codes(head));
+        let frame = head.answer(0, &response).expect("an error fits every frame");
+        vec![frame.into()]
+    }
+
     pub(crate) fn asker(&self, call: &Call, at: Monotonic) -> Asker {
         let index = call.request.index();
-        let has_codes = call.head.format == Format::Protobuf
-            || index >= FIRST_NEW
-            || self.has_codes.load(Ordering::Relaxed);
-        Asker { head: call.head, asked: call.asked, index, has_codes, at }
+        let has_codes = index >= FIRST_NEW || self.has_codes(call.head);
+        let needs_its_topic = call.needs_its_topic();
+        Asker { head: call.head, asked: call.asked, index, has_codes, needs_its_topic, at }
     }
 
     /// The partition for records that have neither a partition nor a key.
@@ -111,14 +132,20 @@ impl Session {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, group: &str, member: Member) -> Result<(), Failure> {
+    /// Keeps a place for a membership, before the group is asked: one that is refused afterwards
+    /// would leave a member behind that nobody knows.
+    fn reserve(&self, group: &str) -> Result<(), Failure> {
         let mut memberships = self.memberships();
         if memberships.len() >= NATIVE_MEMBERSHIPS_MAX && !memberships.contains_key(group) {
             let text = format!("a connection joins at most {NATIVE_MEMBERSHIPS_MAX} groups");
             return Err(Failure::new(ErrorCode::GROUP_MAX_SIZE_REACHED, text));
         }
-        memberships.insert(group.to_owned(), member);
+        memberships.entry(group.to_owned()).or_insert_with(Member::nobody);
         Ok(())
+    }
+
+    fn remember(&self, group: &str, member: Member) {
+        self.memberships().insert(group.to_owned(), member);
     }
 
     fn forget(&self, group: &str, member: &str) {
@@ -128,10 +155,13 @@ impl Session {
         }
     }
 
+    fn forget_group(&self, group: &str) {
+        self.memberships().remove(group);
+    }
+
     /// Who commits for a group on this connection: its member, or nobody.
     fn member(&self, group: &str) -> Member {
-        let nobody = || Member { id: Name::default(), generation: -1 };
-        self.memberships().get(group).cloned().unwrap_or_else(nobody)
+        self.memberships().get(group).cloned().unwrap_or_else(Member::nobody)
     }
 
     /// Answers any request but those that publish and consume.
@@ -210,7 +240,7 @@ pub(crate) fn may_be_large(request: &Request) -> bool {
 impl Asker {
     /// The frame to send, which is counted here.
     pub(crate) fn answer(&self, node: &Node, outcome: Result<Response, Failure>) -> Vec<Bytes> {
-        let (response, error) = match outcome {
+        let (response, error) = match outcome.and_then(|response| self.check(response)) {
             Ok(response) => (response, ErrorCode::NONE),
             Err(failure) => (failure.response(self.has_codes), failure.code),
         };
@@ -221,6 +251,18 @@ impl Asker {
         });
         self.note(node, error);
         vec![frame.expect("an error fits every frame").into()]
+    }
+
+    fn check(&self, response: Response) -> Result<Response, Failure> {
+        match &response {
+            Response::ClusterMetadata { topics, .. }
+                if self.needs_its_topic && topics.is_empty() =>
+            {
+                let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                Err(Failure::new(code, "there is no such topic"))
+            }
+            _ => Ok(response),
+        }
     }
 
     fn note(&self, node: &Node, error: ErrorCode) {

@@ -24,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) stop: Stop,
 }
 
-/// The wish that everything ends.
+/// The wish that everything ends, of the broker or of one connection.
 #[derive(Default)]
 pub(crate) struct Stop {
     is_set: AtomicBool,
@@ -41,7 +41,7 @@ impl Stop {
         self.is_set.load(Ordering::Acquire)
     }
 
-    /// Resolves once the broker stops.
+    /// Resolves once it is set.
     pub(crate) async fn wait(&self) {
         loop {
             let set = self.set.notified();

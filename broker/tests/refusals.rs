@@ -150,7 +150,7 @@ fn a_directory_whose_parts_cannot_be_used_is_a_failure_of_storage() {
 
 #[test]
 fn a_bad_setting_is_refused_with_its_source_its_limit_and_what_would_be_right() {
-    let cases: [(&str, &str, &[&str]); 15] = [
+    let cases: [(&str, &str, &[&str]); 16] = [
         ("node-id", "-1", &["not within 0 to 2147483647"]),
         ("node-id", "one", &["node-id=one", "not a whole number"]),
         ("default-partitions", "0", &["not within 1 to 100000"]),
@@ -165,6 +165,7 @@ fn a_bad_setting_is_refused_with_its_source_its_limit_and_what_would_be_right() 
         ("memory-bytes", "-1", &["not within 0 to"]),
         ("max-connections", "0", &["not within 1 to 1000000"]),
         ("log-level", "a=b=c", &["not a level such as info"]),
+        ("log-format", "xml", &["neither text nor json"]),
         ("data-dir", "", &["a directory is needed"]),
     ];
     let folder = TempDir::new().unwrap();

@@ -20,6 +20,10 @@ mod groups;
 mod hostile;
 #[path = "wire/http.rs"]
 mod http;
+#[path = "wire/limits.rs"]
+mod limits;
+#[path = "wire/metrics.rs"]
+mod metrics;
 #[path = "wire/native/both.rs"]
 mod native_both;
 #[path = "wire/native/client.rs"]

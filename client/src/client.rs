@@ -18,6 +18,15 @@ use crate::connection::{Connection, ConnectionError};
 use crate::error::Error;
 use crate::image::{ClusterImage, Topic};
 
+/// How often something is tried again, and after which waits.
+pub struct Tries {
+    env: Env,
+    what: String,
+    limit: Duration,
+    deadline: Monotonic,
+    backoff: Backoff,
+}
+
 /// Which broker a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -142,11 +151,18 @@ impl Client {
         request: &M,
         mut read: impl FnMut(M::Response) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let what = format!("{:?}", M::API);
-        self.retry(&what, async || read(self.call(target, lane, request).await?)).await
+        let mut tries = self.tries(format!("{:?}", M::API));
+        loop {
+            let answer = self.call(target, lane, request).await;
+            match answer.and_then(&mut read) {
+                Err(error) if error.is_retriable() => tries.again(error).await?,
+                done => return done,
+            }
+        }
     }
 
-    /// Tries until something works or fails for good, for as long as the API timeout.
+    /// Tries until something works or fails for good, for as long as the API timeout. Where a task
+    /// must be `Send`, use [`Client::tries`].
     ///
     /// # Errors
     /// Those of [`Client::ask`]
@@ -155,28 +171,21 @@ impl Client {
         what: &str,
         mut attempt: impl AsyncFnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let mut tries = self.tries(what.to_owned());
+        loop {
+            match attempt().await {
+                Err(error) if error.is_retriable() => tries.again(error).await?,
+                done => return done,
+            }
+        }
+    }
+
+    /// The tries of one operation, for as long as the API timeout from now on.
+    #[must_use]
+    pub fn tries(&self, what: String) -> Tries {
         let limit = self.inner.config.api_timeout;
         let deadline = self.inner.env.clock.now().after(limit);
-        let mut backoff = self.backoff();
-        loop {
-            let error = match attempt().await {
-                Err(error) if error.is_retriable() => error,
-                done => return done,
-            };
-            tracing::debug!(what, %error, "trying again");
-            let wait = backoff.take(&self.inner.env);
-            if self.inner.env.clock.now().after(wait) >= deadline {
-                return Err(match error {
-                    Error::Unreachable { .. } => error,
-                    _ => Error::TimedOut {
-                        what: what.to_owned(),
-                        after: limit,
-                        last: error.to_string(),
-                    },
-                });
-            }
-            self.inner.env.clock.sleep(wait).await;
-        }
+        Tries { env: self.inner.env.clone(), what, limit, deadline, backoff: self.backoff() }
     }
 
     /// A connection to a broker, and its name for messages.
@@ -336,20 +345,19 @@ impl Client {
     /// # Errors
     /// Those of [`Client::topics`], after retries.
     pub async fn topic(&self, name: &str, create: bool) -> Result<Topic, Error> {
-        self.retry(&format!("finding topic {name:?}"), async || {
-            let image = self.topics(&[name], create).await;
-            let image = match image {
-                // It stays unknown if nobody makes it.
-                Err(error)
-                    if !create && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) =>
-                {
-                    return Ok(Err(error));
-                }
-                image => image?,
+        let mut tries = self.tries(format!("finding topic {name:?}"));
+        loop {
+            let error = match self.topics(&[name], create).await {
+                Ok(image) => return Ok(image.topics[name].clone()),
+                Err(error) => error,
             };
-            Ok(Ok(image.topics[name].clone()))
-        })
-        .await?
+            // It stays unknown if nobody makes it.
+            let is_unknown = error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            if !error.is_retriable() || (is_unknown && !create) {
+                return Err(error);
+            }
+            tries.again(error).await?;
+        }
     }
 
     /// Asks for every topic of the cluster.
@@ -423,6 +431,30 @@ impl Client {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tries {
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] with this error when the time is up, or the error itself if it says
+    /// that nobody was there.
+    pub async fn again(&mut self, error: Error) -> Result<(), Error> {
+        tracing::debug!(what = self.what, %error, "trying again");
+        let wait = self.backoff.take(&self.env);
+        if self.env.clock.now().after(wait) < self.deadline {
+            self.env.clock.sleep(wait).await;
+            return Ok(());
+        }
+        Err(match error {
+            Error::Unreachable { .. } => error,
+            _ => Error::TimedOut {
+                what: std::mem::take(&mut self.what),
+                after: self.limit,
+                last: error.to_string(),
+            },
+        })
     }
 }
 

@@ -12,3 +12,7 @@ pub mod producer;
 pub mod record;
 pub mod storage;
 pub mod wire;
+
+// Tests of what is private share fixtures with those of what is public.
+#[cfg(test)]
+extern crate self as rivven_core;

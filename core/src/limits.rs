@@ -27,9 +27,17 @@ pub const PARTITION_PRODUCERS_FORGOTTEN: usize = 16;
 /// Most bytes that one compressed batch may unpack to when a search looks inside it: a gigabyte
 /// of zeros packs into less than one `BATCH_BYTES_MAX`, so the bound is on what comes out.
 pub const BATCH_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// As [`BATCH_DECOMPRESSED_BYTES_MAX`] where only the age of a group's next record is wanted: one
+/// scrape of the metrics asks for many.
+pub const FIRST_RECORD_UNPACKED_BYTES_MAX: usize = 16 << 20;
 /// Most records that a compressed batch may announce: what fits into the bytes that are ever
 /// unpacked, at the least 7 bytes a record. Their number is believed, and each takes an offset.
 pub const COMPRESSED_BATCH_RECORDS_MAX: usize = BATCH_DECOMPRESSED_BYTES_MAX / 7;
+/// Most bytes that a compressed batch for a compacted topic may unpack to. The thread that reads
+/// the request unpacks it before it is taken, and the cleaner holds it up to three times: as it
+/// was, as it becomes, and as that reads when it is unpacked again. Half of what a batch may have,
+/// so that what is left of it is a batch whatever the codec makes of it.
+pub const COMPACTED_BATCH_UNPACKED_BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
 /// Largest window in bytes of a zstd frame that is unpacked: what the reference decoder takes by
 /// default, and what level 22 writes.
 pub const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
@@ -46,4 +54,7 @@ pub const SHARD_GROUPS_MAX: usize = 100_000;
 
 const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
 const _: () = assert!(TOPIC_PARTITIONS_MAX as u64 <= CLUSTER_PARTITIONS_MAX);
+const _: () = assert!(FIRST_RECORD_UNPACKED_BYTES_MAX <= BATCH_DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(BATCH_DECOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);
+const _: () = assert!(COMPACTED_BATCH_UNPACKED_BYTES_MAX <= BATCH_DECOMPRESSED_BYTES_MAX);
+const _: () = assert!(COMPACTED_BATCH_UNPACKED_BYTES_MAX < BATCH_BYTES_MAX);

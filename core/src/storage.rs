@@ -23,19 +23,27 @@ mod folder;
 mod housekeeping;
 mod indexes;
 pub mod layout;
-mod metadata_change;
+pub mod metadata_change;
 pub mod options;
 pub mod partition;
 pub mod read;
+#[cfg(test)]
+#[path = "../tests/support/real_world.rs"]
+mod real_world;
 mod recent;
 mod recovery;
 mod replayer;
+#[cfg(test)]
+mod sample;
 mod segment_read;
 pub mod segment_walk;
 mod segment_write;
 pub mod shared;
 mod stage;
 pub mod stats;
+#[cfg(test)]
+#[path = "../tests/support/storage_fixture.rs"]
+mod storage_fixture;
 mod stored;
 mod timestamps;
 pub mod verify;
@@ -200,6 +208,20 @@ impl Storage {
         partition: &Arc<Partition>,
     ) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
         timestamps::max(&self.shared, partition).await
+    }
+
+    /// Timestamp of the first record at `from` or behind it, `None` if there is none yet, and the
+    /// bytes of batches that were read for it: usually one batch.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `Corrupt` also for a batch that unpacks to more than
+    /// `FIRST_RECORD_UNPACKED_BYTES_MAX`.
+    pub async fn first_timestamp(
+        &self,
+        partition: &Arc<Partition>,
+        from: Offset,
+    ) -> Result<(Option<TimestampMs>, usize), ReadError> {
+        timestamps::first(&self.shared, partition, from).await
     }
 
     /// Moves a partition's log start up to `to`, at most to the high watermark; the new log

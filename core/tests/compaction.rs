@@ -1,6 +1,10 @@
 //! Compaction on real files: the last value of each key stays where it was, the rest goes.
 #![expect(clippy::disallowed_methods, reason = "the test looks at files and damages one")]
 
+#[path = "support/copied.rs"]
+mod copied;
+#[path = "support/real_world.rs"]
+mod real_world;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -10,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use copied::copy;
+use real_world::run;
 use rivven_core::ids::{Offset, ProducerId, TimestampMs};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
@@ -24,15 +30,6 @@ use support::{append_batch, create_topic};
 
 /// Key and value by offset; no value is a tombstone.
 type Log = BTreeMap<i64, (String, Option<String>)>;
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async { test(Env::real()).await });
-}
 
 fn options(root: &Path) -> StorageOptions {
     StorageOptions {
@@ -286,5 +283,73 @@ fn a_damaged_batch_ends_the_cleaning_and_nothing_else() {
         }
         assert!(storage.stats().compactions > 0, "the rest is cleaned");
         storage.shutdown().await.expect("shuts down");
+    });
+}
+
+/// A directory whose log was compacted behind its last checkpoint, as a kill leaves it: five
+/// values of one key, of which the last two are left, each in a segment.
+async fn compacted_since_the_checkpoint(env: &Env, folder: &Path) -> PathBuf {
+    let (work, left) = (folder.join("work"), folder.join("left"));
+    let never = Duration::from_secs(3600);
+    let idle = StorageOptions { cleaner_interval: never, ..options(&work) };
+    let storage = Storage::open(env, idle).await.expect("opens");
+    let partition = compacted(&storage, &[]).await;
+    for k in 0..5 {
+        put(env, &storage, &partition, ("key", Some(&format!("value {k}")))).await;
+    }
+    storage.shutdown().await.expect("shuts down");
+    let unchecked = StorageOptions { checkpoint_interval: never, ..options(&work) };
+    let storage = Storage::open(env, unchecked).await.expect("opens again");
+    let partition = storage.partition(partition.id()).expect("there");
+    until(env, &storage, &partition, &[3, 4].into()).await;
+    copy(&work, &left);
+    storage.shutdown().await.expect("shuts down");
+    left
+}
+
+#[test]
+fn what_was_compacted_stays_when_the_disk_lost_the_new_segment() {
+    run(async |env| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = compacted_since_the_checkpoint(&env, dir.path()).await;
+        let names = segment_files(&root);
+        let cleaned: Vec<_> = names.iter().filter(|name| name.matches('.').count() == 2).collect();
+        let [cleaned] = cleaned[..] else { panic!("{names:?}") };
+        let path = root.join("topics/keyed/partition-0").join(cleaned);
+        let file = fs::OpenOptions::new().write(true).open(path).expect("there");
+        file.set_len(10).expect("cut");
+        let never = Duration::from_secs(3600);
+        let idle = StorageOptions { cleaner_interval: never, ..options(&root) };
+        let storage = Storage::open(&env, idle).await.expect("opens");
+        let topic = storage.image().topic("keyed").expect("there").id;
+        let id = rivven_core::ids::PartitionId { topic, index: 0 };
+        let partition = storage.partition(id).expect("there");
+        let found = read(&storage, &partition, Offset(0)).await;
+        assert!(found.keys().eq(&[0, 1, 2, 3, 4]), "{found:?}");
+        storage.shutdown().await.expect("shuts down");
+
+        let storage = Storage::open(&env, options(&root)).await.expect("opens again");
+        let partition = storage.partition(id).expect("there");
+        until(&env, &storage, &partition, &[3, 4].into()).await;
+        put(&env, &storage, &partition, ("key", Some("next"))).await;
+        storage.shutdown().await.expect("shuts down");
+        is_sound(&env, &root).await;
+    });
+}
+
+#[test]
+fn nobody_misses_a_segment_that_was_compacted_in_time() {
+    run(async |env| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = compacted_since_the_checkpoint(&env, dir.path()).await;
+        let first = root.join("topics/keyed/partition-0").join("00000000000000000000.log");
+        fs::remove_file(first).expect("it was there");
+        let storage = Storage::open(&env, options(&root)).await.expect("opens");
+        let topic = storage.image().topic("keyed").expect("there").id;
+        let id = rivven_core::ids::PartitionId { topic, index: 0 };
+        let partition = storage.partition(id).expect("there");
+        put(&env, &storage, &partition, ("key", Some("next"))).await;
+        storage.shutdown().await.expect("shuts down");
+        is_sound(&env, &root).await;
     });
 }

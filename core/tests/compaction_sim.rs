@@ -2,6 +2,8 @@
 //! key stays at its offset, and nothing else takes its place.
 #![cfg(feature = "sim")]
 
+#[path = "support/crash_storm.rs"]
+mod crash_storm;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crash_storm::{DATA_DIR, live_and_die, seeds};
 use rivven_core::ids::{Offset, PartitionId, TimestampMs};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
@@ -19,7 +22,6 @@ use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::partition::Partition;
 use rivven_core::storage::read::{ReadRequest, batches};
-use rivven_core::storage::verify::{VerifyError, verify};
 use rivven_io::Env;
 use rivven_io::sim::World;
 use support::{append_batch, create_topic};
@@ -41,7 +43,7 @@ fn options() -> StorageOptions {
         cleaner_interval: Duration::from_millis(20),
         // Room for some of the keys only.
         cleaner_map_bytes: 600,
-        ..StorageOptions::new(PathBuf::from("/data"), 1)
+        ..StorageOptions::new(PathBuf::from(DATA_DIR), 1)
     }
 }
 
@@ -71,6 +73,7 @@ async fn live(env: Env, known: Known, round: u32) {
     for index in 0..PARTITIONS {
         let partition = storage.partition(PartitionId { topic, index }).expect("exists");
         check(&storage, &partition, &known).await;
+        env.tasks.spawn("searcher", search(env.clone(), storage.clone(), partition.clone()));
         let (storage, known, env) = (storage.clone(), known.clone(), env.clone());
         writers.push(env.clone().tasks.spawn("appender", async move {
             for k in 0_u64.. {
@@ -81,7 +84,8 @@ async fn live(env: Env, known: Known, round: u32) {
                     value: value.as_ref().map(|value| value.as_bytes()),
                     ..NewRecord::default()
                 };
-                let batch = BatchBuilder::new(TimestampMs(1000)).push(record).build();
+                let timestamp = timestamp_at(partition.positions().log_end);
+                let batch = BatchBuilder::new(timestamp).push(record).build();
                 let Ok(appended) = append_batch(&storage, &partition, batch).await else { return };
                 let mut known = known.lock().expect("unpoisoned");
                 known.entry(index).or_default().insert(appended.base_offset.0, (key, value));
@@ -90,6 +94,24 @@ async fn live(env: Env, known: Known, round: u32) {
     }
     for writer in writers {
         writer.await.expect("appenders do not panic");
+    }
+}
+
+/// They fall, so that the largest is in what the cleaner changes.
+fn timestamp_at(offset: Offset) -> TimestampMs {
+    TimestampMs(1_000_000 - offset.0)
+}
+
+/// As long as there are records, one of them has the largest timestamp, whatever the cleaner does.
+async fn search(env: Env, storage: Storage, partition: Arc<Partition>) {
+    loop {
+        let is_empty = partition.positions().high_watermark == Offset::ZERO;
+        let Ok(found) = storage.max_timestamp(&partition).await else { return };
+        assert!(is_empty || found.is_some(), "no record has the largest timestamp");
+        if let Some((timestamp, offset)) = found {
+            assert_eq!(timestamp, timestamp_at(offset));
+        }
+        env.clock.sleep(Duration::from_micros(300)).await;
     }
 }
 
@@ -131,49 +153,17 @@ async fn check(storage: &Storage, partition: &Arc<Partition>, known: &Known) {
     }
 }
 
-/// What a crash left behind is whole, as `rivven log verify` sees it.
-async fn is_whole(env: Env) {
-    match verify(&env, &options().data_dir, &mut |_| {}).await {
-        Ok(report) => assert!(report.ok, "{:?}", report.findings),
-        Err(VerifyError::Missing(_)) => {}
-        Err(error) => panic!("{error}"),
-    }
-}
-
 #[test]
 fn the_last_value_of_each_key_survives_power_cuts_and_kills() {
-    let number = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
-    let (first, seeds) = (number("SIM_SEED").unwrap_or(0), number("SIM_SEEDS").unwrap_or(15));
     let mut total = 0;
-    for seed in first..first + seeds {
+    for seed in seeds(15) {
         eprintln!("seed {seed}");
         let world = World::new(seed);
         let known = Known::default();
         world.run(async {
             let node = world.node(1);
-            for round in 0..8 {
-                node.spawn_main({
-                    let (env, known) = (node.env(), known.clone());
-                    async move {
-                        live(env, known, round).await;
-                        0
-                    }
-                });
-                let span =
-                    Duration::from_millis(50 + (seed * 7919 + u64::from(round) * 104_729) % 900);
-                world.sleep(span).await;
-                if let Some(panic) = world.take_panics().first() {
-                    panic!("seed {seed} round {round}: {panic:?}");
-                }
-                if (seed + u64::from(round)) % 3 == 0 {
-                    node.kill()
-                } else {
-                    node.power_cut()
-                }
-                node.restart();
-                let verified = node.spawn(is_whole(node.env()));
-                verified.await.unwrap_or_else(|_| panic!("seed {seed} round {round}: damage"));
-            }
+            let life = |env, round| live(env, known.clone(), round);
+            live_and_die((&world, &node), (seed, 50), life).await;
         });
         total += known.lock().expect("unpoisoned").values().map(BTreeMap::len).sum::<usize>();
     }

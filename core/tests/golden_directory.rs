@@ -4,6 +4,8 @@
 //! what must be found. docs/testing.md says how one is written.
 #![expect(clippy::disallowed_methods, reason = "the files are made and damaged by the test")]
 
+#[path = "support/copied.rs"]
+mod copied;
 #[path = "support/data_directory.rs"]
 mod data_directory;
 #[path = "support/plain_records.rs"]
@@ -14,7 +16,8 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use data_directory::{Listed, copy, make, options};
+use copied::copy;
+use data_directory::{Listed, make, options};
 use plain_records::read_all;
 use rivven_core::ids::PartitionId;
 use rivven_core::metadata::command::MetadataCommand;

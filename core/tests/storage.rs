@@ -2,20 +2,21 @@
 
 #[path = "support/plain_records.rs"]
 mod plain_records;
+#[path = "support/real_world.rs"]
+mod real_world;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use plain_records::{append, read_all};
+use real_world::run;
 use rivven_core::ids::Offset;
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::ReadError;
 use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::read::ReadRequest;
-use rivven_io::Env;
 use support::create_topic;
 
 /// A data directory that goes away with the test.
@@ -31,16 +32,6 @@ impl Fixture {
     fn path(&self) -> PathBuf {
         self.dir.path().join("data")
     }
-}
-
-/// Runs a test on the real world.
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async { test(Env::real()).await });
 }
 
 /// Small files, so that every path is taken.

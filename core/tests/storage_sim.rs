@@ -1,6 +1,8 @@
 //! Storage on simulated disks: power cuts and kills at any moment lose nothing acknowledged.
 #![cfg(feature = "sim")]
 
+#[path = "support/crash_storm.rs"]
+mod crash_storm;
 #[path = "support/plain_records.rs"]
 mod plain_records;
 #[path = "support/storage_fixture.rs"]
@@ -11,11 +13,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crash_storm::{DATA_DIR, live_and_die, seeds};
 use plain_records::{append, read_all};
-use rivven_core::ids::PartitionId;
+use rivven_core::ids::{PartitionId, TimestampMs, TopicId};
+use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
-use rivven_core::storage::verify::{VerifyError, verify};
 use rivven_io::Env;
 use rivven_io::sim::World;
 use support::create_topic;
@@ -31,7 +34,7 @@ fn sim_options() -> StorageOptions {
         wal_files: 4,
         tail_bytes_max: 128 << 10,
         checkpoint_interval: Duration::from_millis(300),
-        ..StorageOptions::new(PathBuf::from("/data"), 1)
+        ..StorageOptions::new(PathBuf::from(DATA_DIR), 1)
     }
 }
 
@@ -79,21 +82,10 @@ async fn check(
     }
 }
 
-/// What a crash left behind is whole, as `rivven log verify` sees it.
-async fn is_whole(env: Env) {
-    match verify(&env, &sim_options().data_dir, &mut |_| {}).await {
-        Ok(report) => assert!(report.ok, "{:?}", report.findings),
-        Err(VerifyError::Missing(_)) => {}
-        Err(error) => panic!("{error}"),
-    }
-}
-
 #[test]
 fn nothing_acknowledged_is_lost_in_power_cuts_and_kills() {
-    let seeds = std::env::var("SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
-    let first = std::env::var("SIM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     let mut total = 0;
-    for seed in first..first + seeds {
+    for seed in seeds(25) {
         eprintln!("seed {seed}");
         let world = World::new(seed);
         let acked = Acked::default();
@@ -102,29 +94,8 @@ fn nothing_acknowledged_is_lost_in_power_cuts_and_kills() {
             let mut faults = node.disk().faults();
             faults.crash.shorn_pages = true;
             node.disk().set_faults(faults);
-            for round in 0..8 {
-                node.spawn_main({
-                    let (env, acked) = (node.env(), acked.clone());
-                    async move {
-                        live(env, acked, round).await;
-                        0
-                    }
-                });
-                let span =
-                    Duration::from_millis(20 + (seed * 7919 + u64::from(round) * 104_729) % 900);
-                world.sleep(span).await;
-                if let Some(panic) = world.take_panics().first() {
-                    panic!("seed {seed} round {round}: {panic:?}");
-                }
-                if (seed + u64::from(round)) % 3 == 0 {
-                    node.kill()
-                } else {
-                    node.power_cut()
-                }
-                node.restart();
-                let verified = node.spawn(is_whole(node.env()));
-                verified.await.unwrap_or_else(|_| panic!("seed {seed} round {round}: damage"));
-            }
+            let life = |env, round| live(env, acked.clone(), round);
+            live_and_die((&world, &node), (seed, 20), life).await;
             let last = node.spawn({
                 let (env, acked) = (node.env(), acked.clone());
                 async move {
@@ -144,4 +115,48 @@ fn nothing_acknowledged_is_lost_in_power_cuts_and_kills() {
     }
     assert!(total > 1000, "only {total} appends were acknowledged");
     eprintln!("{total} acknowledged appends; probes {:?}", rivven_io::probe::hits());
+}
+
+async fn create(storage: Storage, name: String) {
+    let mut change = storage.change_metadata().await;
+    assert!(change.image().topic(&name).is_none(), "{name} is new to its planner");
+    let command = MetadataCommand::CreateTopic {
+        id: TopicId::from_random([u8::try_from(name.len()).expect("short"); 16]),
+        name,
+        partitions: 1,
+        configs: BTreeMap::new(),
+        created_ms: TimestampMs(0),
+    };
+    change.commit(vec![command]).await.expect("topic is created");
+}
+
+/// Cut off before, while and after the commit is written and synced.
+#[test]
+fn a_change_whose_planner_goes_is_applied_before_the_next_is_planned() {
+    let world = World::new(0);
+    let cut_off = world.run(async {
+        let node = world.node(1);
+        let env = node.env();
+        let test = node.spawn(async move {
+            let storage = Storage::open(&env, sim_options()).await.expect("opens");
+            let mut cut_off = 0;
+            for round in 1..60 {
+                let name = "t".repeat(round);
+                let patience = Duration::from_micros(round as u64 * 20 - 20);
+                tokio::select! {
+                    biased;
+                    () = create(storage.clone(), name.clone()) => {}
+                    () = env.clock.sleep(patience) => cut_off += 1,
+                }
+                let next = storage.change_metadata().await;
+                assert!(next.image().topic(&name).is_some(), "{patience:?} cut {name} off");
+            }
+            storage.shutdown().await.expect("shuts down");
+            let storage = Storage::open(&env, sim_options()).await.expect("opens again");
+            assert_eq!(storage.image().topics().len(), 59);
+            cut_off
+        });
+        test.await.expect("neither planner nor committer panics")
+    });
+    assert!((10..50).contains(&cut_off), "{cut_off} were cut off: not at every moment");
 }

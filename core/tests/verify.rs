@@ -2,19 +2,24 @@
 //! where it is.
 #![expect(clippy::disallowed_methods, reason = "the files are made and damaged by the test")]
 
+#[path = "support/copied.rs"]
+mod copied;
 #[path = "support/data_directory.rs"]
 mod data_directory;
 #[path = "support/plain_records.rs"]
 mod plain_records;
+#[path = "support/real_world.rs"]
+mod real_world;
 #[path = "support/storage_fixture.rs"]
 mod support;
 
 use std::fs;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use data_directory::{copy, make, options};
+use copied::copy;
+use data_directory::{make, options};
 use plain_records::{append, read_all};
+use real_world::run;
 use rivven_core::ids::PartitionId;
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::{AppendError, OpenError};
@@ -22,15 +27,6 @@ use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::verify::{Severity, VerifyError, VerifyReport, verify};
 use rivven_io::Env;
 use support::create_topic;
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Env) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async { test(Env::real()).await });
-}
 
 async fn look(env: &Env, root: &Path) -> VerifyReport {
     verify(env, root, &mut |_| {}).await.expect("it can be verified")

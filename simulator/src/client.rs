@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::codec::message::{Message, Request};
+use rivven_core::kafka::messages::fetch::FetchRequest;
 use rivven_io::Env;
 
 use crate::client::connection::{CallError, Connection, ConnectionConfig};
@@ -92,6 +93,14 @@ pub struct ClientConfig {
     pub connection: ConnectionConfig,
 }
 
+/// A client that goes away while its request is worked on.
+pub(crate) struct Desertion {
+    /// Sent before the request: whoever answers them finds that nobody is there.
+    pub(crate) fetches: Vec<FetchRequest>,
+    /// From the send of the request to the end of the connection.
+    pub(crate) after: Duration,
+}
+
 /// A client with at most one connection. Dropping it closes that.
 pub struct Client {
     pub(crate) env: Env,
@@ -100,13 +109,22 @@ pub struct Client {
     connection: Option<Connection>,
     connections_made: u64,
     backoff: Duration,
+    desertion: Option<Desertion>,
 }
 
 impl Client {
     #[must_use]
     pub fn new(env: Env, history: Arc<History>, config: ClientConfig) -> Client {
         let backoff = BACKOFF_MIN;
-        Client { env, history, config, connection: None, connections_made: 0, backoff }
+        Client {
+            env,
+            history,
+            config,
+            connection: None,
+            connections_made: 0,
+            backoff,
+            desertion: None,
+        }
     }
 
     /// How many connections it has opened; the current one's number.
@@ -132,6 +150,11 @@ impl Client {
     /// Closes the connection: what is on the way on it will not be answered.
     pub fn drop_it(&mut self) {
         self.connection = None;
+    }
+
+    /// The next request is not waited for.
+    pub(crate) fn desert_next(&mut self, desertion: Desertion) {
+        self.desertion = Some(desertion);
     }
 
     /// Waits longer after each failure, with jitter, up to a second.
@@ -178,11 +201,28 @@ impl Client {
     where
         M::Response: Message,
     {
+        let desertion = self.desertion.take();
         let connection = self.connection().await.map_err(Trouble::NotSent)?;
-        let answer = connection.call(request).await;
+        let answer = match desertion {
+            None => connection.call(request).await,
+            Some(desertion) => desert(connection, request, desertion).await,
+        };
         if answer.is_err() {
             self.drop_it();
         }
         answer.map_err(Trouble::NotAnswered)
     }
+}
+
+async fn desert<M: Request>(
+    connection: &mut Connection,
+    request: &M,
+    desertion: Desertion,
+) -> Result<M::Response, CallError> {
+    for fetch in &desertion.fetches {
+        connection.send(fetch).await?;
+    }
+    connection.send(request).await?;
+    connection.env().clock.sleep(desertion.after).await;
+    Err(CallError::Closed("by this client itself".to_owned()))
 }

@@ -213,13 +213,15 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         (ClientKind::RecordDeleter, &spec.record_deleters),
         (ClientKind::ConfigAdmin, &spec.config_admins),
         (ClientKind::GroupMember, &spec.group_members),
+        (ClientKind::LibraryProducer, &spec.library_producers),
+        (ClientKind::Deserter, &spec.deserters),
     ];
     let mut clients = Vec::new();
     for (index, (kind, count)) in (1..).zip(kinds) {
         let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
         for k in 0..count {
             let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are eight kinds");
+            let client = u32::try_from(index * 100 + k).expect("there are ten kinds");
             clients.push(draw_client(spec, (client, kind), topics, &mut draws));
         }
     }
@@ -237,16 +239,16 @@ fn draw_client(
     let batch_records = spec.batch_records.draw(draws);
     let filler_bytes = spec.filler_bytes.draw(draws);
     let acks = spec.acks.draw(draws);
-    let idempotent = kind == ClientKind::IdempotentProducer;
+    let idempotent = matches!(kind, ClientKind::IdempotentProducer | ClientKind::LibraryProducer);
     ClientParams {
         client,
         kind,
         seed,
         topics: topics.iter().map(|topic| topic.name.clone()).collect(),
         pause_ms: match kind {
-            ClientKind::PlainProducer | ClientKind::IdempotentProducer => {
-                (pause_ms / 2, pause_ms + pause_ms / 2)
-            }
+            ClientKind::PlainProducer
+            | ClientKind::IdempotentProducer
+            | ClientKind::LibraryProducer => (pause_ms / 2, pause_ms + pause_ms / 2),
             ClientKind::TailConsumer => (0, 50),
             ClientKind::GroupMember => (1, 80),
             ClientKind::ScanConsumer => (50, 500),

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 23] = [
+pub const ALL: [PlantedBug; 26] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -107,6 +107,13 @@ pub const ALL: [PlantedBug; 23] = [
         oracles: &["I1", "I2", "I3"],
     },
     PlantedBug {
+        id: "B45",
+        what: "a change of topics is planned beside one whose client went away",
+        origin: "ours: two topics of one name in the WAL, and a broker that never starts again",
+        scenario: "deserted_changes",
+        oracles: &["I42"],
+    },
+    PlantedBug {
         id: "B50",
         what: "compacted segments are removed before a checkpoint counts what replaced them",
         origin: "KAFKA-6264 and others: files and what is known of them out of step",
@@ -175,6 +182,20 @@ pub const ALL: [PlantedBug; 23] = [
         origin: "ours: a false CORRUPT_MESSAGE beside a consumer group, found by kill -9",
         scenario: "power_cuts",
         oracles: &["I12"],
+    },
+    PlantedBug {
+        id: "B70",
+        what: "the client library gives a batch that may be written a new sequence",
+        origin: "KAFKA-5494",
+        scenario: "client_library",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B71",
+        what: "what the client library sends again goes behind what is newer",
+        origin: "KAFKA-6119",
+        scenario: "client_library",
+        oracles: &["I13", "I14"],
     },
 ];
 

@@ -151,11 +151,15 @@ pub struct ClientSpec {
     pub scan_consumers: Draw,
     /// Each deletes and recreates the topics that churn.
     pub topic_admins: Draw,
+    /// Each does so too, and goes away before it is answered.
+    pub deserters: Draw,
     /// Each moves log starts up (DeleteRecords).
     pub record_deleters: Draw,
     pub config_admins: Draw,
     /// Members of consumer groups.
     pub group_members: Draw,
+    /// Producers of the client library.
+    pub library_producers: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -178,9 +182,11 @@ impl Default for ClientSpec {
             tail_consumers: Draw::between(0, 1),
             scan_consumers: Draw::between(0, 1),
             topic_admins: Draw::Fixed(0),
+            deserters: Draw::Fixed(0),
             record_deleters: Draw::Fixed(0),
             config_admins: Draw::Fixed(0),
             group_members: Draw::Fixed(0),
+            library_producers: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             keys: Draw::Fixed(0),

@@ -7,6 +7,7 @@
 mod admin;
 mod consumer;
 mod known;
+mod library;
 pub(crate) mod member;
 mod producer;
 mod read_back;
@@ -75,12 +76,16 @@ pub enum ClientKind {
     ScanConsumer,
     /// Deletes and recreates the topics that churn.
     TopicAdmin,
+    /// Does so too, and goes away before it is answered.
+    Deserter,
     /// Moves log starts up.
     RecordDeleter,
     /// Sets topic configurations that change nothing which an oracle watches.
     ConfigAdmin,
     /// A member of a consumer group.
     GroupMember,
+    /// A producer of the client library, which batches, retries and reconnects by itself.
+    LibraryProducer,
 }
 
 /// One client; ranges are inclusive at both ends.
@@ -153,9 +158,11 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::TailConsumer => consumer::run(context, params, true).await,
         ClientKind::ScanConsumer => consumer::run(context, params, false).await,
         ClientKind::TopicAdmin => admin::churn_topics(context, params).await,
+        ClientKind::Deserter => admin::desert_topics(context, params).await,
         ClientKind::RecordDeleter => admin::delete_records(context, params).await,
         ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
         ClientKind::GroupMember => member::run(context, params).await,
+        ClientKind::LibraryProducer => library::run(context, params).await,
     }
 }
 

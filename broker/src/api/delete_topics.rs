@@ -49,11 +49,7 @@ pub(crate) async fn handle(
             },
         });
     }
-    let outcome = change.commit(commands).await;
-    let gone = responses.iter().filter(|result| !result.error_code.is_error());
-    // Whether it is durable or not: nobody may take the name while `change` lives.
-    node.groups.forget_topics(gone.filter_map(|result| result.name.as_deref()));
-    if let Err(error) = outcome {
+    if let Err(error) = change.commit(commands).await {
         for result in responses.iter_mut().filter(|result| !result.error_code.is_error()) {
             result.error_code = ErrorCode::KAFKA_STORAGE_ERROR;
             result.error_message = Some(error.to_string().into());

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::errors::read_error;
 use crate::fetch_sessions::cache::{Begun, Opening, SessionAt};
-use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, LARGE_FRAME_BYTES};
+use crate::limits::{FETCH_WAIT_MAX, LARGE_FRAME_BYTES};
 use crate::memory::{Account, Charge, Class};
 use crate::node::Node;
 use rivven_core::kafka::codec::api::ApiKey;
@@ -79,7 +79,8 @@ impl Fetch {
             }
             Begun::Refused(error_code) => (SessionUse::None, error_code),
         };
-        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(FETCH_BYTES_MAX);
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
+        let bytes_max = bytes_max.min(node.config.fetch_max_bytes);
         let rows =
             if error_code.is_error() { Vec::new() } else { rows(&node, api_version, &request) };
         Fetch {

@@ -1,15 +1,17 @@
 //! OffsetCommit: answered when the commit is as durable as a record.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rivven_core::group::offsets::CommittedFor;
 use rivven_core::group::records::CommittedOffset;
 use rivven_core::group::shard::Commit;
 use rivven_core::ids::{Offset, TimestampMs};
-use rivven_core::metadata::image::MetadataImage;
+use rivven_core::metadata::image::{MetadataImage, Topic};
 
 use super::errors::group_error;
 use super::join_group::member;
+use crate::groups::GroupRefusal;
 use crate::node::Node;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::offset_commit::{
@@ -19,6 +21,8 @@ use rivven_core::kafka::messages::offset_commit::{
 
 /// First version that names topics by id.
 const TOPIC_ID_VERSION_MIN: i16 = 10;
+/// First version that tells a group that is not there from an old generation.
+const UNKNOWN_GROUP_VERSION_MIN: i16 = 9;
 
 pub(crate) async fn handle(
     node: &Node,
@@ -26,19 +30,21 @@ pub(crate) async fn handle(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let answer = Committing { node, api_version, request: &request };
-    let mut rows = answer.rows(&node.storage.image());
+    let image = node.storage.image();
+    let mut rows = answer.rows(&image);
     let is_asked = |row: &OffsetCommitResponsePartition| !row.error_code.is_error();
     let any = rows.iter().flat_map(|topic| &topic.partitions).any(is_asked);
     if any {
-        // Topics are looked at again where none can go: see `Groups::commit`.
         let commit = || {
-            let image = node.storage.image();
-            rows = answer.rows(&image);
-            answer.commit(&image, &rows)
+            let newest = node.storage.image();
+            if !Arc::ptr_eq(&newest, &image) {
+                rows = answer.rows(&newest);
+            }
+            answer.commit(&newest, &rows)
         };
         let outcome = node.groups.commit(node, &request.group_id, commit).await;
         if let Err(refusal) = outcome {
-            let code = group_error(&refusal);
+            let code = answer.refusal(&refusal);
             let all = rows.iter_mut().flat_map(|topic| &mut topic.partitions);
             all.filter(|row| {
                 let is_of_topic = row.error_code.is_error()
@@ -58,6 +64,15 @@ struct Committing<'a> {
 }
 
 impl Committing<'_> {
+    fn refusal(&self, refusal: &GroupRefusal) -> ErrorCode {
+        match group_error(refusal) {
+            ErrorCode::GROUP_ID_NOT_FOUND if self.api_version < UNKNOWN_GROUP_VERSION_MIN => {
+                ErrorCode::ILLEGAL_GENERATION
+            }
+            code => code,
+        }
+    }
+
     /// The answer if the group takes the commit.
     fn rows(&self, image: &MetadataImage) -> Vec<OffsetCommitResponseTopic> {
         let topics = self.request.topics.iter().map(|topic| {
@@ -81,21 +96,34 @@ impl Committing<'_> {
         topic: &OffsetCommitRequestTopic,
         partition: &OffsetCommitRequestPartition,
     ) -> ErrorCode {
-        let (found, unknown) = match self.api_version {
-            TOPIC_ID_VERSION_MIN.. => {
-                (image.topic_by_id(topic.topic_id), ErrorCode::UNKNOWN_TOPIC_ID)
-            }
-            _ => (image.topic(&topic.name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        let Some(found) = self.find(image, topic) else {
+            return match self.api_version {
+                TOPIC_ID_VERSION_MIN.. => ErrorCode::UNKNOWN_TOPIC_ID,
+                _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            };
         };
-        let Some(found) = found else { return unknown };
         if u32::try_from(partition.partition_index).is_ok_and(|index| index < found.partitions) {
             let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-            return match metadata.len() > self.node.config.offset_metadata_max_bytes {
+            // Kafka counts what Java calls characters.
+            let units = metadata.encode_utf16().count();
+            return match units > self.node.config.offset_metadata_max_bytes {
                 true => ErrorCode::OFFSET_METADATA_TOO_LARGE,
                 false => ErrorCode::NONE,
             };
         }
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    }
+
+    fn find<'a>(
+        &self,
+        image: &'a MetadataImage,
+        topic: &OffsetCommitRequestTopic,
+    ) -> Option<&'a Topic> {
+        let found = match self.api_version {
+            TOPIC_ID_VERSION_MIN.. => image.topic_by_id(topic.topic_id),
+            _ => image.topic(&topic.name),
+        };
+        found.map(|found| &**found)
     }
 
     /// What is stored: every row that was found good. Of a partition that is named twice the last
@@ -106,16 +134,13 @@ impl Committing<'_> {
         let expires = (keep >= 0).then(|| TimestampMs(now.0.saturating_add(keep)));
         let mut offsets = Vec::new();
         for (topic, row) in self.request.topics.iter().zip(rows) {
-            let name = match self.api_version {
-                TOPIC_ID_VERSION_MIN.. => match image.topic_by_id(topic.topic_id) {
-                    Some(topic) => topic.name.to_string(),
-                    None => continue,
-                },
-                _ => topic.name.as_str().to_owned(),
-            };
+            let Some(found) = self.find(image, topic) else { continue };
             let good = topic.partitions.iter().zip(&row.partitions);
             for (partition, _) in good.filter(|(_, row)| !row.error_code.is_error()) {
-                let of = CommittedFor { topic: name.clone(), partition: partition.partition_index };
+                let of = CommittedFor {
+                    topic: found.name.to_string(),
+                    partition: partition.partition_index,
+                };
                 let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
                 let offset = CommittedOffset {
                     offset: Offset(partition.committed_offset),
@@ -123,6 +148,7 @@ impl Committing<'_> {
                     metadata: metadata.to_owned(),
                     committed: now,
                     expires,
+                    topic: found.id,
                 };
                 offsets.push((of, offset));
             }

@@ -31,19 +31,15 @@ async fn delete(
     if group.is_empty() {
         return Err(GroupError::InvalidGroupId.into());
     }
-    node.groups.look(group, |shard| shard.check_delete_offsets(group))??;
     let mut offsets = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let is_used = node.groups.look(group, |shard| shard.subscribes(group, &topic.name))?;
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let partition_index = partition.partition_index;
-            let is_there = find_partition(node, &topic.name, partition_index).is_some();
-            let error_code = match (is_there, is_used) {
-                (false, _) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-                (true, true) => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
-                (true, false) => ErrorCode::NONE,
+            let error_code = match find_partition(node, &topic.name, partition_index) {
+                Some(_) => ErrorCode::NONE,
+                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             };
             if !error_code.is_error() {
                 let topic = topic.name.as_str().to_owned();
@@ -53,6 +49,11 @@ async fn delete(
         }
         topics.push(OffsetDeleteResponseTopic { name: topic.name.clone(), partitions });
     }
-    node.groups.delete_offsets(group, offsets).await?;
+    let used = node.groups.delete_offsets(group, offsets).await?;
+    for topic in topics.iter_mut().filter(|topic| used.contains(topic.name.as_str())) {
+        for row in topic.partitions.iter_mut().filter(|row| !row.error_code.is_error()) {
+            row.error_code = ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC;
+        }
+    }
     Ok(topics)
 }

@@ -100,21 +100,24 @@ impl Answering<'_> {
         }
     }
 
-    /// A name need not exist, and no partition is checked; only an id that leads to no name is an
-    /// error, since offsets are committed under names.
+    /// A name need not exist, and no partition is checked; only an id that leads to no topic is an
+    /// error.
     fn topic(
         &self,
         topic: &OffsetFetchTopic,
         offsets: Option<&Offsets>,
     ) -> OffsetFetchTopicResponse {
-        let name = match self.api_version {
-            TOPIC_ID_VERSION_MIN.. => self.image.topic_by_id(topic.topic_id).map(|of| &*of.name),
-            _ => Some(&*topic.name),
+        let found = match self.api_version {
+            TOPIC_ID_VERSION_MIN.. => {
+                let found = self.image.topic_by_id(topic.topic_id);
+                found.map(Some).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
+            }
+            _ => Ok(self.image.topic(&topic.name)),
         };
-        let partitions = topic.partition_indexes.iter().map(|index| {
-            let found = name.ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
-            row(*index, found.map(|name| offsets.and_then(|offsets| offsets.get(name, *index))))
-        });
+        let partitions = topic
+            .partition_indexes
+            .iter()
+            .map(|index| row(*index, found.map(|topic| offsets?.get(topic?, *index))));
         OffsetFetchTopicResponse {
             name: topic.name.clone(),
             topic_id: topic.topic_id,
@@ -124,16 +127,13 @@ impl Answering<'_> {
 
     fn all(&self, offsets: Option<&Offsets>) -> Vec<OffsetFetchTopicResponse> {
         let mut rows = Vec::new();
-        for (name, partitions) in offsets.into_iter().flat_map(Offsets::topics) {
-            let topic = self.image.topic(name);
-            if self.api_version >= TOPIC_ID_VERSION_MIN && topic.is_none() {
-                continue;
-            }
-            let partitions = partitions.iter().map(|(index, offset)| row(*index, Ok(Some(offset))));
+        for (topic, partitions) in offsets.into_iter().flat_map(|all| all.visible(self.image)) {
+            let rows_of =
+                partitions.into_iter().map(|(index, offset)| row(index, Ok(Some(offset))));
             rows.push(OffsetFetchTopicResponse {
-                name: name.into(),
-                topic_id: topic.map(|topic| topic.id).unwrap_or_default(),
-                partitions: partitions.collect(),
+                name: (&*topic.name).into(),
+                topic_id: topic.id,
+                partitions: rows_of.collect(),
             });
         }
         rows

@@ -2,9 +2,6 @@
 //! shows them. Only what is true of this broker is listed.
 
 use super::Config;
-use crate::limits::{
-    FETCH_BYTES_MAX, FETCH_SESSIONS_MAX, FRAME_BYTES_MAX, GROUP_EXPIRY_INTERVAL, IDLE_MAX,
-};
 
 /// Types on the wire.
 const BOOLEAN: i8 = 1;
@@ -12,6 +9,8 @@ const STRING: i8 = 2;
 const INT: i8 = 3;
 const LONG: i8 = 5;
 const LIST: i8 = 7;
+
+type Get = fn(&Config) -> String;
 
 /// One setting of the broker.
 pub(crate) struct BrokerEntry {
@@ -26,25 +25,14 @@ pub(crate) struct BrokerEntry {
 /// Every such setting.
 pub(crate) fn broker_entries(config: &Config) -> Vec<BrokerEntry> {
     let mut entries = own(config);
+    entries.extend(limits(config));
     entries.extend(fixed());
     entries
 }
 
 /// What this broker's own settings are called in Kafka.
 fn own(config: &Config) -> Vec<BrokerEntry> {
-    let default = Config::default();
-    let listeners = |config: &Config| {
-        let all: Vec<String> =
-            config.bind.iter().map(|addr| format!("PLAINTEXT://{addr}")).collect();
-        all.join(",")
-    };
-    let entry = |name, config_type, doc, get: &dyn Fn(&Config) -> String| BrokerEntry {
-        name,
-        value: get(config),
-        config_type,
-        is_default: get(config) == get(&default),
-        doc,
-    };
+    let entry = |name, config_type, doc, get: Get| entry(config, (name, config_type, doc), get);
     let advertised = match &config.advertise_addr {
         Some(addr) => format!("PLAINTEXT://{addr}"),
         None => listeners(config),
@@ -58,43 +46,94 @@ fn own(config: &Config) -> Vec<BrokerEntry> {
             is_default: false,
             doc: "advertise-addr",
         },
-        entry("auto.create.topics.enable", BOOLEAN, "auto-create-topics", &|config| {
+        entry("auto.create.topics.enable", BOOLEAN, "auto-create-topics", |config| {
             config.auto_create_topics.to_string()
         }),
-        entry("broker.id", INT, "node-id", &|config| config.node_id.to_string()),
-        entry("group.initial.rebalance.delay.ms", INT, "group-initial-rebalance-delay-ms", &|c| {
+        entry("broker.id", INT, "node-id", |config| config.node_id.to_string()),
+        entry("group.initial.rebalance.delay.ms", INT, "group-initial-rebalance-delay-ms", |c| {
             c.group_initial_rebalance_delay.as_millis().to_string()
         }),
-        entry("group.max.session.timeout.ms", INT, "group-max-session-timeout-ms", &|config| {
+        entry("group.max.session.timeout.ms", INT, "group-max-session-timeout-ms", |config| {
             config.group_max_session_timeout.as_millis().to_string()
         }),
-        entry("group.max.size", INT, "group-max-size", &|config| config.group_max_size.to_string()),
-        entry("group.min.session.timeout.ms", INT, "group-min-session-timeout-ms", &|config| {
+        entry("group.max.size", INT, "group-max-size", |config| config.group_max_size.to_string()),
+        entry("group.min.session.timeout.ms", INT, "group-min-session-timeout-ms", |config| {
             config.group_min_session_timeout.as_millis().to_string()
         }),
-        entry("listeners", LIST, "bind", &listeners),
-        entry("log.dirs", STRING, "data-dir", &|config| config.data_dir.display().to_string()),
-        entry("max.connections", INT, "max-connections", &|config| {
+        entry("listeners", LIST, "bind", listeners),
+        entry("log.dirs", STRING, "data-dir", |config| config.data_dir.display().to_string()),
+        entry("max.connections", INT, "max-connections", |config| {
             config.max_connections.to_string()
         }),
-        entry("node.id", INT, "node-id", &|config| config.node_id.to_string()),
-        entry("num.partitions", INT, "default-partitions", &|config| {
+        entry("node.id", INT, "node-id", |config| config.node_id.to_string()),
+        entry("num.partitions", INT, "default-partitions", |config| {
             config.default_partitions.to_string()
         }),
-        entry("offset.metadata.max.bytes", INT, "offset-metadata-max-bytes", &|config| {
+        entry("offset.metadata.max.bytes", INT, "offset-metadata-max-bytes", |config| {
             config.offset_metadata_max_bytes.to_string()
         }),
-        entry("offsets.retention.minutes", INT, "offsets-retention-minutes", &|config| {
+        entry("offsets.retention.minutes", INT, "offsets-retention-minutes", |config| {
             (config.offsets_retention.as_secs() / 60).to_string()
         }),
-        entry("offsets.topic.num.partitions", INT, "offsets-topic-partitions", &|config| {
+        entry("offsets.topic.num.partitions", INT, "offsets-topic-partitions", |config| {
             config.offsets_topic_partitions.to_string()
         }),
     ]
 }
 
+fn listeners(config: &Config) -> String {
+    let all: Vec<String> = config.bind.iter().map(|addr| format!("PLAINTEXT://{addr}")).collect();
+    all.join(",")
+}
+
+/// Limits, and how often something is looked for.
+fn limits(config: &Config) -> Vec<BrokerEntry> {
+    let entry = |name, config_type, doc, get: Get| entry(config, (name, config_type, doc), get);
+    vec![
+        entry("connections.max.idle.ms", LONG, "idle-timeout-secs", |config| {
+            config.idle_timeout.as_millis().to_string()
+        }),
+        entry("fetch.max.bytes", INT, "fetch-max-bytes", |config| {
+            config.fetch_max_bytes.to_string()
+        }),
+        entry(
+            "log.retention.check.interval.ms",
+            LONG,
+            "log-retention-check-interval-ms",
+            |config| config.log_retention_check_interval.as_millis().to_string(),
+        ),
+        entry(
+            "max.incremental.fetch.session.cache.slots",
+            INT,
+            "max-incremental-fetch-session-cache-slots",
+            |config| config.fetch_sessions_max.to_string(),
+        ),
+        entry(
+            "offsets.retention.check.interval.ms",
+            LONG,
+            "offsets-retention-check-interval-ms",
+            |config| config.offsets_retention_check_interval.as_millis().to_string(),
+        ),
+        entry("producer.id.expiration.ms", INT, "producer-id-expiration-ms", |config| {
+            config.producer_id_expiration.as_millis().to_string()
+        }),
+        entry("socket.request.max.bytes", INT, "max-request-size", |config| {
+            config.max_request_size.to_string()
+        }),
+    ]
+}
+
+/// A setting that has another name here.
+fn entry(
+    config: &Config,
+    (name, config_type, doc): (&'static str, i8, &'static str),
+    get: Get,
+) -> BrokerEntry {
+    let value = get(config);
+    BrokerEntry { name, is_default: value == get(&Config::default()), value, config_type, doc }
+}
+
 fn fixed() -> Vec<BrokerEntry> {
-    let expiry = GROUP_EXPIRY_INTERVAL.as_millis().to_string();
     let entry = |name, value: String, config_type| BrokerEntry {
         name,
         value,
@@ -103,14 +142,7 @@ fn fixed() -> Vec<BrokerEntry> {
         doc: "Fixed.",
     };
     vec![
-        entry("connections.max.idle.ms", IDLE_MAX.as_millis().to_string(), LONG),
         entry("default.replication.factor", "1".to_owned(), INT),
-        entry("fetch.max.bytes", FETCH_BYTES_MAX.to_string(), INT),
-        entry("log.retention.check.interval.ms", "30000".to_owned(), LONG),
-        entry("max.incremental.fetch.session.cache.slots", FETCH_SESSIONS_MAX.to_string(), INT),
-        entry("offsets.retention.check.interval.ms", expiry, LONG),
         entry("offsets.topic.replication.factor", "1".to_owned(), INT),
-        entry("producer.id.expiration.ms", "86400000".to_owned(), INT),
-        entry("socket.request.max.bytes", FRAME_BYTES_MAX.to_string(), INT),
     ]
 }

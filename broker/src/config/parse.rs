@@ -1,11 +1,10 @@
 //! Values of settings as they stand in text.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rivven_core::storage::options::SyncPolicy;
 
-use super::Address;
+use super::{Address, LogFormat};
 
 pub(super) fn number<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Result<T, String> {
     let number: i64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
@@ -13,11 +12,6 @@ pub(super) fn number<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Result<
         return Err(format!("not within {min} to {max}"));
     }
     T::try_from(number).map_err(|_| "too large for this machine".to_owned())
-}
-
-/// Milliseconds of Kafka's INT, from `min` on.
-pub(super) fn millis(text: &str, min: i64) -> Result<Duration, String> {
-    number(text, min, i64::from(i32::MAX)).map(Duration::from_millis)
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
@@ -93,5 +87,20 @@ pub(super) fn level(text: &str) -> Result<String, String> {
     match text.parse::<tracing_subscriber::EnvFilter>() {
         Ok(_) if !text.is_empty() => Ok(text.to_owned()),
         _ => Err("not a level such as info, or a filter such as rivven_core=debug,info".to_owned()),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("neither text nor json".to_owned()),
+    }
+}
+
+pub(super) fn log_format_text(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
     }
 }

@@ -18,7 +18,7 @@ fn variables(all: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn every_default_is_within_its_own_bounds_and_prints_as_it_is_read() {
     let config = Config::default();
     for setting in &SETTINGS {
-        assert_eq!((setting.get)(&config), setting.default, "{}", setting.name);
+        assert_eq!(setting.get(&config), setting.default, "{}", setting.name);
     }
     assert!(config.check().is_ok());
     assert!(config.exposed().is_empty());
@@ -122,6 +122,70 @@ fn values_out_of_bounds_are_refused() {
         let flags = flags(&[&format!("--{name}"), value]).unwrap();
         assert!(effective(&flags, &BTreeMap::new(), None).is_err(), "{name}={value}");
     }
+}
+
+#[test]
+fn numbers_are_taken_within_their_bounds_and_not_beyond() {
+    for setting in &SETTINGS {
+        let Some((min, max)) = setting.bounds() else { continue };
+        let mut config = Config::default();
+        for number in [min, max] {
+            assert_eq!(setting.set(&mut config, &number.to_string()), Ok(()), "{}", setting.name);
+            assert_eq!(setting.get(&config), number.to_string(), "{}", setting.name);
+        }
+        for number in [i128::from(min) - 1, i128::from(max) + 1] {
+            assert!(setting.set(&mut config, &number.to_string()).is_err(), "{}", setting.name);
+        }
+    }
+}
+
+#[test]
+fn what_storage_looks_for_is_looked_for_as_often_as_is_set() {
+    let given = ["--log-retention-check-interval-ms=70", "--producer-id-expiration-ms=80"];
+    let config = effective(&flags(&given).unwrap(), &BTreeMap::new(), None).unwrap().config;
+    let options = config.storage_options();
+    assert_eq!(options.retention_interval, Duration::from_millis(70));
+    assert_eq!(options.producer_expiration_ms, 80);
+}
+
+/// docs/operating/configuration.md, as the table gives it.
+fn page() -> String {
+    let mut page = include_str!("page_head.md").to_owned();
+    for setting in &SETTINGS {
+        let name = setting.name;
+        let variable = format!("RIVVEN_{}", name.replace('-', "_").to_uppercase());
+        let default = match setting.default {
+            "" => "none".to_owned(),
+            default => format!("`{default}`"),
+        };
+        let limits = match setting.bounds() {
+            Some((min, max)) => format!("{min} to {max}"),
+            None => format!("`{}`", setting.value.replace('|', "\\|")),
+        };
+        let unit = match setting.value {
+            "BYTES" | "MS" | "SECONDS" => format!(" {}", setting.value.to_lowercase()),
+            _ => String::new(),
+        };
+        let doc = setting.doc;
+        writeln!(
+            page,
+            "| `--{name}` | `{variable}` | `{name}` | {default} | {limits}{unit} | {doc} |"
+        )
+        .unwrap();
+    }
+    page
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it writes the page where that is asked for")]
+fn the_page_of_settings_is_what_the_table_gives() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating/configuration.md");
+    if std::env::var_os("WRITE_PAGES").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap();
+    let advice = "WRITE_PAGES=1 cargo test -p rivven-broker --lib page_of_settings writes it";
+    assert!(found == page(), "docs/operating/configuration.md is stale: {advice}");
 }
 
 #[test]

@@ -10,8 +10,7 @@ use rivven_io::clock::Monotonic;
 use rivven_io::net::StreamReader;
 
 use crate::limits::{
-    FRAME_BYTES_MAX, FRAME_BYTES_PER_SECOND_MIN, FRAME_TIME, IDLE_MAX, LARGE_FRAME_BYTES,
-    READ_AHEAD_BYTES_MAX, READ_BYTES_MIN,
+    FRAME_BYTES_PER_SECOND_MIN, FRAME_TIME, LARGE_FRAME_BYTES, READ_AHEAD_BYTES_MAX, READ_BYTES_MIN,
 };
 use crate::memory::{Account, Charge, Class, OutOfMemory};
 
@@ -29,8 +28,8 @@ pub(crate) enum FrameError {
     Truncated(usize),
     #[error("a frame of {bytes} bytes did not arrive in {time:?}")]
     Slow { bytes: usize, time: Duration },
-    #[error("no request came in {IDLE_MAX:?}")]
-    Idle,
+    #[error("no request came in {0:?}")]
+    Idle(Duration),
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
     #[error(transparent)]
@@ -50,10 +49,17 @@ pub(crate) struct Frames {
     begun: Option<Monotonic>,
     /// Longest frame that is taken.
     bytes_max: usize,
+    /// Longest wait for a frame to begin.
+    idle_max: Duration,
 }
 
 impl Frames {
-    pub(crate) fn new(env: Env, reader: StreamReader, account: Arc<Account>) -> Frames {
+    pub(crate) fn new(
+        env: Env,
+        reader: StreamReader,
+        account: Arc<Account>,
+        (bytes_max, idle_max): (usize, Duration),
+    ) -> Frames {
         Frames {
             env,
             reader,
@@ -62,13 +68,14 @@ impl Frames {
             charge: None,
             last_bytes: 0,
             begun: None,
-            bytes_max: FRAME_BYTES_MAX,
+            bytes_max,
+            idle_max,
         }
     }
 
     /// Takes no longer frames from now on.
     pub(crate) fn limit(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max;
+        self.bytes_max = self.bytes_max.min(bytes_max);
     }
 
     /// The next frame without its length; `None` when the client has ended its side between two
@@ -98,7 +105,7 @@ impl Frames {
         self.begun = (!self.buffer.is_empty()).then(|| self.env.clock.now());
         self.account.set_reading_since(None);
         let charge = self.charge.clone().expect("bytes were read into a charged buffer");
-        if self.buffer.capacity() < LENGTH_BYTES {
+        if self.buffer.is_empty() && self.buffer.capacity() < LENGTH_BYTES {
             // An idle connection must not hold the memory of its last frame.
             self.buffer = BytesMut::new();
             self.charge = None;
@@ -139,7 +146,7 @@ impl Frames {
     async fn read(&mut self, total: usize) -> Result<bool, FrameError> {
         let clock = &self.env.clock;
         let (limit, error) = match self.begun {
-            None => (IDLE_MAX, FrameError::Idle),
+            None => (self.idle_max, FrameError::Idle(self.idle_max)),
             Some(begun) => {
                 self.account.set_reading_since(Some(begun));
                 let seconds = (total / FRAME_BYTES_PER_SECOND_MIN) as u64;
@@ -188,7 +195,11 @@ fn stranger(first: &[u8; LENGTH_BYTES]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::limits::FRAME_BYTES_MAX;
+    use crate::memory::Budget;
 
     #[test]
     fn lengths_outside_the_bounds_are_refused() {
@@ -209,6 +220,36 @@ mod tests {
             }
         }
         assert!(matches!(announced(&[0, 0, 1], FRAME_BYTES_MAX), Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_begins_in_the_last_bytes_of_a_full_buffer_is_whole() {
+        const FIRST_BYTES: usize = 6000;
+        let env = Env::real();
+        let listener = env.net.listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        for beyond in 0..=LENGTH_BYTES {
+            let client = env.net.connect(listener.local_addr().unwrap()).await.unwrap();
+            let server = listener.accept().await.unwrap();
+            let account = Budget::new(1 << 20).open_account();
+            let bounds = (FRAME_BYTES_MAX, Duration::from_secs(30));
+            let mut frames = Frames::new(env.clone(), server.reader, account, bounds);
+            let send = async |sizes: &[usize]| {
+                let frame = |size: &usize| {
+                    let length = u32::try_from(*size).unwrap().to_be_bytes();
+                    [&length[..], &vec![7; *size]].concat()
+                };
+                let all: Vec<u8> = sizes.iter().flat_map(frame).collect();
+                client.writer.write_all(&all).await.unwrap();
+            };
+            // The second is read into a buffer of the first one's size.
+            send(&[FIRST_BYTES]).await;
+            assert_eq!(frames.next().await.unwrap().unwrap().len(), FIRST_BYTES);
+            send(&[FIRST_BYTES - beyond, 100]).await;
+            for size in [FIRST_BYTES - beyond, 100] {
+                let frame = frames.next().await.unwrap().unwrap();
+                assert_eq!(frame, vec![7; size], "{beyond} bytes beyond");
+            }
+        }
     }
 
     #[test]

@@ -12,9 +12,7 @@ use rivven_io::Env;
 use rivven_io::net::StreamWriter;
 use tokio::sync::Notify;
 
-use crate::limits::{
-    ANSWER_BYTES_WAITING_MAX, REQUESTS_IN_FLIGHT_MAX, WRITE_PIECES_MAX, WRITE_STALL_MAX,
-};
+use crate::limits::{ANSWER_BYTES_WAITING_MAX, WRITE_PIECES_MAX, WRITE_STALL_MAX};
 use crate::memory::{Account, Charge};
 
 /// A request's place in the order of answers.
@@ -35,10 +33,12 @@ pub(crate) struct Outbox {
     writer: StreamWriter,
     env: Env,
     account: Arc<Account>,
+    /// Requests that are read and not answered.
+    in_flight_max: usize,
     state: Mutex<State>,
     /// Wakes the connection's task: the socket is full, or the connection has ended.
     blocked: Notify,
-    /// Wakes the reader: there may be room for another request, or nothing is left to answer.
+    /// Wakes the reader: there may be room for another request, or an answer that it waits for.
     progress: Notify,
 }
 
@@ -59,7 +59,12 @@ struct State {
 }
 
 impl Outbox {
-    pub(crate) fn new(env: Env, writer: StreamWriter, account: Arc<Account>) -> Outbox {
+    pub(crate) fn new(
+        env: Env,
+        writer: StreamWriter,
+        account: Arc<Account>,
+        in_flight_max: usize,
+    ) -> Outbox {
         let state = State {
             head: 0,
             slots: VecDeque::new(),
@@ -74,6 +79,7 @@ impl Outbox {
             writer,
             env,
             account,
+            in_flight_max,
             state: Mutex::new(state),
             blocked: Notify::new(),
             progress: Notify::new(),
@@ -100,9 +106,8 @@ impl Outbox {
         let slot = state.slots.get_mut(index).expect("the turn was taken");
         assert!(slot.is_none(), "turn {} is answered twice", turn.0);
         *slot = Some(answer);
-        if state.promote() {
-            self.progress.notify_one();
-        }
+        state.promote();
+        self.progress.notify_one();
     }
 
     /// [`Outbox::complete`] and [`Outbox::flush`].
@@ -230,7 +235,7 @@ impl Outbox {
     pub(crate) async fn room(&self) {
         self.until(|state| {
             state.has_ended
-                || state.slots.len() < REQUESTS_IN_FLIGHT_MAX
+                || state.slots.len() < self.in_flight_max
                     && state.ready_bytes < ANSWER_BYTES_WAITING_MAX
         })
         .await;
@@ -242,9 +247,9 @@ impl Outbox {
             .await;
     }
 
-    /// Waits until this turn's answer has been given.
+    /// Waits until this turn's answer has been given, whether or not its turn has come.
     pub(crate) async fn answered(&self, turn: Turn) {
-        self.until(|state| state.has_ended || state.head > turn.0).await;
+        self.until(|state| state.has_ended || state.is_answered(turn)).await;
     }
 
     /// Only the connection's reader waits, so one stored wake-up is enough.
@@ -259,9 +264,16 @@ impl Outbox {
 }
 
 impl State {
-    /// Moves answers whose turn has come to the ready bytes; whether there were any.
-    fn promote(&mut self) -> bool {
-        let head = self.head;
+    fn is_answered(&self, turn: Turn) -> bool {
+        let index = turn.0.checked_sub(self.head);
+        index.is_none_or(|index| {
+            let index = usize::try_from(index).expect("there are few slots");
+            self.slots.get(index).is_some_and(Option::is_some)
+        })
+    }
+
+    /// Moves answers whose turn has come to the ready bytes.
+    fn promote(&mut self) {
         while let Some(answer) = self.slots.front_mut().and_then(Option::take) {
             self.slots.pop_front();
             self.head += 1;
@@ -277,7 +289,6 @@ impl State {
                 Answer::Close => self.is_ending = true,
             }
         }
-        self.head > head
     }
 
     /// Puts pieces that were not written before those that became ready meanwhile.

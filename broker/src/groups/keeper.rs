@@ -1,11 +1,12 @@
 //! One shard with its log: takes steps of the machine, appends what they want stored, and answers
 //! those who wait.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use rivven_core::group::messages::{GroupError, Joined, Synced, Ticket};
+use rivven_core::group::records::TOPIC_HEADER;
 use rivven_core::group::shard::{AppendId, LogRecord, Shard, ShardEffect};
 use rivven_core::ids::TimestampMs;
 use rivven_core::limits::BATCH_BYTES_MAX;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 use super::{Alarm, Effects, GroupRefusal, Refusable, now};
 
 /// Bytes of a record beside its key and value, at most.
-const RECORD_OVERHEAD_BYTES: usize = 64;
+const RECORD_OVERHEAD_BYTES: usize = 80;
 
 pub(super) struct Keeper {
     env: Env,
@@ -44,8 +45,7 @@ struct State {
 }
 
 enum Progress {
-    /// Topics that were deleted meanwhile.
-    Loading(BTreeSet<String>),
+    Loading,
     Ready(Box<Shard>),
     Failed,
 }
@@ -58,23 +58,7 @@ pub(super) enum Waits {
 }
 
 /// An answer that comes later.
-pub(super) struct Answer<T>(oneshot::Receiver<Result<T, GroupError>>);
-
-impl<T> Answer<T> {
-    async fn get(self) -> Refusable<Result<T, GroupError>> {
-        // The machine answers every ticket; only a broker that ends does not.
-        self.0.await.map_err(|_| GroupRefusal::Unavailable)
-    }
-}
-
-impl<T: Send + 'static> IntoFuture for Answer<T> {
-    type Output = Refusable<Result<T, GroupError>>;
-    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.get())
-    }
-}
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, GroupError>>;
 
 impl Keeper {
     pub(super) fn new(
@@ -84,7 +68,7 @@ impl Keeper {
     ) -> Arc<Keeper> {
         let progress = match begin {
             Some(shard) => Progress::Ready(Box::new(shard)),
-            None => Progress::Loading(BTreeSet::new()),
+            None => Progress::Loading,
         };
         let state = State {
             progress,
@@ -110,38 +94,12 @@ impl Keeper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition was read: its groups answer from now on. `None`: it could not be. `gone` are
-    /// topics that are not there, though their offsets are.
-    pub(super) fn begin(&self, shard: Option<Shard>, mut gone: BTreeSet<String>) {
-        let mut state = self.lock();
+    /// The partition was read: its groups answer from now on. `None`: it could not be.
+    pub(super) fn begin(&self, shard: Option<Shard>) {
         let begun = shard.map_or(Progress::Failed, |shard| Progress::Ready(Box::new(shard)));
-        let Progress::Loading(deleted) = std::mem::replace(&mut state.progress, begun) else {
-            unreachable!("a shard is loaded once")
-        };
-        gone.extend(deleted);
-        // Still under the lock: nobody may commit for a topic of the same name before.
-        let outgoing = state.progress.shard().map(|shard| {
-            let mut effects = Effects::new();
-            gone.iter().for_each(|topic| shard.forget_topic(topic, &mut effects));
-            (effects, shard.deadline())
-        });
-        let Ok((effects, deadline)) = outgoing else { return };
-        state.take_all(effects);
-        drop(state);
-        self.alarm.set(deadline);
-        self.append_outgoing();
-    }
-
-    /// Topics are gone, and what was committed for them. A shard that is being read forgets them
-    /// when it has been.
-    pub(super) fn forget_topics(&self, topics: &[&str]) {
-        if let Progress::Loading(deleted) = &mut self.lock().progress {
-            deleted.extend(topics.iter().map(|topic| (*topic).to_owned()));
-            return;
-        }
-        let _ = self.step(|shard, out| {
-            topics.iter().for_each(|topic| shard.forget_topic(topic, out));
-        });
+        let before = std::mem::replace(&mut self.lock().progress, begun);
+        assert!(matches!(before, Progress::Loading), "a shard is loaded once");
+        let _ = self.step(|shard, out| shard.forget_gone(&self.storage.image(), out));
     }
 
     /// Takes a step of the machine, does what it wants done, and sees to its deadline.
@@ -182,7 +140,7 @@ impl Keeper {
             self.lock().waiting.remove(&ticket);
         }
         taken??;
-        Ok(Answer(receiver))
+        Ok(receiver)
     }
 
     /// Hands what is outgoing to the log. If somebody does already, that one goes on: the log may
@@ -215,21 +173,25 @@ impl Keeper {
     /// `None` if the records do not fit a batch.
     fn request(&self, id: AppendId, records: &[LogRecord]) -> Option<AppendRequest> {
         let wall = TimestampMs(self.env.clock.wall_ms());
-        let encoded: Vec<(Bytes, Option<&Bytes>)> =
-            records.iter().map(|record| (record.key.encode(), record.value.as_ref())).collect();
-        let size = |(key, value): &(Bytes, Option<&Bytes>)| {
-            key.len() + value.map_or(0, |value| value.len()) + RECORD_OVERHEAD_BYTES
+        let keys: Vec<Bytes> = records.iter().map(|record| record.key.encode()).collect();
+        let size = |(key, record): (&Bytes, &LogRecord)| {
+            key.len() + record.value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD_BYTES
         };
-        let bytes: usize = encoded.iter().map(size).sum();
+        let bytes: usize = keys.iter().zip(records).map(size).sum();
         if bytes + RECORD_OVERHEAD_BYTES > BATCH_BYTES_MAX {
             tracing::warn!(partition = %self.partition.id(), bytes, limit = BATCH_BYTES_MAX,
                 "what a group wants to store is too large");
             return None;
         }
         let mut builder = BatchBuilder::new(wall);
-        for (key, value) in &encoded {
-            let value = value.map(|value| &value[..]);
-            builder = builder.push(NewRecord { key: Some(key), value, ..NewRecord::default() });
+        for (key, record) in keys.iter().zip(records) {
+            let topic = record.topic.as_ref().map(|id| (TOPIC_HEADER, Some(&id.0[..])));
+            builder = builder.push(NewRecord {
+                timestamp: None,
+                key: Some(key),
+                value: record.value.as_deref(),
+                headers: topic.as_slice(),
+            });
         }
         let batch = Bytes::from(builder.build());
         let rules = ProduceRules {
@@ -258,7 +220,7 @@ impl Keeper {
 impl Progress {
     fn shard(&mut self) -> Refusable<&mut Shard> {
         match self {
-            Progress::Loading(_) => Err(GroupRefusal::Loading),
+            Progress::Loading => Err(GroupRefusal::Loading),
             Progress::Failed => Err(GroupRefusal::Unavailable),
             Progress::Ready(shard) => Ok(shard),
         }

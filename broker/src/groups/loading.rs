@@ -1,18 +1,19 @@
 //! Reads the groups of an earlier life from the log.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rivven_core::group::shard::{Shard, ShardLoader};
+use rivven_core::group::records::topic_of;
+use rivven_core::group::shard::{Shard, ShardLoader, StoredRecord};
 use rivven_core::ids::Offset;
+use rivven_core::metadata::image::MetadataImage;
 use rivven_core::record::compression::Codec;
 use rivven_core::record::header::HEADER_BYTES;
-use rivven_core::record::records::Records;
+use rivven_core::record::records::{Record, Records};
 use rivven_core::storage::error::ReadError;
 use rivven_core::storage::read::{ReadRequest, batches};
 
 use super::keeper::Keeper;
-use super::{TopicsAtStart, now};
+use super::now;
 use crate::limits::GROUP_LOAD_BYTES;
 use crate::node::Node;
 
@@ -27,44 +28,33 @@ enum LoadError {
     Records { offset: Offset, error: String },
 }
 
-/// Reads every partition, one after the other.
-pub(super) async fn load(node: Arc<Node>, topics: TopicsAtStart, keepers: Arc<[Arc<Keeper>]>) {
+/// Reads every partition, one after the other. `image`: topics before any of this life is made.
+pub(super) async fn load(node: Arc<Node>, image: Arc<MetadataImage>, keepers: Arc<[Arc<Keeper>]>) {
     for keeper in keepers.iter() {
         let loaded = tokio::select! {
             biased;
             () = node.stop.wait() => return,
-            loaded = load_one(&node, keeper) => loaded,
+            loaded = load_one(&node, &image, keeper) => loaded,
         };
         match loaded {
-            Ok(shard) => {
-                // A crash came between the deletion of a topic and that of its offsets.
-                let gone = topics_gone(&shard, &topics);
-                keeper.begin(Some(shard), gone);
-            }
+            Ok(shard) => keeper.begin(Some(shard)),
             Err(error) => {
                 tracing::error!(partition = %keeper.partition().id(), %error,
                     "the groups of a partition of __consumer_offsets are out of service");
-                keeper.begin(None, BTreeSet::new());
+                keeper.begin(None);
             }
         }
     }
 }
 
-/// Topics with offsets that did not exist when the broker started.
-fn topics_gone(shard: &Shard, topics: &TopicsAtStart) -> BTreeSet<String> {
-    let mut gone = BTreeSet::new();
-    for listed in shard.list() {
-        let offsets = shard.offsets(listed.name).expect("a listed group is there");
-        let missing = offsets.topics().filter(|(topic, _)| topics.topic(topic).is_none());
-        gone.extend(missing.map(|(topic, _)| topic.to_owned()));
-    }
-    gone
-}
-
-async fn load_one(node: &Node, keeper: &Keeper) -> Result<Shard, LoadError> {
+async fn load_one(
+    node: &Node,
+    image: &Arc<MetadataImage>,
+    keeper: &Keeper,
+) -> Result<Shard, LoadError> {
     let partition = keeper.partition();
     let positions = partition.positions();
-    let mut loader = ShardLoader::default();
+    let mut loader = ShardLoader::new(image.clone());
     let mut from = positions.log_start;
     while from < positions.high_watermark {
         let request =
@@ -79,7 +69,7 @@ async fn load_one(node: &Node, keeper: &Keeper) -> Result<Shard, LoadError> {
             for record in Records::new(&header, &batch[HEADER_BYTES..]) {
                 let record = record
                     .map_err(|error| LoadError::Records { offset, error: error.to_string() })?;
-                take(&mut loader, keeper, (offset, record.key, record.value));
+                take(&mut loader, keeper, (offset, record));
             }
             from = offset.plus(i64::from(header.last_offset_delta) + 1);
         }
@@ -95,11 +85,10 @@ async fn load_one(node: &Node, keeper: &Keeper) -> Result<Shard, LoadError> {
     Ok(shard)
 }
 
-type KeyedRecord<'a> = (Offset, Option<&'a [u8]>, Option<&'a [u8]>);
-
-fn take(loader: &mut ShardLoader, keeper: &Keeper, (offset, key, value): KeyedRecord<'_>) {
-    let Some(key) = key else { return };
-    if let Err(error) = loader.take(key, value) {
+fn take(loader: &mut ShardLoader, keeper: &Keeper, (offset, record): (Offset, Record<'_>)) {
+    let Some(key) = record.key else { return };
+    let topic = topic_of(record.headers);
+    if let Err(error) = loader.take(StoredRecord { key, value: record.value, topic }) {
         tracing::warn!(partition = %keeper.partition().id(), %offset, %error,
             "passing over a record of __consumer_offsets");
     }

@@ -7,6 +7,7 @@ use rivven_core::ids::PartitionId;
 use rivven_core::metadata::image::MetadataImage;
 use rivven_core::metadata::plan::{CreateTopicRequest, plan_create_internal};
 use rivven_core::storage::Storage;
+use rivven_core::storage::metadata_change::MetadataChange;
 use rivven_core::storage::partition::Partition;
 
 use super::{GroupRefusal, Refusable};
@@ -37,6 +38,16 @@ pub(crate) async fn ensure(node: &Node) -> Refusable<()> {
     if node.groups.has_topic() {
         return Ok(());
     }
+    // Whoever made it may have gone away before it was served: then nothing is in it yet.
+    if change.image().topic(NAME).is_none() {
+        create(node, &mut change).await?;
+    }
+    let partitions = partitions(&node.storage, &change.image()).ok_or(GroupRefusal::Unavailable)?;
+    let _ = node.groups.keep(partitions, Some(&Shard::new(node.groups.rules)));
+    Ok(())
+}
+
+async fn create(node: &Node, change: &mut MetadataChange) -> Refusable<()> {
     let request = CreateTopicRequest {
         name: NAME,
         partitions: i32::try_from(node.config.offsets_topic_partitions).unwrap_or(i32::MAX),
@@ -52,8 +63,38 @@ pub(crate) async fn ensure(node: &Node) -> Refusable<()> {
     let command =
         plan_create_internal(&image, &request, &plan_context(node, &[node.config.node_id]))
             .map_err(|refusal| unavailable(&refusal))?;
-    change.commit(vec![command]).await.map_err(|error| unavailable(&error))?;
-    let partitions = partitions(&node.storage, &change.image()).ok_or(GroupRefusal::Unavailable)?;
-    let _ = node.groups.keep(partitions, Some(&Shard::new(node.groups.rules)));
-    Ok(())
+    change.commit(vec![command]).await.map_err(|error| unavailable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use rivven_io::Env;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::lifecycle::Broker;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn groups_have_their_place_though_its_maker_went_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let any_port = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config {
+            data_dir: folder.path().join("data"),
+            bind: vec![any_port],
+            api_bind: any_port,
+            offsets_topic_partitions: 3,
+            ..Config::default()
+        };
+        let broker = Broker::start(Env::real(), config).await.unwrap();
+        let node = &broker.node;
+        tokio::select! {
+            biased;
+            _ = ensure(node) => panic!("a commit takes a while"),
+            () = async {} => {}
+        }
+        assert!(!node.groups.has_topic());
+        ensure(node).await.unwrap();
+        assert_eq!(node.groups.keepers().len(), 3);
+        broker.shutdown().await.unwrap();
+    }
 }

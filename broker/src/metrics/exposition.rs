@@ -15,18 +15,27 @@ use rivven_core::wire::request::Request;
 
 use super::Metrics;
 use super::histogram::{BOUNDS_US, Histogram as Durations};
+use super::lag::{Lag, Lags, lags};
 use crate::node::Node;
 use rivven_core::kafka::codec::api::SERVED;
 
 type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// The text of all metrics.
-pub(crate) fn exposition(node: &Node) -> String {
+pub(crate) async fn exposition(node: &Node) -> String {
+    let lags = lags(node).await;
     let mut families = of_requests(node);
     families.extend(of_topics(node));
     families.extend(of_connections(node));
     families.extend(of_storage(&node.storage.stats()));
-    TextEncoder::new().encode_to_string(&families).expect("every family here has a metric")
+    let mut text = encode(&families);
+    // There may be thousands of them: beside the executor, which others need.
+    text += &node.env.tasks.offload(async move { encode(&of_groups(&lags)) }).await;
+    text
+}
+
+fn encode(families: &[MetricFamily]) -> String {
+    TextEncoder::new().encode_to_string(families).expect("every family here has a metric")
 }
 
 /// The name of each request, with its times: Kafka's by their own names, native ones behind theirs.
@@ -37,6 +46,9 @@ fn named_requests(metrics: &Metrics) -> Vec<(String, &Durations)> {
     let native = native.filter(|(_, histogram)| histogram.read().0.iter().any(|count| *count > 0));
     kafka.chain(native).collect()
 }
+
+/// What stands for the name of a request that could not be read.
+const NO_REQUEST: &str = "Unreadable";
 
 fn native_name(name: &str) -> String {
     format!("Native{name}")
@@ -56,9 +68,10 @@ fn of_requests(node: &Node) -> Vec<MetricFamily> {
     let errors = metrics.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let native = metrics.native_errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let kafka = errors.iter().map(|((api, code), count)| (format!("{api:?}"), *code, *count));
-    let native = native
-        .iter()
-        .map(|((index, code), count)| (native_name(Request::NAMES[*index]), *code, *count));
+    let native = native.iter().map(|((index, code), count)| {
+        let name = index.map_or(NO_REQUEST, |index| Request::NAMES[index]);
+        (native_name(name), *code, *count)
+    });
     let errors = kafka.chain(native).map(|(name, code, count)| {
         let error = code.name().unwrap_or("unknown");
         counter(count, &[("api", &name), ("error", error)])
@@ -122,8 +135,16 @@ fn of_topics(node: &Node) -> Vec<MetricFamily> {
     if !records.is_empty() {
         let counter = MetricType::COUNTER;
         families.extend([
-            family(("rivven_messages_total", counter), "Records appended.", records),
-            family(("rivven_bytes_total", counter), "Bytes of record batches appended.", bytes),
+            family(
+                ("rivven_messages_total", counter),
+                "Records published by clients, and acknowledged by the log.",
+                records,
+            ),
+            family(
+                ("rivven_bytes_total", counter),
+                "Bytes of the batches of these records.",
+                bytes,
+            ),
             family(
                 ("rivven_log_size_bytes", MetricType::GAUGE),
                 "Bytes of the logs of a topic.",
@@ -131,6 +152,37 @@ fn of_topics(node: &Node) -> Vec<MetricFamily> {
             ),
         ]);
     }
+    families
+}
+
+fn of_groups(lags: &Lags) -> Vec<MetricFamily> {
+    let row = |lag: &Lag, value: f64| {
+        let partition = lag.partition.to_string();
+        let labels =
+            [("group", &*lag.group), ("topic", &*lag.topic), ("partition", partition.as_str())];
+        gauge(value, &labels)
+    };
+    let aged = lags.rows.iter().filter_map(|lag| Some(row(lag, lag.age?.as_secs_f64())));
+    let records = lags.rows.iter().map(|lag| row(lag, lag.records as f64));
+    let gauge = MetricType::GAUGE;
+    let of_rows = [
+        family(
+            ("rivven_consumer_lag_seconds", gauge),
+            "Age of the oldest record that a group has not committed, by its timestamp.",
+            aged.collect(),
+        ),
+        family(
+            ("rivven_consumer_lag_records", gauge),
+            "Offsets between what a group has committed and the high watermark.",
+            records.collect(),
+        ),
+    ];
+    let mut families = vec![gauged(
+        "rivven_consumer_lag_incomplete",
+        "1 if a lag is missing here: too many, not read yet, or not readable in time.",
+        u64::from(lags.is_incomplete),
+    )];
+    families.extend(of_rows.into_iter().filter(|family| !family.get_metric().is_empty()));
     families
 }
 

@@ -1,13 +1,17 @@
 //! Consuming: Fetch reads whole batches, which are unpacked here into records, as many as were
 //! asked for and fit an answer.
 
+mod size;
+
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rivven_core::record::batches::{Batch, Batches};
 use rivven_core::record::compression::{Codec, DecompressError};
-use rivven_core::record::records::Records;
+use rivven_core::record::header::BatchHeader;
+use rivven_core::record::records::{Record, Records};
 use rivven_core::wire::codec::Name;
 use rivven_core::wire::message::{ConsumedRecord, MessageData};
 use rivven_core::wire::request::Request;
@@ -18,24 +22,23 @@ use super::Work;
 use super::errors::Failure;
 use super::topics::{index, offset};
 use crate::api::fetch::Fetch;
+use crate::api::find_partition;
 use crate::limits::{
     LARGE_FRAME_BYTES, NATIVE_ANSWER_BYTES_MAX, NATIVE_READ_BYTES, NATIVE_UNPACKED_BYTES_MAX,
     NATIVE_WAIT_MAX,
 };
 use crate::memory::{Account, Charge, Class};
-use crate::node::Node;
+use crate::node::{Node, Stop};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::fetch::{
     FetchPartition, FetchRequest, FetchTopic, PartitionData,
 };
+use size::Size;
 
 /// The newest version of Fetch that names topics by name.
 const FETCH_VERSION: i16 = 12;
 const READ_COMMITTED: u8 = 1;
 const NANOS_PER_MS: u128 = 1_000_000;
-/// What a record takes in an answer beside its contents, at most, and a header beside its own.
-const RECORD_BYTES: usize = 64;
-const HEADER_BYTES: usize = 24;
 
 /// A request to consume, whichever of the two it was.
 #[derive(Clone, Debug)]
@@ -108,7 +111,7 @@ pub(crate) struct Consume {
     records: Vec<ConsumedRecord>,
     /// Bytes that the records take in the answer.
     bytes: usize,
-    /// For the list of records.
+    /// For the list of records and their headers.
     charge: Charge,
     marks: Marks,
     /// A Fetch that has to wait.
@@ -168,13 +171,17 @@ impl Consume {
         }
     }
 
-    /// Waits until there is a record, the time is up, or the broker stops.
-    pub(crate) async fn wait(&mut self) -> Result<(), Failure> {
+    /// Waits until there is a record, the time is up, or the broker or the connection ends.
+    pub(crate) async fn wait(&mut self, ending: &Stop) -> Result<(), Failure> {
         loop {
             let mut fetch = self.waiting.take().unwrap_or_else(|| self.fetch());
-            fetch.wait().await;
+            tokio::select! {
+                biased;
+                () = fetch.wait() => {}
+                () = ending.wait() => {}
+            }
             let step = self.take_what_is_good(fetch).await?;
-            if step == Step::Done || self.node.stop.is_set() {
+            if step == Step::Done || self.node.stop.is_set() || ending.is_set() {
                 return Ok(());
             }
         }
@@ -238,24 +245,46 @@ impl Consume {
         let mut response = fetch.into_response();
         let data = response.responses.pop().and_then(|mut topic| topic.partitions.pop());
         let data = data.ok_or_else(|| Failure::new(response.error_code, "nothing was read"))?;
+        if data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE && self.skip_to_log_start() {
+            return Ok(Step::More);
+        }
         self.check(&data)?;
         self.marks = Marks {
             log_start: data.log_start_offset,
             last_stable: data.last_stable_offset,
             high_watermark: data.high_watermark,
         };
-        let read = data.records.unwrap_or_default().to_bytes();
+        let read = data.records.unwrap_or_default();
         if read.is_empty() {
             return Ok(Step::Done);
         }
-        for batch in Batches::new(&read) {
-            let batch = batch.map_err(|error| damaged(&error))?;
-            if self.take_batch(&read, &batch).await? == Step::Done {
-                return Ok(Step::Done);
+        // Every piece holds whole batches; together they would be a copy.
+        for piece in read.pieces() {
+            for batch in Batches::new(piece) {
+                let batch = batch.map_err(|error| {
+                    Failure::for_good(ErrorCode::CORRUPT_MESSAGE, error.to_string())
+                })?;
+                if self.take_batch(piece, &batch).await? == Step::Done {
+                    return Ok(Step::Done);
+                }
             }
         }
         let end = self.end();
         Ok(if self.next < end || self.records.is_empty() { Step::More } else { Step::Done })
+    }
+
+    /// Released clients have no way back into a log whose start has moved past them: they read from
+    /// its start, and see it by the offsets. Whether they were before it.
+    fn skip_to_log_start(&mut self) -> bool {
+        let found = find_partition(&self.node, &self.wish.topic, self.partition_index);
+        let log_start = found.map(|partition| partition.positions().log_start.0);
+        match log_start.filter(|log_start| self.wish.is_released && self.next < *log_start) {
+            Some(log_start) => {
+                self.next = log_start;
+                true
+            }
+            None => false,
+        }
     }
 
     fn check(&self, data: &PartitionData) -> Result<(), Failure> {
@@ -293,67 +322,71 @@ impl Consume {
             self.next = behind;
             return Ok(Step::More);
         }
-        let body = self.unpack(read.slice_ref(batch.body()), header.codec_bits()).await?;
+        let packed = read.slice_ref(batch.body());
+        let body = self.unpack(packed, header.codec_bits(), behind).await?;
+        if header.codec_bits() != 0 {
+            check_records(header, &body)?;
+        }
         let end = self.end();
         for record in Records::new(header, &body) {
-            let record = record.map_err(|error| damaged(&error))?;
+            let record = record.map_err(|error| damaged(&error, behind))?;
             let at = header.base_offset.plus(i64::from(record.offset_delta)).0;
             if at < self.next {
                 continue;
+            }
+            if at >= end || !self.admit(at, &record)? {
+                return Ok(Step::Done);
             }
             let headers = record.headers.map(|header| {
                 let key = String::from_utf8_lossy(header.key).into_owned();
                 (key, header.value.map(|value| body.slice_ref(value)))
             });
-            let taken = ConsumedRecord {
+            self.records.push(ConsumedRecord {
                 offset: offset(at),
                 key: record.key.map(|key| body.slice_ref(key)),
                 value: record.value.map(|value| body.slice_ref(value)),
                 timestamp_ms: record.timestamp.0,
                 headers: headers.collect(),
-            };
-            if at >= end || self.push(taken)? == Step::Done {
-                return Ok(Step::Done);
-            }
+            });
             self.next = at + 1;
         }
         self.next = behind;
         Ok(Step::More)
     }
 
-    /// Adds a record if it fits.
-    fn push(&mut self, record: ConsumedRecord) -> Result<Step, Failure> {
-        let headers = record.headers.iter();
-        let headers: usize = headers
-            .map(|(key, value)| HEADER_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len))
-            .sum();
-        let contents = [&record.key, &record.value].into_iter().flatten().map(Bytes::len);
-        let bytes = RECORD_BYTES + contents.sum::<usize>() + headers;
-        if bytes > NATIVE_ANSWER_BYTES_MAX {
+    /// Whether the record at this offset fits the answer; if so, what it takes there and in memory
+    /// is counted, before anything is allocated for it.
+    fn admit(&mut self, at: i64, record: &Record<'_>) -> Result<bool, Failure> {
+        let size = Size::of(record);
+        if size.answer_bytes > NATIVE_ANSWER_BYTES_MAX {
             let text = format!(
-                "the record at offset {} takes {bytes} bytes, more than an answer holds; go on \
-                 behind it",
-                record.offset
+                "the record at offset {at} takes more than the {NATIVE_ANSWER_BYTES_MAX} bytes of \
+                 an answer; go on at offset {}",
+                at + 1
             );
             return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
         }
-        let is_full = !self.records.is_empty() && self.bytes + bytes > self.wish.bytes_max;
+        let bytes = self.bytes + size.answer_bytes;
+        let is_full = !self.records.is_empty() && bytes > self.wish.bytes_max;
         if is_full || self.records.len() >= self.wish.records_max {
-            return Ok(Step::Done);
+            return Ok(false);
         }
+        self.bytes = bytes;
         let before = self.records.capacity();
-        self.records.push(record);
+        self.records.reserve(1);
         let grown = (self.records.capacity() - before) * size_of::<ConsumedRecord>();
-        if grown > 0 {
-            self.charge.absorb(self.account.charge_anyway(grown));
+        let needed = grown + size.header_memory;
+        if needed > 0 {
+            self.charge.absorb(self.account.charge_anyway(needed));
         }
-        self.bytes += bytes;
-        Ok(Step::More)
+        Ok(true)
     }
 
-    /// The records of a batch, with room for them charged before they are unpacked.
-    async fn unpack(&self, body: Bytes, codec_bits: i16) -> Result<Bytes, Failure> {
-        let codec = Codec::from_bits(codec_bits).ok_or_else(|| damaged(&"an undefined codec"))?;
+    /// The records of a batch that ends before `behind`, with room for them charged before they are
+    /// unpacked.
+    async fn unpack(&self, body: Bytes, codec_bits: i16, behind: i64) -> Result<Bytes, Failure> {
+        let codec = Codec::from_bits(codec_bits);
+        let codec = codec.ok_or_else(|| damaged(&"an undefined codec", behind))?;
         if codec == Codec::None {
             return Ok(body);
         }
@@ -374,10 +407,10 @@ impl Consume {
                     limit = (4 * limit).min(NATIVE_UNPACKED_BYTES_MAX);
                 }
                 Err(error @ DecompressError::TooLarge { .. }) => {
-                    let text = format!("the batch at or behind offset {}: {error}", self.next);
+                    let text = format!("{error}; go on at offset {behind}");
                     return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
                 }
-                Err(error) => return Err(damaged(&error)),
+                Err(error) => return Err(damaged(&error, behind)),
             }
         }
     }
@@ -389,9 +422,28 @@ fn out_of_range(wish: &Wish) -> Failure {
     Failure::new(ErrorCode::OFFSET_OUT_OF_RANGE, text)
 }
 
-/// A batch whose producer sent what it cannot unpack either: it is stored as it came.
-fn damaged(reason: &impl ToString) -> Failure {
-    Failure::new(ErrorCode::CORRUPT_MESSAGE, reason.to_string())
+/// Checks a batch that was packed when it came, so that nobody has looked at its records: each
+/// stands behind the one before it, within the offsets that the batch takes up. A record that could
+/// not be reached by its offset would be lost without a word.
+fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), Failure> {
+    let behind = header.last_offset().plus(1).0;
+    let mut delta_min = 0;
+    for record in Records::new(header, body) {
+        let record = record.map_err(|error| damaged(&error, behind))?;
+        let delta = i64::from(record.offset_delta);
+        if !(delta_min..=i64::from(header.last_offset_delta)).contains(&delta) {
+            return Err(damaged(&format!("a record's offset delta is {delta}"), behind));
+        }
+        delta_min = delta + 1;
+    }
+    Ok(())
+}
+
+/// A batch whose producer sent what it cannot read either: it is stored as it came, and will never
+/// be read.
+fn damaged(reason: &impl Display, behind: i64) -> Failure {
+    let text = format!("{reason}; go on at offset {behind}");
+    Failure::for_good(ErrorCode::CORRUPT_MESSAGE, text)
 }
 
 fn released(partition: u32, record: ConsumedRecord) -> MessageData {

@@ -13,6 +13,8 @@ use rivven_core::kafka::codec::text::WireStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,
+    /// The same request will fail again, whatever Kafka's clients make of the code.
+    is_final: bool,
     message: String,
 }
 
@@ -24,7 +26,12 @@ impl Failure {
         assert!(code.is_error(), "a failure has a code");
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(Failure::MESSAGE_BYTES_MAX));
-        Failure { code, message }
+        Failure { code, is_final: false, message }
+    }
+
+    /// A failure that no other attempt changes.
+    pub(crate) fn for_good(code: ErrorCode, message: impl Into<String>) -> Failure {
+        Failure { is_final: true, ..Failure::new(code, message) }
     }
 
     /// What an API of Kafka's answered; where it has no text, `text` stands.
@@ -53,8 +60,8 @@ impl Failure {
     pub(crate) fn response(&self, has_code: bool) -> Response {
         let message = format!("{}: {}", prefix(self.code), self.message);
         if has_code {
-            let (code, is_retriable) = (self.code.0, is_retriable(self.code));
-            Response::ErrorWithCode { code, is_retriable, message }
+            let is_retriable = is_retriable(self.code) && !self.is_final;
+            Response::ErrorWithCode { code: self.code.0, is_retriable, message }
         } else {
             Response::Error { message }
         }

@@ -19,7 +19,9 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::codec::header::RequestHeader;
 use rivven_core::kafka::messages::delete_groups::DeleteGroupsRequest;
 use rivven_core::kafka::messages::heartbeat::HeartbeatRequest;
-use rivven_core::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rivven_core::kafka::messages::join_group::{
+    JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
+};
 use rivven_core::kafka::messages::leave_group::LeaveGroupRequest;
 use rivven_core::kafka::messages::list_groups::ListGroupsRequest;
 use rivven_core::kafka::messages::offset_commit::{
@@ -45,6 +47,27 @@ type Answered = Result<Response, Failure>;
 /// The partitions of each topic.
 type TopicPartitions = Vec<(Name, Vec<u32>)>;
 
+/// The group of a request that comes after those before it in the same group. Heartbeats do not:
+/// they go on while their member waits.
+pub(crate) fn group_in_order(request: &Request) -> Option<&str> {
+    match request {
+        Request::JoinGroup { group_id, .. }
+        | Request::SyncGroup { group_id, .. }
+        | Request::LeaveGroup { group_id, .. }
+        | Request::CommitOffsets { group_id, .. } => Some(group_id),
+        Request::CommitOffset { consumer_group, .. }
+        | Request::GetOffset { consumer_group, .. }
+        | Request::DescribeGroup { consumer_group }
+        | Request::DeleteGroup { consumer_group } => Some(consumer_group),
+        _ => None,
+    }
+}
+
+/// Whether the answer waits for other members of a group.
+pub(crate) fn waits_for_group(request: &Request) -> bool {
+    matches!(request, Request::JoinGroup { .. } | Request::SyncGroup { .. })
+}
+
 /// Answers the requests about groups; what is left over is not served.
 pub(super) async fn answer(session: &Session, request: Request) -> Answered {
     match request {
@@ -53,7 +76,7 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answered {
             sync(session, (&group_id, generation_id, &member_id), &assignments).await
         }
         Request::Heartbeat { group_id, generation_id, member_id } => {
-            Ok(heartbeat(session, (&group_id, generation_id, &member_id)))
+            heartbeat(session, (&group_id, generation_id, &member_id))
         }
         Request::LeaveGroup { group_id, member_id } => leave(session, &group_id, &member_id),
         Request::CommitOffset { consumer_group, topic, partition, offset } => {
@@ -72,7 +95,11 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answered {
             group_instance_id,
             offsets,
         } => {
-            let by = Member { id: member_id, generation: generation_id };
+            let by = match (generation_id, &*member_id) {
+                // As in number 9, and in all of protobuf's commits, nobody is named.
+                (-1, "") => session.member(&group_id),
+                _ => Member { id: member_id, generation: generation_id },
+            };
             let instance = group_instance_id.as_deref();
             let results = commit(session, &group_id, (by, instance), &offsets).await?;
             Ok(Response::OffsetsCommitted { results })
@@ -85,6 +112,14 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answered {
         Request::DeleteGroup { consumer_group } => delete(session, &consumer_group).await,
         other => Err(not_served(&other)),
     }
+}
+
+/// A member that its group does not know is none of this connection any more.
+fn refused_member(session: &Session, code: ErrorCode, (group, member): (&str, &str)) -> Failure {
+    if code == ErrorCode::UNKNOWN_MEMBER_ID {
+        session.forget(group, member);
+    }
+    refused(code, group)
 }
 
 fn refused(code: ErrorCode, group: &str) -> Failure {
@@ -103,40 +138,58 @@ async fn join(session: &Session, request: Request) -> Answered {
     else {
         unreachable!("the caller looked")
     };
-    let millis = |millis: u32| i32::try_from(millis).unwrap_or(i32::MAX);
     let metadata = subscription::subscription(subscriptions.iter().map(|topic| &**topic));
-    let join = JoinGroupRequest {
+    let join = |member_id: &str| JoinGroupRequest {
         group_id: (&*group_id).into(),
         session_timeout_ms: millis(session_timeout_ms),
         rebalance_timeout_ms: millis(rebalance_timeout_ms),
-        member_id: (&*member_id).into(),
+        member_id: member_id.into(),
         protocol_type: (&*protocol_type).into(),
-        protocols: vec![JoinGroupRequestProtocol { name: PROTOCOL.into(), metadata }],
+        protocols: vec![JoinGroupRequestProtocol {
+            name: PROTOCOL.into(),
+            metadata: metadata.clone(),
+        }],
         ..JoinGroupRequest::default()
     };
+    session.reserve(&group_id)?;
+    let mut joined = ask_to_join(session, join(&member_id)).await;
+    // Released consumers ask with the id that they once got for ever, whatever became of it.
+    if joined.error_code == ErrorCode::UNKNOWN_MEMBER_ID && !member_id.is_empty() {
+        joined = ask_to_join(session, join("")).await;
+    }
+    if joined.error_code.is_error() {
+        session.forget(&group_id, &Member::nobody().id);
+        return Err(refused(joined.error_code, &group_id));
+    }
+    let id = Name::from(joined.member_id.as_str());
+    session.remember(&group_id, Member { id, generation: joined.generation_id });
+    let metadata = joined.members.iter().map(|member| (&*member.member_id, &*member.metadata));
+    let Some(members) = subscription::of_members(metadata) else {
+        let _left = leave(session, &group_id, &joined.member_id);
+        let text = "the subscriptions of the group take more than an answer holds";
+        return Err(Failure::new(ErrorCode::MESSAGE_TOO_LARGE, text));
+    };
+    Ok(Response::JoinGroupResult {
+        generation_id: u32::try_from(joined.generation_id).expect("generations count from 1"),
+        protocol_type: protocol_type.to_string(),
+        member_id: joined.member_id.to_string(),
+        leader_id: joined.leader.to_string(),
+        members,
+    })
+}
+
+async fn ask_to_join(session: &Session, join: JoinGroupRequest) -> JoinGroupResponse {
     let header = RequestHeader {
         api_key: ApiKey::JoinGroup as i16,
         api_version: JOIN_VERSION,
         client_id: Some(CLIENT_ID.into()),
         ..RequestHeader::default()
     };
-    let joined = api::join_group::handle(&session.node, session.caller, &header, join).await;
-    if joined.error_code.is_error() {
-        return Err(refused(joined.error_code, &group_id));
-    }
-    let id = Name::from(joined.member_id.as_str());
-    session.remember(&group_id, Member { id, generation: joined.generation_id })?;
-    let members = joined.members.iter().map(|member| {
-        let topics = subscription::topics(&member.metadata).unwrap_or_default();
-        (member.member_id.to_string(), topics)
-    });
-    Ok(Response::JoinGroupResult {
-        generation_id: u32::try_from(joined.generation_id).expect("generations count from 1"),
-        protocol_type: protocol_type.to_string(),
-        member_id: joined.member_id.to_string(),
-        leader_id: joined.leader.to_string(),
-        members: members.collect(),
-    })
+    api::join_group::handle(&session.node, session.caller, &header, join).await
+}
+
+fn millis(millis: u32) -> i32 {
+    i32::try_from(millis).unwrap_or(i32::MAX)
 }
 
 /// A generation beyond Kafka's is nobody's.
@@ -162,21 +215,27 @@ async fn sync(
     };
     let synced = api::sync_group::handle(&session.node, SYNC_VERSION, request).await;
     if synced.error_code.is_error() {
-        return Err(refused(synced.error_code, group));
+        return Err(refused_member(session, synced.error_code, (group, member)));
     }
     let assignments = subscription::assigned(&synced.assignment).unwrap_or_default();
     Ok(Response::SyncGroupResult { assignments })
 }
 
-fn heartbeat(session: &Session, (group, id, member): (&str, u32, &str)) -> Response {
+/// Released clients know two codes, 0 and that of a rebalance, and take every other for 0: what
+/// else there is to say is an error.
+fn heartbeat(session: &Session, (group, id, member): (&str, u32, &str)) -> Answered {
     let request = HeartbeatRequest {
         group_id: group.into(),
         generation_id: generation(id),
         member_id: member.into(),
         ..HeartbeatRequest::default()
     };
-    let code = api::heartbeat::handle(&session.node, &request).error_code;
-    Response::HeartbeatResult { error_code: i32::from(code.0) }
+    match api::heartbeat::handle(&session.node, &request).error_code {
+        code @ (ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS) => {
+            Ok(Response::HeartbeatResult { error_code: i32::from(code.0) })
+        }
+        code => Err(refused_member(session, code, (group, member))),
+    }
 }
 
 fn leave(session: &Session, group: &str, member: &str) -> Answered {
@@ -217,6 +276,10 @@ async fn commit(
         ..OffsetCommitRequest::default()
     };
     let response = api::offset_commit::handle(&session.node, OFFSET_COMMIT_VERSION, request).await;
+    let mut codes = response.topics.iter().map(|topic| topic.partitions[0].error_code);
+    if codes.any(|code| code == ErrorCode::UNKNOWN_MEMBER_ID) {
+        session.forget(group, &by.id);
+    }
     let rows = response.topics.iter().zip(offsets).map(|(topic, one)| CommittedOffset {
         topic: one.topic.to_string(),
         partition: one.partition,
@@ -292,7 +355,10 @@ async fn delete(session: &Session, group: &str) -> Answered {
     let request = DeleteGroupsRequest { groups_names };
     let response = api::delete_groups::handle(&session.node, request).await;
     match response.results[0].error_code {
-        ErrorCode::NONE => Ok(Response::GroupDeleted),
+        ErrorCode::NONE => {
+            session.forget_group(group);
+            Ok(Response::GroupDeleted)
+        }
         code => Err(refused(code, group)),
     }
 }

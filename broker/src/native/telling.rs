@@ -5,7 +5,9 @@
 //! header with a possible client id.
 
 use bytes::Bytes;
+use rivven_core::wire::codec::WireError;
 use rivven_core::wire::frame::{Call, Head};
+use rivven_core::wire::limits::FRAME_BYTES_MAX;
 use rivven_core::wire::request::Request;
 
 use rivven_core::kafka::codec::api::{ApiKey, served};
@@ -28,31 +30,40 @@ const KAFKA_ID_MAX: i32 = 1 << 24;
 const PRODUCE_VERSION_MIN: i16 = 3;
 
 impl Protocol {
-    /// What `frame`, the first of a connection, is written in; neither is Kafka's to refuse.
-    pub(crate) fn of(frame: &Bytes) -> Protocol {
+    /// What `frame`, the first of a connection, is written in, and what it asks if that was read to
+    /// tell; neither is Kafka's to refuse.
+    pub(crate) fn of(frame: &Bytes) -> (Protocol, Option<Call>) {
         let header = RequestHeader::decode(frame.clone()).ok().map(|(header, _)| header);
         let kafka = header.filter(is_plausible);
         if kafka.as_ref().is_some_and(is_served) {
-            return Protocol::Kafka;
+            return (Protocol::Kafka, None);
         }
-        let head = Head::split(frame.clone());
-        if head.is_ok_and(|(head, message)| head.call(message).is_ok()) {
-            return Protocol::Native;
-        }
-        if let Some((_, rest)) = split_number(frame)
-            && let Ok((head, message)) = Head::split(rest)
-            && let Ok(Call { request: Request::Handshake { .. }, .. }) = head.call(message)
-        {
-            return Protocol::Numbered;
+        // A longer one is refused, whatever it asks.
+        if frame.len() <= FRAME_BYTES_MAX {
+            if let Ok(call) = read(frame.clone()) {
+                return (Protocol::Native, Some(call));
+            }
+            if let Some((number, rest)) = split_number(frame)
+                && let Ok(mut call @ Call { request: Request::Handshake { .. }, .. }) = read(rest)
+            {
+                call.head.number = Some(number);
+                return (Protocol::Numbered, Some(call));
+            }
         }
         let is_old = kafka.is_some_and(|header| (0..KAFKA_ID_MAX).contains(&header.correlation_id));
         // A native client of a release to come is told so; any other stranger is Kafka's.
-        match frame[..] {
+        let protocol = match frame[..] {
             [1, ..] => Protocol::Native,
             [0, 0, _, _, _, _, ..] if !is_old => Protocol::Native,
             _ => Protocol::Kafka,
-        }
+        };
+        (protocol, None)
     }
+}
+
+fn read(frame: Bytes) -> Result<Call, WireError> {
+    let (head, message) = Head::split(frame)?;
+    head.call(message)
 }
 
 /// The number before a frame, and the frame.
@@ -82,7 +93,7 @@ fn is_served(header: &RequestHeader) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rivven_core::wire::codec::Name;
+    use rivven_core::wire::codec::{Name, Wire};
 
     use super::*;
 
@@ -139,7 +150,37 @@ mod tests {
             ),
         ];
         for (case, frame, expected) in cases {
-            assert_eq!(Protocol::of(&frame), expected, "{case}");
+            assert_eq!(Protocol::of(&frame).0, expected, "{case}");
         }
+    }
+
+    #[test]
+    fn what_was_read_to_tell_is_kept_and_long_frames_are_not_read() {
+        let publish = |bytes: usize| Request::Publish {
+            topic: "t".into(),
+            partition: None,
+            key: None,
+            value: vec![0; bytes].into(),
+            leader_epoch: None,
+        };
+        let handshake = Request::Handshake { protocol_version: 2, client_id: "me".into() };
+        let numbered = Bytes::from([&[0; 7], &[1][..], &native(5, &handshake)].concat());
+        let cases = [
+            (native(7, &publish(5)), Some((None, publish(5)))),
+            (numbered, Some((Some(1), handshake))),
+            (kafka(18, 3, 0, &[0xff, 0xff]), None),
+        ];
+        for (frame, expected) in cases {
+            let call = Protocol::of(&frame).1;
+            assert_eq!(call.map(|call| (call.head.number, call.request)), expected);
+        }
+        let frame = |bytes: usize| {
+            let mut frame = vec![0, 0, 0, 3, 0xff];
+            publish(bytes).write(&mut frame);
+            Bytes::from(frame)
+        };
+        let whole = frame(FRAME_BYTES_MAX - 100);
+        assert!(matches!(Protocol::of(&whole), (Protocol::Native, Some(_))));
+        assert_eq!(Protocol::of(&frame(FRAME_BYTES_MAX)).1, None);
     }
 }

@@ -175,10 +175,13 @@ pub(super) async fn offset_for_timestamp(
 }
 
 /// An id that nobody had before: with it every sequence begins at 0, also for a producer that had
-/// another.
+/// another. To released clients 0 means that they have none.
 pub(super) async fn init_producer_id(node: &Node) -> Result<Response, Failure> {
     let request = InitProducerIdRequest::default();
-    let response = api::init_producer_id::handle(node, &request).await;
+    let mut response = api::init_producer_id::handle(node, &request).await;
+    if response.producer_id == 0 && !response.error_code.is_error() {
+        response = api::init_producer_id::handle(node, &request).await;
+    }
     if response.error_code.is_error() {
         return Err(Failure::new(response.error_code, "no producer id was allocated"));
     }

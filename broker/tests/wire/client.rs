@@ -69,6 +69,11 @@ impl Client {
         let _ = self.stream.writer.write_all(bytes).await;
     }
 
+    /// Ends the client's side of the connection; what the broker sends still comes.
+    pub(crate) fn end(&self) {
+        self.stream.writer.shutdown().unwrap();
+    }
+
     /// A frame around `content`.
     pub(crate) async fn send_frame(&self, content: &[u8]) {
         let length = i32::try_from(content.len()).unwrap();

@@ -13,7 +13,7 @@ use rivven_core::kafka::messages::list_offsets::{
 use crate::client::{Client, batch};
 use crate::fixture::Fixture;
 
-fn fetch(topic: &str, fetch_offset: i64) -> FetchRequest {
+pub(crate) fn fetch(topic: &str, fetch_offset: i64) -> FetchRequest {
     FetchRequest {
         topics: vec![FetchTopic {
             topic: topic.into(),
@@ -29,13 +29,13 @@ fn fetch(topic: &str, fetch_offset: i64) -> FetchRequest {
     }
 }
 
-async fn one(client: &mut Client, request: &FetchRequest) -> PartitionData {
+pub(crate) async fn one(client: &mut Client, request: &FetchRequest) -> PartitionData {
     let mut response = client.call(11, request).await;
     assert_eq!(response.error_code, ErrorCode::NONE);
     response.responses.remove(0).partitions.remove(0)
 }
 
-fn bytes(data: &PartitionData) -> usize {
+pub(crate) fn bytes(data: &PartitionData) -> usize {
     data.records.as_ref().map_or(0, |records| records.len())
 }
 

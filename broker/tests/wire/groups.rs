@@ -36,7 +36,7 @@ use crate::native_client::Native;
 /// ConsumerProtocolSubscription 0 of the topic `t`.
 const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
 
-fn at_once(config: &mut Config) {
+pub(crate) fn at_once(config: &mut Config) {
     config.group_initial_rebalance_delay = Duration::ZERO;
     config.offsets_topic_partitions = 3;
 }
@@ -87,11 +87,20 @@ async fn sync(client: &mut Client, me: &JoinGroupResponse, given: &[(&str, &[u8]
     response.assignment
 }
 
-async fn commit(client: &mut Client, me: (&str, i32), (topic, offset): (&str, i64)) -> ErrorCode {
+pub(crate) async fn commit(client: &mut Client, me: (&str, i32), of: (&str, i64)) -> ErrorCode {
+    commit_noted(client, (9, me), of, "note").await
+}
+
+async fn commit_noted(
+    client: &mut Client,
+    (version, me): (i16, (&str, i32)),
+    (topic, offset): (&str, i64),
+    note: &str,
+) -> ErrorCode {
     let partition = OffsetCommitRequestPartition {
         partition_index: 0,
         committed_offset: offset,
-        committed_metadata: Some("note".into()),
+        committed_metadata: Some(note.into()),
         ..Default::default()
     };
     let topic = OffsetCommitRequestTopic {
@@ -106,11 +115,11 @@ async fn commit(client: &mut Client, me: (&str, i32), (topic, offset): (&str, i6
         topics: vec![topic],
         ..Default::default()
     };
-    client.call(9, &request).await.topics[0].partitions[0].error_code
+    client.call(version, &request).await.topics[0].partitions[0].error_code
 }
 
 /// Topic, partition and offset of everything that the group has committed.
-async fn committed(client: &mut Client) -> Vec<(String, i32, i64)> {
+pub(crate) async fn committed(client: &mut Client) -> Vec<(String, i32, i64)> {
     let group = OffsetFetchGroup { group_id: "g".into(), topics: None, ..Default::default() };
     let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
     loop {
@@ -226,11 +235,37 @@ async fn offsets_go_with_their_topic_or_group() {
     let fixture = fixture.restart().await;
     let mut client = fixture.client().await;
     assert_eq!(committed(&mut client).await, [("v".to_owned(), 0, 5)]);
+    assert_eq!(commit(&mut client, ("", -1), ("t", 6)).await, ErrorCode::NONE);
+    let fixture = fixture.restart().await;
+    let mut client = fixture.client().await;
+    let left = [("t".to_owned(), 0, 6), ("v".to_owned(), 0, 5)];
+    assert_eq!(committed(&mut client).await, left);
     let request = DeleteGroupsRequest { groups_names: vec!["g".into(), "none".into()] };
     let codes: Vec<_> =
         client.call(2, &request).await.results.iter().map(|result| result.error_code).collect();
     assert_eq!(codes, [ErrorCode::NONE, ErrorCode::GROUP_ID_NOT_FOUND]);
     assert_eq!(committed(&mut client).await, []);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_refused_as_by_kafka() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut client = fixture.client().await;
+    client.create("t", 1, &[]).await;
+    for (version, code) in [(8, ErrorCode::ILLEGAL_GENERATION), (9, ErrorCode::GROUP_ID_NOT_FOUND)]
+    {
+        let refused = commit_noted(&mut client, (version, ("m", 1)), ("t", 5), "").await;
+        assert_eq!(refused, code, "version {version}");
+    }
+    // 4096 of Java's characters, and one more.
+    for (unit, count) in [("n", 4096), ("\u{e9}", 4096), ("\u{20ac}", 4096), ("\u{1f600}", 2048)] {
+        let note = unit.repeat(count);
+        let taken = commit_noted(&mut client, (9, ("", -1)), ("t", 5), &note).await;
+        assert_eq!(taken, ErrorCode::NONE, "{unit}");
+        let refused = commit_noted(&mut client, (9, ("", -1)), ("t", 5), &(note + "n")).await;
+        assert_eq!(refused, ErrorCode::OFFSET_METADATA_TOO_LARGE, "{unit}");
+    }
     fixture.stop().await;
 }
 
@@ -315,8 +350,7 @@ async fn native_members_are_members_like_others() {
         member_id: (&*member_id).into(),
     };
     assert_eq!(native.call(&heartbeat(1)).await, Response::HeartbeatResult { error_code: 0 });
-    let illegal = i32::from(ErrorCode::ILLEGAL_GENERATION.0);
-    assert_eq!(native.call(&heartbeat(7)).await, Response::HeartbeatResult { error_code: illegal });
+    assert!(native.error(&heartbeat(7)).await.starts_with("ILLEGAL_GENERATION: "));
     let get = Request::GetOffset { consumer_group: "g".into(), topic: "t".into(), partition: 1 };
     assert_eq!(stranger.call(&get).await, Response::Offset { offset: Some(9) });
     let groups = Response::Groups { groups: vec!["g".to_owned()] };

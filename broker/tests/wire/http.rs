@@ -20,6 +20,14 @@ async fn exchange(fixture: &Fixture, request: &[u8]) -> String {
     }
 }
 
+/// The text of `/metrics`.
+pub(crate) async fn metrics(fixture: &Fixture) -> String {
+    let answer = exchange(fixture, b"GET /metrics HTTP/1.1\r\n\r\n").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_metrics_are_served_and_nothing_else() {
     let fixture = Fixture::start().await;
@@ -48,10 +56,13 @@ async fn health_and_metrics_are_served_and_nothing_else() {
     let mut native = Native::connect(&fixture).await;
     native.call(&Request::Ping).await;
     native.error(&Request::GetMetadata { topic: "none".into() }).await;
+    native.client.send_frame(&[0, 0, 0, 0, 9, 0xff]).await;
+    native.receive().await;
     let answer = exchange(&fixture, b"GET /metrics HTTP/1.1\r\n\r\n").await;
     for part in [
         "rivven_requests_total{api=\"NativePing\"} 1\n",
         "{api=\"NativeGetMetadata\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1\n",
+        "{api=\"NativeUnreadable\",error=\"INVALID_REQUEST\"} 1\n",
     ] {
         assert!(answer.contains(part), "{answer}");
     }

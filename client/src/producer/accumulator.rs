@@ -331,7 +331,7 @@ impl Accumulator {
         } else if code == Some(ErrorCode::DUPLICATE_SEQUENCE_NUMBER) {
             queue.confirm(now);
             let partition = queue.partition;
-            batch.end(Ok(Delivered { partition, offset: -1, append_time_ms: None }));
+            batch.end(Ok(Delivered::somewhere(partition)));
         } else if error.is_retriable() {
             let (min, max) = self.backoff;
             let wait = min.saturating_mul(1 << queue.failures.min(16)).min(max) * percent / 100;

@@ -19,6 +19,15 @@ pub struct Delivered {
     pub offset: i64,
     /// If the topic stamps records itself.
     pub append_time_ms: Option<i64>,
+    /// First offset of the partition then; -1 if the broker did not say.
+    pub log_start: i64,
+}
+
+impl Delivered {
+    /// In a partition, at an offset that is not known.
+    pub(super) fn somewhere(partition: i32) -> Delivered {
+        Delivered { partition, offset: -1, append_time_ms: None, log_start: -1 }
+    }
 }
 
 /// What becomes of one record. Dropping it changes nothing.

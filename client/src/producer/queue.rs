@@ -96,7 +96,14 @@ impl Queue {
     }
 
     fn number(&mut self, base: (ProducerId, i16)) {
-        if self.waiting.front().is_some_and(|first| first.is_refused) {
+        let is_refused = self.waiting.front().is_some_and(|first| first.is_refused);
+        // All that was sent has ended without success: whoever knows nothing of this producer would
+        // take any sequence.
+        let is_unknown = self.confirmed.is_none()
+            && self.next_sequence > 0
+            && self.in_flight.is_empty()
+            && self.waiting.iter().all(|batch| batch.sequence.is_none());
+        if is_refused || is_unknown {
             assert!(self.in_flight.is_empty(), "a batch that is sent again goes alone");
             self.begin_epoch(base);
         }
@@ -167,7 +174,14 @@ impl Queue {
     /// Puts a batch back where it belongs.
     pub(super) fn put_back(&mut self, mut batch: Batch, why: Error) {
         batch.last_error = Some(why);
-        let at = self.waiting.iter().position(|other| other.number > batch.number);
+        if rivven_io::planted!("B70") && batch.is_uncertain {
+            batch.sequence = None;
+            batch.is_outdated = true;
+        }
+        let is_newer = |other: &Batch| {
+            other.number > batch.number && !(rivven_io::planted!("B71") && other.attempts == 0)
+        };
+        let at = self.waiting.iter().position(is_newer);
         self.waiting.insert(at.unwrap_or(self.waiting.len()), batch);
     }
 }

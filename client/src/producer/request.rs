@@ -97,6 +97,7 @@ fn outcome(sent: &Sent, row: &PartitionProduceResponse) -> Result<Delivered, Err
     Ok(Delivered {
         partition: sent.partition,
         offset: row.base_offset,
+        log_start: row.log_start_offset,
         append_time_ms: Some(row.log_append_time_ms).filter(|time| *time >= 0),
     })
 }

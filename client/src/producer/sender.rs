@@ -119,11 +119,10 @@ impl Sender {
         let failed = |error| Error::Connection { peer: peer.clone(), error };
         if acks == Acks::None {
             let done = connection.send_only(&request).await.map_err(failed);
-            let unknown = |partition| Delivered { partition, offset: -1, append_time_ms: None };
             let answers = sent.iter().map(|sent| Answer {
                 queue: sent.queue,
                 number: sent.number,
-                result: done.clone().map(|()| unknown(sent.partition)),
+                result: done.clone().map(|()| Delivered::somewhere(sent.partition)),
             });
             return self.take(Event::Answered(leader, answers.collect()));
         }

@@ -159,7 +159,7 @@ impl World {
     }
 
     fn answer(&mut self, (queue, number): (usize, u64), result: Result<i64, Error>) {
-        let place = |offset| Delivered { partition: 0, offset, append_time_ms: None };
+        let place = |offset| Delivered { offset, ..Delivered::somewhere(0) };
         let answer = Answer { queue, number, result: result.map(place) };
         self.accumulator.answered(self.now, answer, 100);
     }

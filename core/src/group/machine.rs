@@ -8,7 +8,7 @@ use crate::group::member::Member;
 use crate::group::messages::{
     Caller, Effect, GroupError, GroupRules, Joined, StoreId, StoredGroup, Ticket,
 };
-use crate::group::subscription;
+use crate::group::subscription::{self, Subscriptions};
 
 /// Where a group stands between two generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,13 +158,11 @@ impl Group {
         self.protocol_type() == Some(subscription::CONSUMER)
     }
 
-    /// Whether a member subscribes to a topic. Also true for consumers whose subscription cannot
-    /// be read; members that do something else subscribe to nothing.
-    #[must_use]
-    pub fn subscribes(&self, topic: &str) -> bool {
+    /// What its members subscribe to; those that are no consumers, to nothing.
+    pub(super) fn subscriptions(&self) -> Subscriptions {
         let protocol = self.protocol.as_deref().unwrap_or_default();
-        let names = |member: &Member| subscription::names(&member.metadata(protocol), topic);
-        self.is_consumers() && self.members.values().any(|member| names(member).unwrap_or(true))
+        let consumers = self.members.values().filter(|_| self.is_consumers());
+        Subscriptions::of(consumers.map(|member| member.metadata(protocol)))
     }
 
     /// Whether something of it waits for the log.

@@ -16,15 +16,21 @@
 //! ```
 //!
 //! A string is an i16 length (-1: none) and UTF-8, bytes are an i32 length and what follows. A null
-//! value takes the key's state back. Source: `OffsetCommitKey`, `OffsetCommitValue`,
-//! `GroupMetadataKey` and `GroupMetadataValue` of Kafka 4.3.1's group coordinator.
+//! value takes the key's state back. Which topic of its name an offset was committed for stands in
+//! a record header, [`TOPIC_HEADER`], which tools pass over: the id, 16 bytes. Source:
+//! `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey` and `GroupMetadataValue` of Kafka
+//! 4.3.1's group coordinator.
 
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::group::messages::{StoredGroup, StoredMember};
-use crate::ids::{Offset, TimestampMs};
+use crate::ids::{Offset, TimestampMs, TopicId};
+use crate::record::records::RecordHeaders;
+
+/// Name of the header with the topic's id.
+pub const TOPIC_HEADER: &[u8] = b"rivven.topic.id";
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
@@ -51,6 +57,8 @@ pub struct CommittedOffset {
     /// When it goes, if the client said so (OffsetCommit up to version 4), else by the retention of
     /// the broker. Then no leader epoch is kept.
     pub expires: Option<TimestampMs>,
+    /// Which topic of its name it is for; not part of the value. Nil: none that is there.
+    pub topic: TopicId,
 }
 
 /// Why bytes are no record of this topic.
@@ -63,7 +71,7 @@ pub enum RecordError {
     /// A later release, or Kafka, wrote it.
     #[error("records of type or version {0} are not known")]
     Unknown(i16),
-    #[error("a timeout or count in it is negative")]
+    #[error("a timeout, count or partition in it is negative")]
     Negative,
     #[error("{0} bytes follow its end")]
     TooLong(usize),
@@ -97,7 +105,7 @@ impl RecordKey {
             OFFSET_KEY => RecordKey::Offset {
                 group: input.string()?,
                 topic: input.string()?,
-                partition: input.i32()?,
+                partition: input.partition()?,
             },
             GROUP_KEY => RecordKey::Group { group: input.string()? },
             other => return Err(RecordError::Unknown(other)),
@@ -125,9 +133,11 @@ impl CommittedOffset {
         out.freeze()
     }
 
+    /// An offset of the topic that a header of its record names.
+    ///
     /// # Errors
     /// [`RecordError`] for bytes that are no such value.
-    pub fn decode(bytes: &[u8]) -> Result<CommittedOffset, RecordError> {
+    pub fn decode(bytes: &[u8], topic: TopicId) -> Result<CommittedOffset, RecordError> {
         let mut input = Input(bytes);
         let expires = match input.i16()? {
             VALUE_VERSION => false,
@@ -140,10 +150,18 @@ impl CommittedOffset {
             metadata: input.string()?,
             committed: TimestampMs(input.i64()?),
             expires: if expires { Some(TimestampMs(input.i64()?)) } else { None },
+            topic,
         };
         input.end()?;
         Ok(value)
     }
+}
+
+/// Which topic of its name an offset is for, if the record says so.
+#[must_use]
+pub fn topic_of(mut headers: RecordHeaders<'_>) -> Option<TopicId> {
+    let id = headers.find(|header| header.key == TOPIC_HEADER)?.value?;
+    id.try_into().ok().map(TopicId)
 }
 
 /// The bytes of a group's value; `since` is when it came into its phase.
@@ -243,6 +261,11 @@ impl Input<'_> {
 
     fn i32(&mut self) -> Result<i32, RecordError> {
         self.0.try_get_i32().map_err(|_| RecordError::Truncated)
+    }
+
+    fn partition(&mut self) -> Result<i32, RecordError> {
+        let partition = self.i32()?;
+        if partition < 0 { Err(RecordError::Negative) } else { Ok(partition) }
     }
 
     fn i64(&mut self) -> Result<i64, RecordError> {

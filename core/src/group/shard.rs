@@ -21,12 +21,12 @@ use crate::group::messages::{
 };
 use crate::group::offsets::{CommittedFor, Offsets};
 use crate::group::records::{CommittedOffset, RecordKey, encode_group};
-use crate::ids::TimestampMs;
+use crate::ids::{TimestampMs, TopicId};
 use crate::limits::SHARD_GROUPS_MAX;
 
-pub use admin::{DescribedGroup, ListedGroup};
+pub use admin::{CommittedRow, DescribedGroup, ListedGroup, OffsetsCursor};
 pub use commit::Commit;
-pub use load::ShardLoader;
+pub use load::{ShardLoader, StoredRecord};
 
 /// Finds what was to be appended; unique in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +58,8 @@ pub struct Now {
 pub struct LogRecord {
     pub key: RecordKey,
     pub value: Option<Bytes>,
+    /// Which topic of its name an offset is for; goes into a header.
+    pub topic: Option<TopicId>,
 }
 
 /// What the shell has to do, in this order.
@@ -313,6 +315,7 @@ impl Shard {
                     let record = LogRecord {
                         key: RecordKey::Group { group: group.clone() },
                         value: Some(encode_group(&state, now.wall)),
+                        topic: None,
                     };
                     self.append(Appending::Group { group, store }, vec![record])
                 }

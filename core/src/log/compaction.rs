@@ -14,8 +14,11 @@ use std::ops::Range;
 
 use crate::ids::{Offset, TimestampMs};
 use crate::log::machine::PartitionLog;
-use crate::log::segment::Segment;
+use crate::log::segment::{SEGMENT_BYTES_MAX, Segment};
 
+/// Bytes after which a compacted topic's segment is closed, and of segments that become one. Other
+/// packers than ours may have packed better, so what is left of a segment may take more than it.
+pub const COMPACTED_SEGMENT_BYTES_MAX: u64 = SEGMENT_BYTES_MAX / 2;
 /// Parts that a ratio is counted in.
 pub const RATIO_ONE: u64 = 1_000_000;
 

@@ -4,6 +4,8 @@
 //! becomes visible only by `synced`. So no failed append leaves a trace (KAFKA-6683), and no
 //! answer can come before the sync.
 
+use std::ops::Range;
+
 use crate::ids::{Offset, TimestampMs};
 use crate::log::index::{IndexEntry, SparseIndex};
 use crate::log::positions::Positions;
@@ -199,12 +201,6 @@ impl PartitionLog {
         self.sealed.get(at).is_some_and(|segment| segment.name() == name)
     }
 
-    /// Whether the log has a segment that begins at `base`.
-    #[must_use]
-    pub fn holds_base(&self, base: Offset) -> bool {
-        self.active.base == base || self.sealed.iter().any(|segment| segment.base == base)
-    }
-
     /// Where `batch` would go. Changes nothing.
     ///
     /// # Errors
@@ -379,20 +375,29 @@ impl PartitionLog {
     /// a change that the log has already.
     pub fn replace(&mut self, written: Segment, cleaned: Offset) -> Vec<Segment> {
         assert!(written.has_gaps() && written.is_sound(), "the cleaner wrote {written:?}");
-        let first = self.sealed.partition_point(|segment| segment.base < written.base);
-        let after = self.sealed.partition_point(|segment| segment.end <= written.end);
-        let sources = self.sealed.get(first..after).unwrap_or_default();
-        let fits = sources.first().is_some_and(|segment| segment.base == written.base)
-            && sources.last().is_some_and(|segment| segment.end == written.end)
-            && sources.iter().all(|segment| segment.generation < written.generation);
-        if !fits {
-            return Vec::new();
-        }
-        let replaced = self.sealed.splice(first..after, [written]).collect();
+        let Some(sources) = self.sources(&written) else { return Vec::new() };
+        let replaced = self.sealed.splice(sources, [written]).collect();
         self.cleaned = self.cleaned.max(cleaned);
         assert!(self.cleaned <= self.active.base, "the active segment is never cleaned");
         self.check();
         replaced
+    }
+
+    /// Whether [`replace`](PartitionLog::replace) would change anything.
+    #[must_use]
+    pub fn would_replace(&self, written: &Segment) -> bool {
+        self.sources(written).is_some()
+    }
+
+    /// The closed segments that `written` stands for, if they are all there.
+    fn sources(&self, written: &Segment) -> Option<Range<usize>> {
+        let first = self.sealed.partition_point(|segment| segment.base < written.base);
+        let after = self.sealed.partition_point(|segment| segment.end <= written.end);
+        let sources = self.sealed.get(first..after)?;
+        let fits = sources.first()?.base == written.base
+            && sources.last()?.end == written.end
+            && sources.iter().all(|segment| segment.generation < written.generation);
+        fits.then_some(first..after)
     }
 
     /// Holds the chain of positions and its ties to the segments; O(1).

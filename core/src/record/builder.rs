@@ -165,11 +165,11 @@ impl BatchBuilder {
     pub fn build(mut self) -> Vec<u8> {
         let max_timestamp = self.max_timestamp.expect("a batch has at least one record");
         if self.codec != Codec::None {
-            let packed = self.codec.compress(&self.bytes[HEADER_BYTES..]);
+            let (codec, packed) = self.codec.compress(&self.bytes[HEADER_BYTES..]);
             self.bytes.truncate(HEADER_BYTES);
             self.bytes.extend_from_slice(&packed);
             assert!(self.bytes.len() <= BATCH_BYTES_MAX, "packing made {} bytes", packed.len());
-            self.attributes |= self.codec.bits();
+            self.attributes |= codec.bits();
         }
         let length = i32::try_from(self.bytes.len() - LOG_OVERHEAD_BYTES)
             .expect("push keeps the batch within BATCH_BYTES_MAX");

@@ -1,8 +1,10 @@
 //! Unpacks the body of a compressed batch, for searches by timestamp, the cleaner and readers that
 //! cannot, and packs what the cleaner leaves of it. Unpacking stops at the caller's limit, so that
-//! a small batch cannot fill the memory.
+//! a small batch cannot fill the memory. What the codecs do wrong ends neither task nor data: a
+//! panic becomes an error, and what they packed is read back.
 
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::limits::ZSTD_WINDOW_BYTES_MAX;
 
@@ -63,31 +65,62 @@ impl Codec {
     /// [`DecompressError::Corrupt`] when `body` is not
     /// what the codec writes.
     pub fn decompress(self, body: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
-        let unpacked = match self {
-            Codec::None => read_bounded(self, body, limit)?,
-            Codec::Gzip => read_bounded(self, flate2::read::MultiGzDecoder::new(body), limit)?,
-            Codec::Snappy => decompress_snappy(body, limit)?,
-            Codec::Lz4 => decompress_frames(body, limit, read_lz4_frame)?,
-            Codec::Zstd => decompress_frames(body, limit, read_zstd_frame)?,
-        };
+        let unpacked = contained(|| match self {
+            Codec::None => read_bounded(self, body, limit),
+            Codec::Gzip => read_bounded(self, flate2::read::MultiGzDecoder::new(body), limit),
+            Codec::Snappy => decompress_snappy(body, limit),
+            Codec::Lz4 => decompress_frames(body, limit, read_lz4_frame),
+            Codec::Zstd => decompress_frames(body, limit, read_zstd_frame),
+        });
+        let unpacked = unpacked.unwrap_or_else(|| Err(corrupt(self, "the decoder panicked")))?;
         assert!(unpacked.len() <= limit, "{} bytes are above the limit {limit}", unpacked.len());
         Ok(unpacked)
     }
 
-    /// Packs a batch body, so that every client can read it.
+    /// Packs a batch body, so that every client can read it, and reads it back: its source may be
+    /// removed. The codec is `self`, or none if that cannot be trusted with the body.
     #[must_use]
-    pub fn compress(self, body: &[u8]) -> Vec<u8> {
-        match self {
-            Codec::None => body.to_vec(),
-            Codec::Gzip => gzip(body),
-            Codec::Snappy => xerial(body),
-            Codec::Lz4 => lz4(body),
-            Codec::Zstd => {
-                let level = ruzstd::encoding::CompressionLevel::Fastest;
-                ruzstd::encoding::compress_to_vec(body, level)
-            }
-        }
+    pub fn compress(self, body: &[u8]) -> (Codec, Vec<u8>) {
+        let encoders: &[Encoder] = match self {
+            Codec::None => &[],
+            Codec::Gzip => &[gzip],
+            Codec::Snappy => &[xerial],
+            Codec::Lz4 => &[lz4],
+            Codec::Zstd => &[zstd, zstd_stored],
+        };
+        let packed = encoders.iter().find_map(|encode| self.packed_soundly(*encode, body));
+        packed.map_or_else(|| (Codec::None, body.to_vec()), |packed| (self, packed))
     }
+
+    /// What the encoder makes of the body, if that unpacks to the body.
+    fn packed_soundly(self, encode: Encoder, body: &[u8]) -> Option<Vec<u8>> {
+        let packed = contained(|| encode(body));
+        let packed = packed.filter(|packed| {
+            self.decompress(packed, body.len()).is_ok_and(|unpacked| unpacked == body)
+        });
+        if packed.is_none() {
+            rivven_io::probe!("packed_unsoundly");
+            tracing::warn!(codec = ?self, bytes = body.len(), "a batch was packed wrongly");
+        }
+        packed
+    }
+}
+
+/// What a codec gives, which is code of others; `None` if it panics.
+fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // Nothing outlives it but what it returns.
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+type Encoder = fn(&[u8]) -> Vec<u8>;
+
+fn zstd(body: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(body, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+/// Frames without compression, with which little can go wrong.
+fn zstd_stored(body: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(body, ruzstd::encoding::CompressionLevel::Uncompressed)
 }
 
 const IN_MEMORY: &str = "a write into memory does not fail";
@@ -224,14 +257,14 @@ pub(crate) mod tests {
         snap::raw::Encoder::new().compress_vec(data).unwrap()
     }
 
-    type Encoder = fn(&[u8]) -> Vec<u8>;
-    pub(crate) const ENCODERS: [(Codec, Encoder); 6] = [
-        (Codec::None, |data| Codec::None.compress(data)),
-        (Codec::Gzip, |data| Codec::Gzip.compress(data)),
+    pub(crate) const ENCODERS: [(Codec, Encoder); 7] = [
+        (Codec::None, <[u8]>::to_vec),
+        (Codec::Gzip, gzip),
         (Codec::Snappy, snappy_raw),
-        (Codec::Snappy, |data| Codec::Snappy.compress(data)),
-        (Codec::Lz4, |data| Codec::Lz4.compress(data)),
-        (Codec::Zstd, |data| Codec::Zstd.compress(data)),
+        (Codec::Snappy, xerial),
+        (Codec::Lz4, lz4),
+        (Codec::Zstd, zstd),
+        (Codec::Zstd, zstd_stored),
     ];
 
     proptest! {
@@ -270,6 +303,24 @@ pub(crate) mod tests {
                     prop_assert!(unpacked.len() <= 1000);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_errs_or_panics_is_not_believed() {
+        let body = b"records".repeat(20);
+        let lossy: Encoder = |body| zstd(&body[1..]);
+        let longer: Encoder = |body| zstd(&[body, &[0]].concat());
+        let garbage: Encoder = |_| vec![0x28, 0xb5, 0x2f, 0xfd, 0xff];
+        let panics: Encoder = |body| panic!("{} bytes", body.len());
+        for encode in [lossy, longer, garbage, panics] {
+            assert_eq!(Codec::Zstd.packed_soundly(encode, &body), None);
+        }
+        assert_eq!(Codec::Zstd.packed_soundly(zstd_stored, &body), Some(zstd_stored(&body)));
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let (used, packed) = codec.compress(&body);
+            assert_eq!(used, codec);
+            assert_eq!(codec.decompress(&packed, body.len()).unwrap(), body);
         }
     }
 

@@ -1,6 +1,9 @@
-//! Looks for a timestamp inside one stored batch, unpacking it if need be (ListOffsets by time).
+//! Looks for a timestamp inside one stored batch, unpacking it if need be (ListOffsets by time,
+//! and the age of what a group has yet to read).
 
-use super::unpacked::{UnreadableBatch, unpack};
+use super::compression::Codec;
+use super::header::{BatchHeader, TimestampType};
+use super::unpacked::{UnreadableBatch, unpack, unpack_within};
 use crate::ids::{Offset, TimestampMs};
 
 /// Timestamp and offset of the first record whose timestamp is `timestamp` or later; `None` when
@@ -31,6 +34,33 @@ pub fn max_timestamp_offset(
         Some(greatest) if greatest.0 >= record.0 => Some(greatest),
         _ => Some(record),
     })
+}
+
+/// Timestamp of the first record at `from` or behind it; `None` when the batch has none. `batch`
+/// begins with a whole stored batch. A compressed one that begins at `from` or behind it is not
+/// unpacked: its header has its first timestamp. Another may unpack to `unpacked_bytes_max`.
+///
+/// # Errors
+/// As [`find_timestamp`].
+pub fn timestamp_at(
+    batch: &[u8],
+    from: Offset,
+    unpacked_bytes_max: usize,
+) -> Result<Option<TimestampMs>, UnreadableBatch> {
+    let header = BatchHeader::parse(batch)?;
+    let is_packed = Codec::from_bits(header.codec_bits()) != Some(Codec::None);
+    let is_whole = header.count > 0 && header.count - 1 == header.last_offset_delta;
+    if is_packed && is_whole && header.base_offset >= from {
+        let is_stamped = header.timestamp_type() == TimestampType::LogAppendTime;
+        return Ok(Some(if is_stamped { header.max_timestamp } else { header.base_timestamp }));
+    }
+    let batch = unpack_within(batch, unpacked_bytes_max)?;
+    let mut found = None;
+    batch.each_record(|offset, record, _| {
+        found = (offset >= from).then_some(record.timestamp);
+        found.is_none()
+    })?;
+    Ok(found)
 }
 
 type Found = Option<(TimestampMs, Offset)>;
@@ -99,6 +129,36 @@ mod tests {
             }
             let max = max_timestamp_offset(&batch).unwrap();
             assert_eq!(max, Some((TimestampMs(5000), Offset(103))), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_record_at_or_behind_an_offset_has_its_own_timestamp_in_every_codec() {
+        let cases = [
+            (0, Some(1000)),
+            (100, Some(1000)),
+            (101, Some(3000)),
+            (102, Some(2000)),
+            (104, Some(5000)),
+            (105, None),
+        ];
+        for (codec, encode) in ENCODERS {
+            let batch = compressed(codec, encode);
+            for (from, expected) in cases {
+                let found = timestamp_at(&batch, Offset(from), 1 << 20).unwrap();
+                assert_eq!(found, expected.map(TimestampMs), "{codec:?} {from}");
+            }
+            if codec != Codec::None {
+                assert!(timestamp_at(&batch, Offset(101), 4).is_err(), "{codec:?}: too large");
+                let first = timestamp_at(&batch, Offset(100), 4).unwrap();
+                assert_eq!(first, Some(TimestampMs(1000)), "{codec:?}: not unpacked");
+            }
+        }
+        let mut stamped = batch();
+        stamp_append_time(&mut stamped, TimestampMs(9));
+        for from in [0, 103] {
+            let found = timestamp_at(&stamped, Offset(from), 0).unwrap();
+            assert_eq!(found, Some(TimestampMs(9)));
         }
     }
 

@@ -40,6 +40,16 @@ pub struct UnpackedBatch<'a> {
 /// # Errors
 /// [`UnreadableBatch`]: a producer's compressed bytes were never unpacked before.
 pub fn unpack(batch: &[u8]) -> Result<UnpackedBatch<'_>, UnreadableBatch> {
+    unpack_within(batch, BATCH_DECOMPRESSED_BYTES_MAX)
+}
+
+/// [`unpack`] of a batch whose records take at most `bytes_max`, at most
+/// `BATCH_DECOMPRESSED_BYTES_MAX`.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_within(batch: &[u8], bytes_max: usize) -> Result<UnpackedBatch<'_>, UnreadableBatch> {
+    assert!(bytes_max <= BATCH_DECOMPRESSED_BYTES_MAX, "{bytes_max} bytes are too many to unpack");
     let header = BatchHeader::parse(batch)?;
     let (base_offset, size) = (header.base_offset, header.size());
     let body = batch.get(HEADER_BYTES..size).ok_or(UnreadableBatch::CutOff {
@@ -52,7 +62,7 @@ pub fn unpack(batch: &[u8]) -> Result<UnpackedBatch<'_>, UnreadableBatch> {
     let body = if codec == Codec::None {
         Cow::Borrowed(body)
     } else {
-        let unpacked = codec.decompress(body, BATCH_DECOMPRESSED_BYTES_MAX);
+        let unpacked = codec.decompress(body, bytes_max);
         Cow::Owned(unpacked.map_err(|source| UnreadableBatch::Decompress { base_offset, source })?)
     };
     Ok(UnpackedBatch { header, codec, body })

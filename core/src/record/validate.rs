@@ -1,11 +1,13 @@
 //! Decides whether what a Produce request carries for one partition may be stored, with Kafka's
-//! answers in Kafka's order. Allocates only for a refusal.
+//! answers in Kafka's order. Allocates only for a refusal, and to unpack for a compacted topic.
 //!
 //! Differences from Kafka, on purpose: compressed records are not unpacked, so their number, keys
 //! and single timestamps are believed (the max timestamp of the header is checked); undefined
-//! codec bits are an invalid record, where Kafka answers UNKNOWN_SERVER_ERROR.
+//! codec bits are an invalid record, where Kafka answers UNKNOWN_SERVER_ERROR. The cleaner has to
+//! read what a compacted topic holds: there records are unpacked, up to a bound, and may not leave
+//! their order. A delete horizon is the cleaner's own, and no producer may set one.
 
-use super::compression::Codec;
+use super::compression::{Codec, DecompressError};
 use super::header::{
     APPEND_TIME_BIT, BASE_OFFSET_POSITION, BATCH_LENGTH_POSITION, BatchHeader, CRC_POSITION,
     HEADER_BYTES, HeaderError, LOG_OVERHEAD_BYTES, MAGIC, MAGIC_POSITION, TimestampType,
@@ -14,7 +16,9 @@ use super::header::{
 use super::records::{Record, Records};
 use super::refusal::{ProduceRefusal, ProduceRefusalKind, RefusedRecord};
 use crate::ids::{ProducerId, TimestampMs};
-use crate::limits::{COMPRESSED_BATCH_RECORDS_MAX, PRODUCE_RECORD_ERRORS_MAX};
+use crate::limits::{
+    COMPACTED_BATCH_UNPACKED_BYTES_MAX, COMPRESSED_BATCH_RECORDS_MAX, PRODUCE_RECORD_ERRORS_MAX,
+};
 
 /// Smallest batch length that Kafka takes for one: what a magic 0 message has around its payload.
 const LEGACY_RECORD_OVERHEAD_BYTES: i32 = 14;
@@ -96,11 +100,17 @@ pub fn validate_produced(
         ProduceRefusal::invalid(format!("Unknown compression type id: {bits}"))
     })?;
     check_header(&header, rules)?;
-    let max_timestamp = if codec == Codec::None {
-        check_records(&header, &batch[HEADER_BYTES..], rules)?
-    } else {
-        check_compressed(&header, rules)?;
-        header.max_timestamp
+    let body = &batch[HEADER_BYTES..];
+    let max_timestamp = match codec {
+        Codec::None => check_records(&header, body, rules)?,
+        _ if rules.is_compacted => {
+            check_packed_count(&header, rules)?;
+            check_records(&header, &unpack_bounded(codec, body, rules)?, rules)?
+        }
+        _ => {
+            check_packed_count(&header, rules)?;
+            check_packed_time(&header, rules)?
+        }
     };
     let is_as_stored = header.timestamp_type() == TimestampType::CreateTime
         && header.max_timestamp == max_timestamp;
@@ -252,6 +262,11 @@ fn check_header(header: &BatchHeader, rules: &ProduceRules<'_>) -> Result<(), Pr
              {topic}-{partition}"
         )));
     }
+    if header.delete_horizon().is_some() {
+        return Err(ProduceRefusal::invalid(format!(
+            "Clients are not allowed to set a delete horizon in topic partition {topic}-{partition}"
+        )));
+    }
     let (producer, sequence) = (header.producer_id.0, header.base_sequence);
     if producer >= 0 && sequence < 0 {
         return Err(ProduceRefusal::invalid(format!(
@@ -281,26 +296,61 @@ fn check_records(
             let ProduceRules { topic, partition, .. } = rules;
             ProduceRefusal::invalid(format!("{error} in topic partition {topic}-{partition}"))
         })?;
+        if rules.is_compacted && record.offset_delta != index {
+            let ProduceRules { topic, partition, .. } = rules;
+            let delta = record.offset_delta;
+            return Err(ProduceRefusal::invalid(format!(
+                "Record {index} has the offset delta {delta} in topic partition {topic}-{partition}"
+            )));
+        }
         max_timestamp = max_timestamp.max(record.timestamp);
         errors.check(index, &record, header, rules);
     }
     errors.into_result().map(|()| max_timestamp)
 }
 
-/// Of a compressed batch only the header is seen; what is wrong with it names no record.
-fn check_compressed(header: &BatchHeader, rules: &ProduceRules<'_>) -> Result<(), ProduceRefusal> {
+/// Every announced record takes an offset, whether it is there or not.
+fn check_packed_count(
+    header: &BatchHeader,
+    rules: &ProduceRules<'_>,
+) -> Result<(), ProduceRefusal> {
     let ProduceRules { topic, partition, .. } = rules;
     let count = header.count;
-    if !usize::try_from(count).is_ok_and(|count| count <= COMPRESSED_BATCH_RECORDS_MAX) {
-        return Err(ProduceRefusal::invalid(format!(
-            "Invalid reported count for record batch: {count} in topic partition \
-             {topic}-{partition}"
-        )));
+    if usize::try_from(count).is_ok_and(|count| count <= COMPRESSED_BATCH_RECORDS_MAX) {
+        return Ok(());
     }
+    Err(ProduceRefusal::invalid(format!(
+        "Invalid reported count for record batch: {count} in topic partition {topic}-{partition}"
+    )))
+}
+
+/// The max timestamp that the header says; what is wrong with it names no record.
+fn check_packed_time(
+    header: &BatchHeader,
+    rules: &ProduceRules<'_>,
+) -> Result<TimestampMs, ProduceRefusal> {
     match timestamp_error(header.max_timestamp, header.last_offset_delta, header, rules) {
-        None => Ok(()),
+        None => Ok(header.max_timestamp),
         Some(message) => Err(ProduceRefusal::new(ProduceRefusalKind::InvalidTimestamp, message)),
     }
+}
+
+/// Unpacks what the cleaner will have to unpack.
+fn unpack_bounded(
+    codec: Codec,
+    body: &[u8],
+    rules: &ProduceRules<'_>,
+) -> Result<Vec<u8>, ProduceRefusal> {
+    let ProduceRules { topic, partition, .. } = rules;
+    codec.decompress(body, COMPACTED_BATCH_UNPACKED_BYTES_MAX).map_err(|error| {
+        let kind = match error {
+            DecompressError::TooLarge { .. } => ProduceRefusalKind::MessageTooLarge,
+            DecompressError::Corrupt { .. } | DecompressError::Stuck { .. } => {
+                ProduceRefusalKind::InvalidRecord
+            }
+        };
+        ProduceRefusal::new(kind, format_args!("{error} in topic partition {topic}-{partition}"))
+    })
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use crate::ids::{PartitionId, TimestampMs};
 use crate::log::machine::PartitionLog;
 use crate::log::segment::Segment;
 use crate::metadata::command::MetadataCommand;
-use crate::metadata::image::{MetadataImage, Topic};
+use crate::metadata::image::{ApplyError, MetadataImage, Topic};
 use crate::metadata::topic_config::TopicConfig;
 use crate::storage::layout::Layout;
 use crate::storage::partition::{Partition, PartitionPlace};
@@ -15,7 +15,10 @@ use crate::storage::shared::{Change, CondemnedFiles, Shared};
 
 pub(crate) fn apply_change(shared: &Shared, change: Change) {
     match change {
-        Change::Metadata(commands) => apply_metadata(shared, &commands),
+        Change::Metadata { commands, turn } => {
+            apply_metadata(shared, &commands).expect("commands were planned against this image");
+            drop(turn);
+        }
         Change::LogStart { partition, to } => {
             let dropped = {
                 let mut state = partition.lock();
@@ -56,17 +59,23 @@ pub(crate) fn apply_change(shared: &Shared, change: Change) {
     }
 }
 
-fn apply_metadata(shared: &Shared, commands: &[MetadataCommand]) {
+/// Applies commands that are durable, all or none.
+pub(crate) fn apply_metadata(
+    shared: &Shared,
+    commands: &[MetadataCommand],
+) -> Result<(), ApplyError> {
     let (image, number) = shared.image();
     let mut image = MetadataImage::clone(&image);
     for command in commands {
-        image.apply(command).expect("commands were planned against this image");
+        image.apply(command)?;
     }
     let now = TimestampMs(shared.env.clock.wall_ms());
     for command in commands {
         follow(shared, command, &image, now);
     }
+    assert_eq!(shared.image().1, number, "nobody else changes the image");
     shared.set_image(image, number + commands.len() as u64);
+    Ok(())
 }
 
 /// Brings the partitions in line with one command that `image` has applied.

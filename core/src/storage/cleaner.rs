@@ -25,8 +25,10 @@ use rivven_io::disk::Create;
 
 use crate::ids::{Offset, PartitionId, ProducerId, TimestampMs};
 use crate::log::compaction::offset_map::OffsetMap;
-use crate::log::compaction::sieve::{Sieve, Sifted, UncleanableBatch};
-use crate::log::compaction::{Cleanable, CompactionRules, cleanable, groups};
+use crate::log::compaction::sieve::{Sieve, Sifted};
+use crate::log::compaction::{
+    COMPACTED_SEGMENT_BYTES_MAX, Cleanable, CompactionRules, cleanable, groups,
+};
 use crate::log::segment::{SEGMENT_BYTES_MAX, Segment};
 use crate::metadata::topic_config::TopicConfig;
 use crate::record::header::BatchHeader;
@@ -34,7 +36,7 @@ use crate::record::unpacked::{UnreadableBatch, unpack};
 use crate::storage::cleaner::output::Output;
 use crate::storage::error::lacks_room;
 use crate::storage::housekeeping;
-use crate::storage::partition::Partition;
+use crate::storage::partition::{Partition, PartitionState};
 use crate::storage::segment_walk::{SegmentWalk, Step, Stretch};
 use crate::storage::shared::{Change, EndGuard, Shared};
 
@@ -44,8 +46,8 @@ const PIECE_BYTES: u64 = 1 << 20;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Room on the disk that the cleaner leaves to everyone else.
 const SPARE_BYTES: u64 = 64 << 20;
-/// A group stays so far below the largest segment that delete horizons do not make it too large.
-const GROUP_BYTES_MAX: u64 = SEGMENT_BYTES_MAX / 2;
+/// Bytes of a new segment after which the disk's room is looked at again.
+const ROOM_STEP_BYTES: u64 = 4 << 20;
 
 /// Why a run ends before its time.
 enum Stop {
@@ -70,6 +72,11 @@ struct Cleaner {
     shared: Arc<Shared>,
     /// Where the cleaning of a partition stopped for good, until the log begins behind it.
     stuck: BTreeMap<PartitionId, Offset>,
+    /// End of the last run over a partition that had to leave batches as they were. Without more
+    /// to compare another run would leave them again.
+    left: BTreeMap<PartitionId, Offset>,
+    /// Bytes that a segment may have.
+    segment_bytes_max: u64,
     /// When the piece began that is being read, and how many bytes of it were.
     piece: (Monotonic, u64),
 }
@@ -92,11 +99,36 @@ impl Job {
     }
 }
 
+/// The second pass of a run.
+struct Pass<'a> {
+    sieve: Sieve<'a>,
+    /// The first batch that stays whole although less of it is to stay: the rest would take more
+    /// room than there is.
+    left: Option<Offset>,
+    /// Bytes of the sources of the segment that is written that were not read yet. Together with
+    /// what was written they fit a segment.
+    rest: u64,
+}
+
+impl Pass<'_> {
+    /// A batch is left as it is. What it should lose is still there, so no tombstone behind it may
+    /// go, and it counts as not compared.
+    fn leave(&mut self, header: &BatchHeader) {
+        rivven_io::probe!("batch_left_whole");
+        self.left.get_or_insert(header.base_offset);
+        self.sieve.holds_tombstones = true;
+    }
+
+    /// Up to where everything was compared, and nothing was left.
+    fn cleaned(&self, job: &Job) -> Offset {
+        self.left.map_or(self.sieve.map.end(), |left| left.max(job.cleaned))
+    }
+}
+
 /// Runs until storage closes or fails.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let ended = EndGuard::new(shared.clone(), "the cleaner");
-    let piece = (shared.env.clock.now(), 0);
-    let mut cleaner = Cleaner { shared: shared.clone(), stuck: BTreeMap::new(), piece };
+    let mut cleaner = Cleaner::new(shared.clone());
     while !cleaner.must_end() {
         tokio::select! {
             biased;
@@ -110,12 +142,27 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 impl Cleaner {
+    fn new(shared: Arc<Shared>) -> Cleaner {
+        let piece = (shared.env.clock.now(), 0);
+        Cleaner {
+            shared,
+            stuck: BTreeMap::new(),
+            left: BTreeMap::new(),
+            segment_bytes_max: SEGMENT_BYTES_MAX,
+            piece,
+        }
+    }
+
     fn must_end(&self) -> bool {
         self.shared.is_closing() || self.shared.failure().is_some()
     }
 
     /// Cleans every log that needs it, the dirtiest first.
     async fn turn(&mut self) {
+        let shared = self.shared.clone();
+        for noted in [&mut self.stuck, &mut self.left] {
+            noted.retain(|id, _| shared.partition(*id).is_some());
+        }
         let mut dirty = Vec::new();
         for partition in self.shared.all_partitions() {
             if let Some(job) = self.job(&partition) {
@@ -142,10 +189,10 @@ impl Cleaner {
     fn job(&mut self, partition: &Arc<Partition>) -> Option<Job> {
         let now = TimestampMs(self.shared.env.clock.wall_ms());
         let state = partition.lock();
-        let config = state.config.clone();
-        if !config.is_compacted || state.deleted || state.quarantine.is_some() {
+        if !is_cleaned(&state) {
             return None;
         }
+        let config = state.config.clone();
         let start = state.log.positions().log_start;
         if self.stuck.get(&partition.id()).is_some_and(|offset| start <= *offset) {
             return None;
@@ -160,7 +207,9 @@ impl Cleaner {
         let cleaned = state.log.cleaned();
         let producers = state.log.producers().last_offsets().collect();
         drop(state);
-        Some(Job { partition: partition.clone(), config, cleanable, cleaned, producers, now })
+        let job = Job { partition: partition.clone(), config, cleanable, cleaned, producers, now };
+        let is_news = self.left.get(&partition.id()).is_none_or(|end| *end < job.end());
+        is_news.then_some(job)
     }
 
     fn note(&mut self, partition: &Partition, stop: Stop) {
@@ -191,15 +240,21 @@ impl Cleaner {
             now: job.now,
             delete_retention_ms: job.config.delete_retention_ms,
             producers: &job.producers,
+            holds_tombstones: false,
         };
+        let mut pass = Pass { sieve, left: None, rest: 0 };
         let segments = &job.cleanable.segments;
-        let group_bytes = job.config.segment_bytes.min(GROUP_BYTES_MAX);
+        let group_bytes = job.config.segment_bytes.min(COMPACTED_SEGMENT_BYTES_MAX);
         let groups = groups(segments, map.end(), group_bytes);
         let last = groups.len().checked_sub(1).ok_or(Stop::Ended)?;
         for (index, group) in groups.into_iter().enumerate() {
-            // Only the last one of a run says that all before it was compared.
-            let cleaned = if index == last { map.end() } else { job.cleaned };
-            self.rewrite(job, &segments[group], (&sieve, cleaned)).await?;
+            self.rewrite(job, &segments[group], (&mut pass, index == last)).await?;
+        }
+        self.left.remove(&job.partition.id());
+        if let Some(left) = pass.left {
+            tracing::warn!(partition = %job.partition.id(), topic = job.partition.topic(),
+                offset = %left, "what is left of batches needs more room than they; they stay");
+            self.left.insert(job.partition.id(), job.end());
         }
         Ok(())
     }
@@ -239,17 +294,15 @@ impl Cleaner {
         &mut self,
         job: &Job,
         sources: &[Segment],
-        (sieve, cleaned): (&Sieve<'_>, Offset),
+        (pass, is_last): (&mut Pass<'_>, bool),
     ) -> Result<(), Stop> {
         let bytes: u64 = sources.iter().map(|segment| segment.bytes).sum();
-        let root = &self.shared.layout.root;
-        if self.shared.env.disk.space(root).await?.available_bytes < bytes + SPARE_BYTES.min(bytes)
-        {
-            return Err(Stop::NoRoom);
-        }
+        assert!(bytes <= SEGMENT_BYTES_MAX, "whatever has to stay whole fits one segment");
+        pass.rest = bytes;
+        self.check_room(bytes + SPARE_BYTES.min(bytes)).await?;
         let mut output = Output::create((&self.shared, &job.partition), sources).await?;
         for source in sources.iter().filter(|source| !source.is_empty()) {
-            if let Err(stop) = self.copy(job, source, (sieve, &mut output)).await {
+            if let Err(stop) = self.copy(job, source, (pass, &mut output)).await {
                 output.discard().await;
                 return Err(stop);
             }
@@ -259,8 +312,14 @@ impl Cleaner {
         if self.shared.env.buggify("compacted_before_commit") {
             self.shared.env.clock.sleep(Duration::from_millis(50)).await;
         }
+        // Only the last one of a run says that all before it was compared.
+        let cleaned = if is_last { pass.cleaned(job) } else { job.cleaned };
         let partition = job.partition.clone();
         let change = Change::Compacted { partition, segment, cleaned };
+        if !is_cleaned(&job.partition.lock()) {
+            output::remove(&self.shared, &job.partition, segment.name()).await;
+            return Err(Stop::Ended);
+        }
         // Whether a change that failed is in the WAL is open: the file stays until the next start.
         self.shared.change(change).await.map_err(|_| Stop::Ended)?;
         let is_part = {
@@ -281,27 +340,41 @@ impl Cleaner {
         Ok(())
     }
 
+    async fn check_room(&self, needed: u64) -> Result<(), Stop> {
+        let space = self.shared.env.disk.space(&self.shared.layout.root).await?;
+        if space.available_bytes < needed { Err(Stop::NoRoom) } else { Ok(()) }
+    }
+
     async fn copy(
         &mut self,
         job: &Job,
         source: &Segment,
-        (sieve, output): (&Sieve<'_>, &mut Output),
+        (pass, output): (&mut Pass<'_>, &mut Output),
     ) -> Result<(), Stop> {
         let file = self.open(job, source).await?;
         let mut walk = walk(&file, source).await?;
         while let Some((header, batch)) = self.next((job, source), &mut walk).await? {
-            let sifted = sieve.sift(&batch);
-            let sifted = sifted
-                .map_err(|error: UncleanableBatch| uncleanable(&header, error.to_string()))?;
+            let sifted = pass.sieve.sift(&batch);
+            let sifted = sifted.map_err(|error| uncleanable(&header, error.to_string()))?;
+            pass.rest -= batch.len() as u64;
+            let used = output.bytes() + pass.rest;
             let kept = match sifted {
                 Sifted::Nothing => continue,
                 Sifted::Whole => batch,
-                Sifted::Written(bytes) => Bytes::from(bytes),
+                Sifted::Written(bytes) if used + bytes.len() as u64 <= self.segment_bytes_max => {
+                    Bytes::from(bytes)
+                }
+                Sifted::Written(bytes) if bytes.len() <= batch.len() => Bytes::from(bytes),
+                Sifted::Written(_) | Sifted::TooLarge => {
+                    pass.leave(&header);
+                    batch
+                }
             };
-            if output.bytes() + kept.len() as u64 > SEGMENT_BYTES_MAX {
-                return Err(uncleanable(&header, "the segment would become too large".to_owned()));
-            }
+            let before = output.bytes();
             output.push(kept).await?;
+            if before / ROOM_STEP_BYTES < output.bytes() / ROOM_STEP_BYTES {
+                self.check_room(SPARE_BYTES.min(source.bytes)).await?;
+            }
         }
         Ok(())
     }
@@ -321,7 +394,7 @@ impl Cleaner {
         (job, segment): (&Job, &Segment),
         walk: &mut SegmentWalk<'_>,
     ) -> Result<Option<(BatchHeader, Bytes)>, Stop> {
-        if self.must_end() || job.partition.lock().deleted {
+        if self.must_end() || !is_cleaned(&job.partition.lock()) {
             return Err(Stop::Ended);
         }
         if self.piece.1 >= PIECE_BYTES {
@@ -346,6 +419,11 @@ impl Cleaner {
             }
         }
     }
+}
+
+/// Whether a partition's log is to be compacted; its topic's policy may change during a run.
+fn is_cleaned(state: &PartitionState) -> bool {
+    state.config.is_compacted && !state.deleted && state.quarantine.is_none()
 }
 
 async fn walk<'a>(
@@ -374,3 +452,6 @@ fn note_keys(batch: &[u8], map: &mut OffsetMap) -> Result<bool, UnreadableBatch>
 fn uncleanable(header: &BatchHeader, reason: String) -> Stop {
     Stop::Uncleanable { offset: header.base_offset, reason }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,12 @@ impl FileCache {
         let options = OpenOptions { direct, ..OpenOptions::write(create) };
         let file = Arc::new(self.env.disk.open(&path, options).await?);
         self.keep(key, file.clone());
+        // Only now: whoever removes the segment from here on forgets the handle, too. One that is
+        // kept after that holds the file's room on the disk.
+        if partition.lock().is_stray(name) {
+            rivven_io::probe!("opened_while_removed");
+            self.forget(key.0);
+        }
         Ok(file)
     }
 
@@ -122,5 +128,32 @@ impl FileCache {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CacheState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Offset;
+    use crate::storage::real_world::run;
+    use crate::storage::sample::Sample;
+
+    /// As a reader does who looked for the segment before it was removed.
+    #[test]
+    fn a_file_that_is_on_its_way_out_is_not_kept_open() {
+        run(async |env| {
+            let mut sample = Sample::new(&env, &["a", "b"]).await;
+            sample.reopen(&env).await;
+            let (files, partition) = (&sample.storage.shared.files, &sample.partition);
+            let first = SegmentName::appended(Offset::ZERO);
+            let stray = SegmentName { base: Offset::ZERO, generation: 1 };
+            let path = partition.folder().join(layout::segment_file_name(stray));
+            env.disk.open(&path, OpenOptions::write(Create::New)).await.expect("made");
+            for (name, is_kept) in [(first, true), (stray, false)] {
+                files.segment(partition, name, Create::Never).await.expect("it can be read");
+                assert_eq!(files.cached((partition.id(), name)).is_some(), is_kept, "{name:?}");
+            }
+            sample.storage.shutdown().await.expect("shuts down");
+        });
     }
 }

@@ -70,7 +70,7 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
         let state = partition.lock();
         state.names().collect::<Vec<_>>()
     } {
-        shared.files.forget((partition.id(), name));
+        forget(shared, partition, name);
     }
     let mut sound = shared.folders.lock().await;
     if folder::is_own(shared, partition).await? {
@@ -92,6 +92,12 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
         }
     }
     Ok(())
+}
+
+/// Drops what is held of a segment's files in memory.
+fn forget(shared: &Shared, partition: &Partition, name: SegmentName) {
+    shared.files.forget((partition.id(), name));
+    shared.indexes.forget((partition.id(), name));
 }
 
 /// Removes everything that was set aside.
@@ -132,7 +138,7 @@ pub(crate) async fn remove_files(
     names: &[SegmentName],
 ) -> io::Result<()> {
     for name in names {
-        shared.files.forget((partition.id(), *name));
+        forget(shared, partition, *name);
         let folder = partition.folder();
         remove_if_there(shared, &folder.join(layout::segment_file_name(*name))).await?;
         remove_if_there(shared, &layout::index_path(folder, *name)).await?;
@@ -169,25 +175,23 @@ pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
 /// Removes segments that are not the log's, which a crash or a stop left behind: those before it,
 /// those that the cleaner replaced, and what it had not finished.
 async fn remove_stray_segments(shared: &Shared, partition: &Partition) -> io::Result<()> {
+    // From the look to the removal: the cleaner may want the name of a stray for its own file.
+    let _folders = shared.folders.lock().await;
     let has_more = partition.lock().log.active().base > Offset::ZERO;
     if !has_more || !folder::is_own(shared, partition).await? {
         return Ok(());
     }
-    // Listed before the log is asked: what the cleaner begins later is not in the list.
     let entries = shared.env.disk.read_dir(partition.folder()).await?;
     let strays: BTreeSet<SegmentName> = {
         let state = partition.lock();
-        let kept: BTreeSet<SegmentName> = state.names().collect();
-        let active = state.log.active().base;
         let found = entries.iter().filter_map(|entry| layout::segment_name(&entry.name));
-        // A batch that is being placed may have begun the next segment.
-        found.filter(|name| name.base < active && !kept.contains(name)).collect()
+        found.filter(|name| state.is_stray(*name)).collect()
     };
     if strays.is_empty() {
         return Ok(());
     }
     rivven_io::probe!("stray_segments_removed");
-    remove_segments(shared, partition, &strays.into_iter().collect::<Vec<_>>()).await
+    remove_files(shared, partition, &strays.into_iter().collect::<Vec<_>>()).await
 }
 
 /// Writes the list of topics for people to read, as the reference's `topic_metadata.json`.
@@ -224,3 +228,6 @@ fn topics_json(image: &MetadataImage) -> String {
         .collect();
     serde_json::to_string_pretty(&topics).expect("plain data has a JSON form")
 }
+
+#[cfg(test)]
+mod tests;

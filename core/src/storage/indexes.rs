@@ -18,7 +18,8 @@ use crate::storage::read::ReadRequest;
 use crate::storage::segment_read::{SegmentReader, SegmentSpan};
 use crate::storage::shared::Shared;
 
-/// Index entries held for closed segments, of 16 bytes each.
+/// Index entries held for closed segments, of 16 bytes each. An index counts as one more: one
+/// without entries takes room too.
 const ENTRIES_MAX: usize = 1 << 20;
 /// Largest index file that is read, in bytes.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
@@ -50,17 +51,30 @@ impl IndexCache {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let now = state.clock;
-        state.entries += index.entries().len();
+        state.entries += cost(&index);
         if let Some((older, _)) = state.indexes.insert(key, (index, now)) {
-            state.entries -= older.entries().len();
+            state.entries -= cost(&older);
         }
         while state.entries > ENTRIES_MAX && state.indexes.len() > 1 {
             let oldest =
                 state.indexes.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
             let Some((index, _)) = oldest.and_then(|key| state.indexes.remove(&key)) else { break };
-            state.entries -= index.entries().len();
+            state.entries -= cost(&index);
+        }
+        assert!(state.entries >= state.indexes.len(), "each index counts");
+    }
+
+    /// Drops the index of a segment that is removed.
+    pub(crate) fn forget(&self, key: (PartitionId, SegmentName)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((index, _)) = state.indexes.remove(&key) {
+            state.entries -= cost(&index);
         }
     }
+}
+
+fn cost(index: &SparseIndex) -> usize {
+    index.entries().len() + 1
 }
 
 /// Base offset and position of a batch at or before the one that holds `request.from`, for a
@@ -100,9 +114,7 @@ pub(crate) async fn index_of(
     if !span.active
         && let Some(index) = stored(shared, partition, span).await.map_err(reading)?
     {
-        let index = Arc::new(index);
-        shared.indexes.keep(key, index.clone());
-        return Ok(Some(index));
+        return Ok(Some(keep(shared, (partition, span.name), index)));
     }
     let interval = partition.config().index_interval_bytes;
     let file = match shared.files.segment(partition, span.name, Create::Never).await {
@@ -120,9 +132,21 @@ pub(crate) async fn index_of(
         partition.lock().log.adopt_index(base, index.clone());
         return Ok(Some(Arc::new(index)));
     }
-    let index = Arc::new(index);
+    Ok(Some(keep(shared, (partition, span.name), index)))
+}
+
+/// Keeps the index of a segment unless that was removed meanwhile: nobody would forget it again.
+fn keep(
+    shared: &Shared,
+    (partition, name): (&Partition, SegmentName),
+    index: SparseIndex,
+) -> Arc<SparseIndex> {
+    let (key, index) = ((partition.id(), name), Arc::new(index));
     shared.indexes.keep(key, index.clone());
-    Ok(Some(index))
+    if partition.lock().is_stray(name) {
+        shared.indexes.forget(key);
+    }
+    index
 }
 
 /// The index that the segment's files hold, if they are whole and cover the segment.
@@ -139,4 +163,26 @@ async fn stored(
     let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
     let decoded = index_file::decode(span.name.base, &IndexFiles { offsets, times });
     Ok(decoded.filter(|(_, covered)| u64::from(*covered) == span.end).map(|(index, _)| index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TopicId;
+
+    #[test]
+    fn indexes_without_entries_are_dropped_too() {
+        let cache = IndexCache::default();
+        let topic = TopicId::from_random([1; 16]);
+        let key = |base| (PartitionId { topic, index: 0 }, SegmentName::appended(Offset(base)));
+        cache.state.lock().expect("unpoisoned").entries = ENTRIES_MAX - 2;
+        for base in 0..5 {
+            cache.keep(key(base), Arc::default());
+        }
+        let held: Vec<_> = (0..5).filter(|base| cache.get(key(*base)).is_some()).collect();
+        assert_eq!(held, [3, 4], "the oldest go first");
+        cache.forget(key(3));
+        assert!(cache.get(key(3)).is_none());
+        assert_eq!(cache.state.lock().expect("unpoisoned").entries, ENTRIES_MAX - 1);
+    }
 }

@@ -20,10 +20,14 @@ pub(crate) struct MetadataLock {
     producer_ids: Mutex<std::ops::Range<i64>>,
 }
 
-/// The right to change topics, until it is dropped.
+/// Held by whoever plans a change, and by each change that is on its way: a planner may go away
+/// before what it has queued is applied.
+pub(crate) type MetadataTurn = Arc<OwnedMutexGuard<()>>;
+
+/// The right to change topics. Others get it when this is dropped and all it committed is applied.
 pub struct MetadataChange {
     shared: Arc<Shared>,
-    _turn: OwnedMutexGuard<()>,
+    turn: MetadataTurn,
 }
 
 impl MetadataLock {
@@ -36,8 +40,8 @@ impl MetadataLock {
     }
 
     pub(crate) async fn enter(&self) -> MetadataChange {
-        let turn = self.turn.clone().lock_owned().await;
-        MetadataChange { shared: self.shared.clone(), _turn: turn }
+        let turn = Arc::new(self.turn.clone().lock_owned().await);
+        MetadataChange { shared: self.shared.clone(), turn }
     }
 
     pub(crate) async fn allocate_producer_id(&self) -> Result<ProducerId, StorageFailed> {
@@ -68,12 +72,19 @@ impl MetadataChange {
     /// Makes commands, planned against `image`, durable and applies them all or none. When it
     /// returns, new partitions take batches and deleted ones are gone.
     ///
+    /// A future that is dropped after its first poll leaves the commands on their way: they count,
+    /// but what the caller meant to do next is not done.
+    ///
     /// # Errors
     /// Storage has failed; whether the commands survive is open until the next start.
     pub async fn commit(&mut self, commands: Vec<MetadataCommand>) -> Result<(), StorageFailed> {
         if commands.is_empty() {
             return Ok(());
         }
-        self.shared.change(Change::Metadata(commands)).await.map(|_| ())
+        let mut turn = self.turn.clone();
+        if rivven_io::planted!("B45") {
+            turn = Arc::new(Arc::new(Mutex::new(())).try_lock_owned().expect("it is new"));
+        }
+        self.shared.change(Change::Metadata { commands, turn }).await.map(|_| ())
     }
 }

@@ -303,6 +303,14 @@ impl PartitionState {
         log.chain(self.replaced.iter().copied()).chain(self.written)
     }
 
+    /// Whether nobody wants the file of a segment any more. A batch that is being placed may have
+    /// begun the next one.
+    pub(crate) fn is_stray(&self, name: SegmentName) -> bool {
+        let is_begun = name.base >= self.log.active().base;
+        let is_kept = self.log.holds(name) || self.replaced.contains(&name);
+        self.deleted || !(is_begun || is_kept || self.written == Some(name))
+    }
+
     /// Whether the file of a segment that is being appended, or was closed just now, is still
     /// wanted.
     pub(crate) fn wants_segment(&self, base: Offset) -> bool {

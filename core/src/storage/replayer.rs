@@ -1,5 +1,6 @@
 //! Applies replayed commits to the recovered state.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,10 +10,10 @@ use rivven_io::disk::Create;
 
 use crate::ids::{Offset, PartitionId, ProducerId, TimestampMs};
 use crate::log::machine::{Placement, Replayed};
-use crate::log::segment::SegmentName;
+use crate::log::segment::{Segment, SegmentName};
 use crate::metadata::command::MetadataCommand;
 use crate::record::header::BatchHeader;
-use crate::storage::apply::apply_change;
+use crate::storage::apply::{apply_change, apply_metadata};
 use crate::storage::damage;
 use crate::storage::error::OpenError;
 use crate::storage::folder;
@@ -29,7 +30,7 @@ pub(crate) async fn replay(
     shared: &Arc<Shared>,
     (shape, from, end): (&RingShape, WalPosition, WalPosition),
 ) -> Result<(), OpenError> {
-    let replayer = Replayer { shared: shared.clone() };
+    let mut replayer = Replayer::new(shared);
     let env = shared.env.clone();
     // Before the writer touches a segment: what it writes would hide that the rest is missing.
     let damages = damage::find(shared).await?;
@@ -49,7 +50,7 @@ pub(crate) async fn restore_pages(
     shared: &Arc<Shared>,
     pages: Vec<WalRecord>,
 ) -> Result<(), OpenError> {
-    let replayer = Replayer { shared: shared.clone() };
+    let replayer = Replayer::new(shared);
     for page in pages {
         if let WalRecord::Page { partition, segment_base, position, bytes } = page
             && let Some(partition) = shared.partition(partition)
@@ -62,10 +63,16 @@ pub(crate) async fn restore_pages(
 
 struct Replayer {
     shared: Arc<Shared>,
+    /// Partitions of which no further change of the cleaner is applied.
+    uncompacted: BTreeSet<PartitionId>,
 }
 
 impl Replayer {
-    async fn apply(&self, commit: &ReplayedCommit) -> Result<(), OpenError> {
+    fn new(shared: &Arc<Shared>) -> Replayer {
+        Replayer { shared: shared.clone(), uncompacted: BTreeSet::new() }
+    }
+
+    async fn apply(&mut self, commit: &ReplayedCommit) -> Result<(), OpenError> {
         let mut payload = commit.payload.clone();
         for _ in 0..commit.header.records {
             let Some(record) = WalRecord::decode(&mut payload) else {
@@ -94,7 +101,7 @@ impl Replayer {
         Ok(())
     }
 
-    async fn apply_record(&self, record: WalRecord) -> Result<(), OpenError> {
+    async fn apply_record(&mut self, record: WalRecord) -> Result<(), OpenError> {
         match record {
             WalRecord::Append { partition, placement, appended, batch } => {
                 if let Some(partition) = self.shared.partition(partition) {
@@ -111,7 +118,9 @@ impl Replayer {
                 }
             }
             WalRecord::Compacted { partition, segment, cleaned } => {
-                if let Some(partition) = self.shared.partition(partition) {
+                if let Some(partition) = self.shared.partition(partition)
+                    && self.has_bytes(&partition, &segment).await?
+                {
                     let change = Change::Compacted { partition, segment, cleaned };
                     apply_change(&self.shared, change);
                 }
@@ -126,10 +135,41 @@ impl Replayer {
                 }
                 let command = MetadataCommand::decode(&command)
                     .map_err(|error| self.damaged(format!("command {number}: {error}")))?;
-                apply_change(&self.shared, Change::Metadata(vec![command]));
+                apply_metadata(&self.shared, &[command]).map_err(|error| {
+                    self.damaged(format!("command {number} does not fit those before it: {error}"))
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a segment that the cleaner wrote has its bytes. If the disk lost some, what it
+    /// stands for is still there, and stays; all later changes of that log are left undone, too:
+    /// they let tombstones go whose values are back.
+    async fn has_bytes(
+        &mut self,
+        partition: &Arc<Partition>,
+        segment: &Segment,
+    ) -> Result<bool, OpenError> {
+        let id = partition.id();
+        if self.uncompacted.contains(&id) {
+            return Ok(false);
+        }
+        // One that the log has already, or had, may be gone for a reason.
+        if segment.is_empty() || !partition.lock().log.would_replace(segment) {
+            return Ok(true);
+        }
+        let path = partition.folder().join(layout::segment_file_name(segment.name()));
+        let found = self.shared.env.disk.file_len(&path).await;
+        let found = found.map_err(|error| self.io("looking at a segment of", id, error))?;
+        if found == Some(segment.bytes) {
+            return Ok(true);
+        }
+        rivven_io::probe!("compacted_segment_lost");
+        tracing::error!(partition = %id, topic = partition.topic(), path = %path.display(), ?found,
+            counted = segment.bytes, "a compacted segment is lost; what it was made of stays");
+        self.uncompacted.insert(id);
+        Ok(false)
     }
 
     /// Before the first batch of a segment that no checkpoint knows: what stands under its name is
@@ -243,5 +283,43 @@ impl Replayer {
 
     fn io(&self, doing: &str, partition: PartitionId, error: io::Error) -> OpenError {
         OpenError::Io { doing: format!("{doing} partition {partition}"), error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rivven_io::Env;
+
+    use super::*;
+    use crate::ids::TopicId;
+    use crate::storage::Storage;
+    use crate::storage::options::StorageOptions;
+
+    #[tokio::test]
+    async fn a_command_that_does_not_fit_is_damage_and_no_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StorageOptions {
+            wal_file_bytes: 64 << 10,
+            ..StorageOptions::new(directory.path().join("data"), 1)
+        };
+        let storage = Storage::open(&Env::real(), options).await.unwrap();
+        let mut replayer = Replayer::new(&storage.shared);
+        let create = |number, id| {
+            let command = MetadataCommand::CreateTopic {
+                name: "t".to_owned(),
+                id: TopicId([id; 16]),
+                partitions: 1,
+                configs: BTreeMap::new(),
+                created_ms: TimestampMs(0),
+            };
+            WalRecord::Metadata { number, command: command.encode().into() }
+        };
+        replayer.apply_record(create(1, 1)).await.unwrap();
+        let refused = replayer.apply_record(create(2, 2)).await;
+        let Err(OpenError::Corrupt { reason, .. }) = refused else { panic!("{refused:?}") };
+        assert!(reason.starts_with("command 2 does not fit those before it: topic t"), "{reason}");
+        storage.shutdown().await.unwrap();
     }
 }

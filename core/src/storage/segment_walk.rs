@@ -8,7 +8,9 @@ use rivven_io::disk::File;
 
 use crate::ids::{LeaderEpoch, Offset};
 use crate::limits::BATCH_BYTES_MAX;
-use crate::record::header::{ATTRIBUTES_POSITION, BatchHeader, HEADER_BYTES, MAGIC_POSITION};
+use crate::record::header::{
+    ATTRIBUTES_POSITION, BatchHeader, HEADER_BYTES, MAGIC_POSITION, compute_crc,
+};
 use crate::storage::segment_read::plausible;
 
 /// Bytes that are read at once.
@@ -181,10 +183,11 @@ impl<'a> SegmentWalk<'a> {
         }
     }
 
-    /// A whole batch that a step gave, header included; at most `BATCH_BYTES_MAX` bytes.
+    /// A whole batch that a step gave, header included; at most `BATCH_BYTES_MAX` bytes. They may
+    /// be read a second time, and are held to the header and its CRC once more.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or gives other bytes than before.
     pub async fn batch(&mut self, position: u64, header: &BatchHeader) -> io::Result<Bytes> {
         assert!(header.size() <= BATCH_BYTES_MAX, "parsing keeps the bound");
         let mut batch = BytesMut::with_capacity(header.size());
@@ -195,6 +198,11 @@ impl<'a> SegmentWalk<'a> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             batch.extend_from_slice(&piece);
+        }
+        let is_same = BatchHeader::parse(&batch).is_ok_and(|found| found == *header);
+        if !is_same || compute_crc(&batch) != header.crc {
+            let reason = format!("the batch at position {position} reads differently each time");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         Ok(batch.freeze())
     }
@@ -265,5 +273,48 @@ impl Source<'_> {
             at += piece.len() as u64;
         }
         Ok(crc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rivven_io::disk::{Create, OpenOptions};
+
+    use super::*;
+    use crate::ids::TimestampMs;
+    use crate::record::builder::{BatchBuilder, NewRecord};
+    use crate::record::header::patch;
+    use crate::storage::real_world::run;
+
+    /// A batch larger than the window is read once for its CRC and again for its bytes.
+    #[test]
+    fn bytes_that_change_between_two_reads_are_not_given_out() {
+        run(async |env| {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let path = dir.path().join("segment");
+            let options = OpenOptions::write(Create::New);
+            let file = env.disk.open(&path, options).await.expect("made");
+            let value = vec![b'v'; 3 << 20];
+            let mut batch =
+                BatchBuilder::new(TimestampMs(1)).push(NewRecord::keyed(b"k", &value)).build();
+            patch(&mut batch, Offset(0), LeaderEpoch(0));
+            let end = batch.len() as u64;
+            // In the offset, which is not under the CRC, in the attributes, and at the end.
+            for at in [7, 22, end - 1] {
+                let original = vec![Bytes::from(batch.clone())];
+                file.write_all_at(0, original).await.expect("written");
+                let stretch = Stretch { bytes: end, ..Stretch::default() };
+                let mut walk = SegmentWalk::new(&file, stretch).await.expect("begun");
+                let step = walk.next().await.expect("read");
+                let Some(Step::Batch { position, header }) = step else { panic!("{step:?}") };
+                let whole = walk.batch(position, &header).await.expect("nothing changed");
+                assert_eq!(whole, batch);
+                let other = vec![Bytes::from_static(b"~")];
+                file.write_all_at(at, other).await.expect("written");
+                walk.source.window = Bytes::new();
+                let error = walk.batch(position, &header).await.expect_err("it changed");
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "at {at}");
+            }
+        });
     }
 }

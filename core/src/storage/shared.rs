@@ -20,6 +20,7 @@ use crate::storage::error::{AppendError, StorageFailed};
 use crate::storage::files::FileCache;
 use crate::storage::indexes::IndexCache;
 use crate::storage::layout::Layout;
+use crate::storage::metadata_change::MetadataTurn;
 use crate::storage::options::StorageOptions;
 use crate::storage::partition::Partition;
 use crate::storage::recent::Recent;
@@ -55,8 +56,8 @@ pub struct Appended {
 
 /// A change of state on its way through the WAL.
 pub(crate) enum Change {
-    /// Topic metadata; applied to the image once durable.
-    Metadata(Vec<MetadataCommand>),
+    /// Topic metadata; applied to the image once durable, and nobody plans against that before.
+    Metadata { commands: Vec<MetadataCommand>, turn: MetadataTurn },
     /// A partition's log start moves up.
     LogStart { partition: Arc<Partition>, to: Offset },
     /// A segment that the cleaner wrote, durable under its name, takes the place of those that it

@@ -7,6 +7,7 @@ use rivven_io::disk::Create;
 
 use crate::ids::{LeaderEpoch, Offset};
 use crate::limits::BATCH_BYTES_MAX;
+use crate::log::compaction::COMPACTED_SEGMENT_BYTES_MAX;
 use crate::log::machine::{AppendPlan, Placement, RollRules};
 use crate::log::segment::SegmentName;
 use crate::metadata::topic_config::TopicConfig;
@@ -216,7 +217,7 @@ impl Committer {
     pub(crate) fn stage_change(&mut self, change: Change, done: Done, staged: &mut Staged) {
         self.next_command = self.next_command.max(self.shared.image().1 + 1);
         let records = match &change {
-            Change::Metadata(commands) => commands
+            Change::Metadata { commands, .. } => commands
                 .iter()
                 .map(|command| {
                     let number = self.next_command;
@@ -255,7 +256,7 @@ impl Committer {
 /// Upper bound of what a change adds to a commit.
 pub(crate) fn change_bytes(change: &Change) -> usize {
     match change {
-        Change::Metadata(commands) => {
+        Change::Metadata { commands, .. } => {
             commands.iter().map(|command| 16 + command.encode().len()).sum()
         }
         Change::LogStart { .. } => APPEND_OVERHEAD_BYTES,
@@ -269,9 +270,12 @@ pub(crate) fn change_bytes(change: &Change) -> usize {
 
 /// When this topic's segments are closed.
 pub(crate) fn roll_rules(config: &TopicConfig) -> RollRules {
-    let lag_max_ms = if config.is_compacted { config.compaction_lag_max_ms } else { u64::MAX };
+    let (bytes_max, lag_max_ms) = match config.is_compacted {
+        true => (COMPACTED_SEGMENT_BYTES_MAX, config.compaction_lag_max_ms),
+        false => (u64::MAX, u64::MAX),
+    };
     RollRules {
-        segment_bytes: config.segment_bytes,
+        segment_bytes: config.segment_bytes.min(bytes_max),
         segment_ms: config.segment_ms.min(lag_max_ms),
         index_interval_bytes: config.index_interval_bytes,
     }
@@ -289,6 +293,16 @@ fn room_after(bytes_needed: u64, segment_bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_compacted_topic_s_segments_leave_the_cleaner_room() {
+        let largest = TopicConfig { segment_bytes: i32::MAX as u64, ..TopicConfig::default() };
+        assert_eq!(roll_rules(&largest).segment_bytes, i32::MAX as u64);
+        let compacted = TopicConfig { is_compacted: true, ..largest };
+        assert_eq!(roll_rules(&compacted).segment_bytes, i32::MAX as u64 / 2);
+        let small = TopicConfig { segment_bytes: 1000, ..compacted };
+        assert_eq!(roll_rules(&small).segment_bytes, 1000);
+    }
 
     #[test]
     fn a_segment_that_grows_asks_for_room_a_few_times() {

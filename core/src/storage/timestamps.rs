@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{Offset, TimestampMs};
+use crate::limits::FIRST_RECORD_UNPACKED_BYTES_MAX;
 use crate::log::segment::Segment;
-use crate::record::timestamp::{find_timestamp, max_timestamp_offset};
+use crate::record::timestamp::{find_timestamp, max_timestamp_offset, timestamp_at};
 use crate::storage::error::ReadError;
 use crate::storage::indexes;
 use crate::storage::partition::Partition;
@@ -51,17 +52,30 @@ pub(crate) async fn max(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
 ) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
-    let all = segments(partition);
-    let Some(largest) = all.iter().map(|segment| segment.max_timestamp).max() else {
-        return Ok(None);
-    };
-    if largest.0 < 0 {
-        return Ok(None);
-    }
-    let segment = all.into_iter().find(|segment| segment.max_timestamp == largest);
-    let Some(segment) = segment else { return Ok(None) };
-    let mut from = start_in(shared, partition, (segment, largest)).await?;
     loop {
+        let all = segments(partition);
+        let largest = all.iter().map(|segment| segment.max_timestamp).max();
+        let Some(largest) = largest.filter(|largest| largest.0 >= 0) else { return Ok(None) };
+        let segment = all.into_iter().find(|segment| segment.max_timestamp == largest);
+        let Some(segment) = segment else { return Ok(None) };
+        let found = max_in(shared, partition, (segment, largest)).await?;
+        if found.is_some() || partition.lock().log.holds(segment.name()) {
+            return Ok(found);
+        }
+        // The cleaner replaced the segment meanwhile, or the log start has passed it: what it held
+        // is no longer the largest.
+        rivven_io::probe!("largest_timestamp_gone");
+    }
+}
+
+/// The first record of a segment, or of what took its place, whose timestamp is `largest` or more.
+async fn max_in(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (segment, largest): (Segment, TimestampMs),
+) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
+    let mut from = start_in(shared, partition, (segment, largest)).await?;
+    while from < segment.end {
         let data = step(shared, partition, from).await?;
         if data.is_empty() {
             return Ok(None);
@@ -72,6 +86,31 @@ pub(crate) async fn max(
                 return max_timestamp_offset(&batch)
                     .map_err(|error| unreadable(partition, header.base_offset, &error));
             }
+        }
+    }
+    Ok(None)
+}
+
+/// Timestamp of the first record at `from` or behind it that consumers may see, and the bytes of
+/// batches that were read for it; `from` lies between log start and log end.
+pub(crate) async fn first(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    from: Offset,
+) -> Result<(Option<TimestampMs>, usize), ReadError> {
+    let (mut bytes, mut next) = (0, from);
+    loop {
+        // One batch: nothing but the first may be larger than the bound.
+        let request = ReadRequest { from: next, bytes_max: 0, at_least_one: true, cold: true };
+        let data = read(shared, partition, request).await?.data;
+        bytes += data.iter().map(Bytes::len).sum::<usize>();
+        let Some((header, batch)) = batches(&data).next() else { return Ok((None, bytes)) };
+        let search = async move { timestamp_at(&batch, from, FIRST_RECORD_UNPACKED_BYTES_MAX) };
+        let found = shared.env.tasks.offload(search).await;
+        match found.map_err(|error| unreadable(partition, header.base_offset, &error))? {
+            Some(timestamp) => return Ok((Some(timestamp), bytes)),
+            // The cleaner took the end of this batch.
+            None => next = header.last_offset().plus(1),
         }
     }
 }

@@ -9,8 +9,8 @@
 use bytes::{Buf, Bytes};
 
 use super::codec::{Wire, WireError};
-use super::limits::{FRAME_BYTES_MAX, LIST_MAX};
-use super::proto;
+use super::limits::FRAME_BYTES_MAX;
+use super::proto::{self, asked::GET_METADATA};
 use super::request::Request;
 use super::response::Response;
 
@@ -19,9 +19,9 @@ pub const LENGTH_BYTES: usize = 4;
 /// Bytes of format and correlation id.
 pub const HEAD_BYTES: usize = 5;
 
-/// Memory of an element of a list in protobuf, which takes 2 bytes or more of the frame; its texts
-/// take what they have there.
-const ELEMENT_BYTES: usize = 100;
+/// Memory of a field in protobuf, at most: a header in a list that has just grown. Its texts take
+/// what they have in the frame.
+const FIELD_BYTES: usize = 128;
 
 /// How the message of a frame is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,19 @@ pub struct Call {
 #[error("a frame of {bytes} bytes is over the limit of {FRAME_BYTES_MAX}")]
 pub struct FrameTooLarge {
     pub bytes: usize,
+}
+
+impl Call {
+    /// Whether the topic of GetClusterMetadata must be there: in protobuf the metadata of one topic
+    /// is asked for with a list.
+    #[must_use]
+    pub fn needs_its_topic(&self) -> bool {
+        let is_metadata = self.head.format == Format::Protobuf && self.asked == GET_METADATA;
+        match &self.request {
+            Request::GetClusterMetadata { topics } => is_metadata && topics.len() == 1,
+            _ => false,
+        }
+    }
 }
 
 impl Head {
@@ -93,10 +106,9 @@ impl Head {
                 (request, asked, memory)
             }
             Format::Protobuf => {
-                let (request, asked) = proto::decode(message)?;
+                let (request, asked, fields) = proto::decode(message)?;
                 assert!(asked >= 10, "the fields before are the header's");
-                let elements = (frame_bytes / 2).min(LIST_MAX);
-                (request, asked, frame_bytes + elements * ELEMENT_BYTES)
+                (request, asked, frame_bytes + fields * FIELD_BYTES)
             }
         };
         Ok(Call { head: self, asked, request, memory })

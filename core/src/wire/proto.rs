@@ -36,9 +36,9 @@ struct RecordHeader {
 struct Empty {}
 
 /// Numbers of the requests whose answers are of the same kind here and of two kinds there.
-mod asked {
-    pub(super) const GET_METADATA: u32 = 15;
-    pub(super) const IDEMPOTENT_PUBLISH: u32 = 41;
+pub(super) mod asked {
+    pub(in crate::wire) const GET_METADATA: u32 = 15;
+    pub(in crate::wire) const IDEMPOTENT_PUBLISH: u32 = 41;
 }
 
 #[cfg(test)]

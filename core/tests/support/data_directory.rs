@@ -16,6 +16,7 @@ use rivven_core::storage::options::StorageOptions;
 use rivven_core::storage::partition::Partition;
 use rivven_io::Env;
 
+use super::copied::copy;
 use super::plain_records::append;
 use super::support::{append_batch, create_topic};
 
@@ -209,18 +210,4 @@ async fn idempotent(
 
 fn note(listed: &mut Listed, partition: &Partition, offset: i64, value: &str) {
     listed.push((partition.topic().to_owned(), partition.id().index, offset, value.to_owned()));
-}
-
-/// Copies a directory with all below it.
-pub(crate) fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("listable") {
-        let entry = entry.expect("listable");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("known").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).expect("copied");
-        }
-    }
 }

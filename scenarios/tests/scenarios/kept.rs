@@ -68,6 +68,8 @@ every_scenario![
     wal_rot,
     connection_resets,
     retry_other_connection,
+    client_library,
     delete_recreate,
+    deserted_changes,
     group_members,
 ];

@@ -51,6 +51,7 @@ every_bug![
     b42_is_found "B42",
     b43_is_found "B43",
     b44_is_found "B44",
+    b45_is_found "B45",
     b50_is_found "B50",
     b51_is_found "B51",
     b52_is_found "B52",
@@ -61,4 +62,6 @@ every_bug![
     b62_is_found "B62",
     b63_is_found "B63",
     b64_is_found "B64",
+    b70_is_found "B70",
+    b71_is_found "B71",
 ];

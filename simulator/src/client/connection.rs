@@ -113,6 +113,10 @@ impl Connection {
         Ok(())
     }
 
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Requests on the way.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -151,7 +151,7 @@ impl Client {
     }
 }
 
-fn fetch_request(place: &Place, offset: i64, size: FetchSize) -> FetchRequest {
+pub(crate) fn fetch_request(place: &Place, offset: i64, size: FetchSize) -> FetchRequest {
     let partition = FetchPartition {
         partition: place.index(),
         fetch_offset: offset,

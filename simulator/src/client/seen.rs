@@ -1,7 +1,7 @@
 //! What a history keeps of the bytes that a fetch brought.
 
 use rivven_core::record::batches::{Batch, Batches};
-use rivven_core::record::records::Records;
+use rivven_core::record::unpacked::unpack;
 
 use crate::history::event::{SeenBatch, SeenRecord, Stamp};
 use crate::history::value::{hash, id_of};
@@ -26,19 +26,8 @@ fn seen_batch(batch: &Batch<'_>) -> SeenBatch {
     let header = &batch.header;
     let base_offset = header.base_offset.0;
     let last_offset = base_offset.saturating_add(i64::from(header.last_offset_delta));
-    let mut records = Vec::new();
-    let mut sound = batch.crc_is_valid() && header.codec_bits() == 0;
-    if sound {
-        for record in Records::new(header, batch.body()) {
-            let Ok(record) = record else {
-                sound = false;
-                break;
-            };
-            let offset = base_offset.saturating_add(i64::from(record.offset_delta));
-            let value = id_of(&record);
-            records.push(SeenRecord { offset, value, hash: hash(record.key, record.value) });
-        }
-    }
+    let records = batch.crc_is_valid().then(|| seen_records(batch.bytes)).flatten();
+    let (sound, records) = (records.is_some(), records.unwrap_or_default());
     let producer = (header.producer_id.0 >= 0).then_some(Stamp {
         producer_id: header.producer_id.0,
         epoch: header.producer_epoch,
@@ -46,6 +35,18 @@ fn seen_batch(batch: &Batch<'_>) -> SeenBatch {
     });
     let leader_epoch = header.leader_epoch.0;
     SeenBatch { base_offset, last_offset, leader_epoch, producer, sound, records }
+}
+
+/// The records of a sound batch.
+fn seen_records(bytes: &[u8]) -> Option<Vec<SeenRecord>> {
+    let mut records = Vec::new();
+    let unpacked = unpack(bytes).ok()?;
+    let read = unpacked.each_record(|offset, record, _| {
+        let (value, hash) = (id_of(record), hash(record.key, record.value));
+        records.push(SeenRecord { offset: offset.0, value, hash });
+        true
+    });
+    read.ok().map(|_| records)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 17] = scenarios![
+const FILES: [(&str, &str); 19] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -27,7 +27,9 @@ const FILES: [(&str, &str); 17] = scenarios![
     "storage/wal_rot.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
+    "network/client_library.toml",
     "administration/delete_recreate.toml",
+    "administration/deserted_changes.toml",
     "groups/group_members.toml",
 ];
 

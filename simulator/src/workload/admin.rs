@@ -1,14 +1,16 @@
 //! Administrators: topics that come and go, log starts that move up, configurations that change.
 
-use rivven_core::ids::TopicId;
+use std::time::Duration;
+
+use rivven_core::ids::{PartitionId, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::Known;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, TopicParams, millis};
-use crate::client::reads::{EARLIEST, LATEST, is_gone};
-use crate::client::{Client, Trouble};
+use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, fetch_request, is_gone};
+use crate::client::{Client, Desertion, Trouble};
 
 /// Configurations that change how the log is cut and indexed, but nothing that clients see.
 const HARMLESS: [(&str, &[&str]); 3] = [
@@ -75,6 +77,48 @@ async fn churn(client: &mut Client, topic: &TopicParams) -> Result<(), Trouble> 
     match client.create_topic(topic).await {
         Err(Trouble::Refused { code: ErrorCode::TOPIC_ALREADY_EXISTS, .. }) => Ok(()),
         created => created.map(drop),
+    }
+}
+
+/// Deletes and creates topics, and goes away before it is told: fetches that were sent before are
+/// answered while the broker is at it.
+pub(crate) async fn desert_topics(context: ClientContext, params: ClientParams) {
+    let topics: Vec<TopicParams> =
+        context.topics.iter().filter(|topic| topic.churn).cloned().collect();
+    let mut admin = Admin::new(context, params);
+    for _ in 0..admin.params.operations_max {
+        if topics.is_empty() || admin.is_over().await {
+            return;
+        }
+        let topic = admin.one_of(&topics).clone();
+        if desert_one(&mut admin, &topic).await.is_err() {
+            admin.client.back_off().await;
+        }
+    }
+}
+
+async fn desert_one(admin: &mut Admin, topic: &TopicParams) -> Result<(), Trouble> {
+    let known = admin.client.topics().await?;
+    let found = known.iter().find(|known| known.name == topic.name);
+    let mut fetches = Vec::new();
+    for watched in known.iter().filter(|known| known.name != topic.name) {
+        let partition = PartitionId { topic: watched.id, index: 0 };
+        let place = Place { topic: watched.name.clone(), partition };
+        let end = admin.client.end_of(&place, LATEST).await?;
+        for _ in 0..3 {
+            let wait_ms = i32::try_from(admin.rng.between(1, 20)).expect("below 20");
+            fetches.push(fetch_request(&place, end, FetchSize { wait_ms, bytes: 1 }));
+        }
+    }
+    let after = Duration::from_micros(admin.rng.between(0, 20_000));
+    admin.client.desert_next(Desertion { fetches, after });
+    let left = match found {
+        Some(found) => admin.client.delete_topic(&topic.name, found.id).await,
+        None => admin.client.create_topic(topic).await.map(drop),
+    };
+    match left {
+        Err(Trouble::NotSent(error)) => Err(Trouble::NotSent(error)),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,8 @@ use rivven_io::net::Stream;
 use super::*;
 use crate::memory::Budget;
 
+const IN_FLIGHT_MAX: usize = 64;
+
 /// An outbox, and the client's end of its connection.
 async fn pair() -> (Arc<Outbox>, Stream, Arc<Budget>) {
     let env = Env::real();
@@ -15,7 +17,7 @@ async fn pair() -> (Arc<Outbox>, Stream, Arc<Budget>) {
     let client = env.net.connect(listener.local_addr().unwrap()).await.unwrap();
     let writer = listener.accept().await.unwrap().writer;
     let budget = Budget::new(1 << 20);
-    let outbox = Outbox::new(env, writer, budget.open_account());
+    let outbox = Outbox::new(env, writer, budget.open_account(), IN_FLIGHT_MAX);
     (Arc::new(outbox), client, budget)
 }
 
@@ -73,7 +75,7 @@ async fn what_the_socket_does_not_take_follows_when_it_does() {
 #[tokio::test]
 async fn a_reader_waits_for_room_and_for_answers() {
     let (outbox, _client, _budget) = pair().await;
-    let turns: Vec<Turn> = (0..REQUESTS_IN_FLIGHT_MAX).map(|_| outbox.take_turn()).collect();
+    let turns: Vec<Turn> = (0..IN_FLIGHT_MAX).map(|_| outbox.take_turn()).collect();
     let answering = async {
         for turn in &turns {
             outbox.send(*turn, Answer::Silent);
@@ -82,6 +84,17 @@ async fn a_reader_waits_for_room_and_for_answers() {
     tokio::join!(outbox.room(), answering);
     outbox.answered(turns[turns.len() - 1]).await;
     outbox.empty().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_given_before_its_turn_comes() {
+    let (outbox, _client, _budget) = pair().await;
+    let (first, second) = (outbox.take_turn(), outbox.take_turn());
+    let answering = async { outbox.send(second, frame("b")) };
+    tokio::join!(biased; outbox.answered(second), answering);
+    outbox.send(first, frame("a"));
+    outbox.answered(first).await;
+    outbox.answered(second).await;
 }
 
 #[tokio::test]

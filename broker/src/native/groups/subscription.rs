@@ -1,6 +1,6 @@
 //! What members of a consumer group tell each other, as Kafka's clients write it: version 0 of
 //! `ConsumerProtocolSubscription` and `ConsumerProtocolAssignment`. Later versions add fields
-//! behind, which are not looked at.
+//! behind, which are not looked at. Other members' words are bounded before they are taken.
 //!
 //! ```text
 //! subscription  i16 version · i32 topics, each: i16 length · name · i32 length of user data (-1)
@@ -10,6 +10,9 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use rivven_core::wire::codec::Name;
+use rivven_core::wire::limits::{LIST_MAX, NAME_BYTES_MAX};
+
+use crate::limits::NATIVE_ANSWER_BYTES_MAX;
 
 const VERSION: i16 = 0;
 const NO_USER_DATA: i32 = -1;
@@ -45,19 +48,34 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
     out.put_slice(name.as_bytes());
 }
 
-/// The topics of a subscription; `None` when the bytes are none.
-pub(super) fn topics(mut metadata: &[u8]) -> Option<Vec<String>> {
+/// The members with the topics that each wants; `None` when they take more than an answer holds. A
+/// subscription that cannot be read wants nothing.
+pub(super) fn of_members<'a>(
+    members: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Option<Vec<(String, Vec<String>)>> {
+    let mut left = NATIVE_ANSWER_BYTES_MAX;
+    let of_member = |(member, metadata): (&str, &[u8])| {
+        let topics = topics(metadata).unwrap_or_default();
+        let bytes = topics.iter().map(|topic| size_of::<String>() + topic.len()).sum();
+        left = left.checked_sub(bytes)?;
+        Some((member.to_owned(), topics))
+    };
+    members.map(of_member).collect()
+}
+
+/// The topics of a subscription; `None` when the bytes are none, or too many.
+fn topics(mut metadata: &[u8]) -> Option<Vec<String>> {
     let version = metadata.try_get_i16().ok()?;
     let count = get_count(&mut metadata)?;
-    (version >= 0).then_some(())?;
+    (version >= 0 && count <= LIST_MAX).then_some(())?;
     (0..count).map(|_| get_name(&mut metadata)).collect()
 }
 
-/// The partitions of an assignment; `None` when the bytes are none.
+/// The partitions of an assignment; `None` when the bytes are none, or too many.
 pub(super) fn assigned(mut bytes: &[u8]) -> Option<Vec<(String, Vec<u32>)>> {
     let version = bytes.try_get_i16().ok()?;
     let count = get_count(&mut bytes)?;
-    (version >= 0).then_some(())?;
+    (version >= 0 && count <= LIST_MAX).then_some(())?;
     let mut topics = Vec::new();
     for _ in 0..count {
         let name = get_name(&mut bytes)?;
@@ -74,7 +92,7 @@ fn get_count(bytes: &mut &[u8]) -> Option<usize> {
 
 fn get_name(bytes: &mut &[u8]) -> Option<String> {
     let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
-    let (name, rest) = bytes.split_at_checked(length)?;
+    let (name, rest) = bytes.split_at_checked(length).filter(|_| length <= NAME_BYTES_MAX)?;
     *bytes = rest;
     Some(String::from_utf8_lossy(name).into_owned())
 }
@@ -96,5 +114,31 @@ mod tests {
             assert_eq!(assigned(&given[..end]), None, "{end}");
         }
         assert_eq!(topics(b"\0\0\x7f\xff\xff\xff"), None);
+    }
+
+    #[test]
+    fn what_others_say_is_bounded() {
+        let empty = vec![""; LIST_MAX + 1];
+        assert!(topics(&subscription(empty[1..].iter().copied())).is_some());
+        assert_eq!(topics(&subscription(empty.iter().copied())), None);
+        let given = |count: usize| assignment(&vec![(Name::from(""), vec![]); count]);
+        assert!(assigned(&given(LIST_MAX)).is_some());
+        assert_eq!(assigned(&given(LIST_MAX + 1)), None);
+        for (length, is_name) in [(NAME_BYTES_MAX, true), (NAME_BYTES_MAX + 1, false)] {
+            let name = "a".repeat(length);
+            assert_eq!(topics(&subscription([&*name].into_iter())).is_some(), is_name);
+            assert_eq!(assigned(&assignment(&[(Name::from(&*name), vec![])])).is_some(), is_name);
+        }
+    }
+
+    #[test]
+    fn members_that_fit_no_answer_together_are_refused() {
+        let name = "a".repeat(NAME_BYTES_MAX);
+        let large = subscription(vec![&*name; LIST_MAX].into_iter());
+        let members = |count: usize| of_members(std::iter::repeat_n(("m", &large[..]), count));
+        assert_eq!(members(3).map(|members| members.len()), Some(3));
+        assert_eq!(members(4), None);
+        let strange = of_members([("m", &b"?"[..])].into_iter());
+        assert_eq!(strange, Some(vec![("m".to_owned(), vec![])]));
     }
 }

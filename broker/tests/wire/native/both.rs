@@ -151,11 +151,53 @@ async fn a_bomb_is_refused_and_what_follows_it_is_read() {
     }
     let mut native = Native::connect(&fixture).await;
     assert_eq!(native.values(&consume("bomb", 0, 9)).await, [(0, bytes("v"))]);
-    let error = native.error(&consume("bomb", 1, 9)).await;
-    assert!(error.starts_with("MESSAGE_TOO_LARGE: "), "{error}");
-    let error = native.error(&consume("bomb", 2, 9)).await;
-    assert!(error.starts_with("CORRUPT_MESSAGE: "), "{error}");
+    for (offset, word) in [(1, "MESSAGE_TOO_LARGE: "), (2, "CORRUPT_MESSAGE: ")] {
+        let error = native.error(&consume("bomb", offset, 9)).await;
+        assert!(error.starts_with(word), "{error}");
+        assert!(error.ends_with(&format!("; go on at offset {}", offset + 1)), "{error}");
+    }
     assert_eq!(native.values(&consume("bomb", 3, 9)).await, [(3, bytes("v"))]);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packed_batch_whose_records_stand_anywhere_is_refused_for_good() {
+    let fixture = Fixture::start().await;
+    let mut kafka = fixture.client().await;
+    kafka.create("order", 1, &[]).await;
+    let value = [b'v'; 40];
+    let record = || builder::NewRecord::value(&value);
+    let plain = BatchBuilder::new(TimestampMs(-1)).push(record()).push(record()).build();
+    let body = &plain[HEADER_BYTES..];
+    // Length, attributes and time, each a byte, stand before a record's offset delta.
+    let [first, second] = [3, body.len() / 2 + 3];
+    assert_eq!((body[first], body[second]), (0, 2), "0 and 1 as zigzag varints");
+    let good = (0, 2);
+    let cases = [good, (0, 0), (2, 0), (0, 4), (1, 2), good];
+    for deltas in cases {
+        let mut body = body.to_vec();
+        (body[first], body[second]) = deltas;
+        let row = kafka.produce("order", 0, packed(&plain, &snappy(&body))).await;
+        assert_eq!(row.error_code, ErrorCode::NONE, "{row:?}");
+    }
+    let mut native = Native::connect(&fixture).await;
+    for (base, deltas) in (0..).step_by(2).zip(cases) {
+        for offset in [base, base + 1] {
+            let answer = native.call(&consume_records("order", offset, 1)).await;
+            match answer {
+                Response::Records { records, .. } if deltas == good => {
+                    assert_eq!(records[0].offset, offset);
+                }
+                Response::ErrorWithCode { code, is_retriable, message } if deltas != good => {
+                    assert_eq!(ErrorCode(code), ErrorCode::CORRUPT_MESSAGE);
+                    assert!(!is_retriable);
+                    let end = format!("; go on at offset {}", base + 2);
+                    assert!(message.ends_with(&end), "{message}");
+                }
+                other => panic!("{deltas:?}: {other:?}"),
+            }
+        }
+    }
     fixture.stop().await;
 }
 

@@ -92,6 +92,12 @@ async fn newer_requests_and_clients_get_codes() {
     native.call(&Request::Handshake { protocol_version: 3, client_id: "x".into() }).await;
     let expected = (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, true);
     assert_eq!(code(native.call(&old).await), expected);
+    native.client.send_frame(&[0, 0, 0, 0, 9, 0xff]).await;
+    let expected = (ErrorCode::INVALID_REQUEST, false);
+    assert_eq!(code(native.receive().await.1), expected);
+    native.client.send_bytes(&(10_485_761u32).to_be_bytes()).await;
+    let expected = (ErrorCode::MESSAGE_TOO_LARGE, false);
+    assert_eq!(code(native.receive().await.1), expected);
     fixture.stop().await;
 }
 
@@ -188,5 +194,19 @@ async fn protobuf_clients_are_answered_in_protobuf() {
     assert_eq!(frame[..11], [1, 0, 0, 0, 8, 0x0a, 4, 8, 1, 16, 8]);
     assert_eq!(frame[11..13], [0x9a, 0x06], "field 99");
     assert_eq!(frame[14..16], [8, 3], "{frame:?}");
+    // GetMetadata is field 15; of one topic it is an error, too, of two an empty list.
+    client.send_frame(&[1, 0, 0, 0, 9, 0x7a, 3, 0x0a, 1, b'x']).await;
+    let frame = client.frame().await.unwrap();
+    assert_eq!((&frame[11..13], &frame[14..16]), (&[0x9a, 0x06][..], &[8, 3][..]), "{frame:?}");
+    client.send_frame(&[1, 0, 0, 0, 9, 0x7a, 6, 0x0a, 1, b'x', 0x0a, 1, b'y']).await;
+    let frame = client.frame().await.unwrap();
+    assert_eq!(frame[11], 0x7a, "{frame:?}");
+    // A frame that is cut off, and ListTopics with a prefix, which is not served.
+    for cut in [&[0x5a, 3, 0x0a][..], &[0x72, 3, 0x0a, 1, b'x']] {
+        client.send_frame(&[&[1, 0, 0, 0, 9], cut].concat()).await;
+        let frame = client.frame().await.unwrap();
+        assert_eq!(frame[11..13], [0x9a, 0x06], "field 99");
+        assert_eq!(frame[14..16], [8, 2], "{frame:?}");
+    }
     fixture.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Consumer groups of native members.
 
+use std::time::Duration;
+
 use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
 };
@@ -8,16 +10,33 @@ use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
 
 use crate::fixture::Fixture;
+use crate::groups::at_once;
 use crate::native_client::{Native, publish};
 
 fn join(member: &str) -> Request {
+    join_group("g", member)
+}
+
+fn join_group(group: &str, member: &str) -> Request {
     Request::JoinGroup {
-        group_id: "g".into(),
+        group_id: group.into(),
         member_id: member.into(),
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 10_000,
         protocol_type: "consumer".into(),
         subscriptions: vec!["t".into()],
+    }
+}
+
+impl Native {
+    /// Joins a group; generation and member.
+    async fn join(&mut self, request: &Request) -> (u32, String) {
+        match self.call(request).await {
+            Response::JoinGroupResult { generation_id, member_id, .. } => {
+                (generation_id, member_id)
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -59,11 +78,16 @@ async fn a_member_joins_commits_and_leaves_and_a_stranger_commits_nothing() {
         generation_id,
         member_id: member_id.as_str().into(),
     };
-    for (generation, error_code) in [(generation_id, 0), (generation_id + 1, 22)] {
-        let expected = Response::HeartbeatResult { error_code };
-        assert_eq!(native.call(&heartbeat(generation)).await, expected);
-    }
+    let accepted = Response::HeartbeatResult { error_code: 0 };
+    assert_eq!(native.call(&heartbeat(generation_id)).await, accepted);
+    let error = native.error(&heartbeat(generation_id + 1)).await;
+    assert!(error.starts_with("ILLEGAL_GENERATION: "), "{error}");
     assert_eq!(native.call(&commit(3)).await, Response::OffsetCommitted);
+    // In protobuf: field 16 with group, topic and offset.
+    let in_protobuf = [0x82, 1, 8, 0x0a, 1, b'g', 0x12, 1, b't', 0x20, 3];
+    native.client.send_frame(&[&[1, 0, 0, 0, 7][..], &in_protobuf].concat()).await;
+    let frame = native.client.frame().await.unwrap();
+    assert_eq!(frame[11..], [0x82, 1, 0], "{frame:?}");
 
     let mut stranger = Native::connect(&fixture).await;
     let error = stranger.error(&commit(1)).await;
@@ -126,5 +150,128 @@ async fn a_member_joins_commits_and_leaves_and_a_stranger_commits_nothing() {
     let found = kafka.call(8, &request).await.groups.remove(0);
     assert_eq!(found.topics[0].partitions[0].committed_offset, 5, "Kafka's clients see it too");
     assert_eq!(native.call(&delete).await, Response::GroupDeleted);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_id_is_not_known_any_more_joins_under_a_new_one() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut native = Native::connect(&fixture).await;
+    let (_, member) = native.join(&join("gone")).await;
+    assert!(!["", "gone"].contains(&&*member), "{member}");
+    let (_, again) = native.join(&join(&member)).await;
+    assert_eq!(again, member, "a known id is kept");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_waits_for_its_group_keeps_nothing_else_waiting() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut first = Native::connect(&fixture).await;
+    let (generation_id, member) = first.join(&join("")).await;
+    let mut second = Native::connect(&fixture).await;
+    let create = Request::CreateTopic { name: "made".into(), partitions: Some(1) };
+    let mut sent = Vec::new();
+    for request in [join(""), commit(1), create] {
+        sent.push(second.send(&request).await);
+    }
+    let mut other = Native::connect(&fixture).await;
+    let begun = fixture.env.clock.now();
+    let made = Request::GetMetadata { topic: "made".into() };
+    while !matches!(other.call(&made).await, Response::Metadata { .. }) {
+        assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(8));
+    }
+    let heartbeat =
+        Request::Heartbeat { group_id: "g".into(), generation_id, member_id: (&*member).into() };
+    while first.call(&heartbeat).await != (Response::HeartbeatResult { error_code: 27 }) {
+        assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(8));
+    }
+    first.join(&join(&member)).await;
+    let (id, answer) = second.receive().await;
+    assert_eq!(id, sent[0]);
+    assert!(matches!(answer, Response::JoinGroupResult { generation_id: 2, .. }), "{answer:?}");
+    let (id, answer) = second.receive().await;
+    assert_eq!(id, sent[1]);
+    let Response::Error { message } = answer else { panic!("{answer:?}") };
+    assert!(
+        message.starts_with("REBALANCE_IN_PROGRESS: "),
+        "a member's, not a stranger's: {message}"
+    );
+    assert_eq!(second.receive().await.0, sent[2]);
+
+    let mut third = Native::connect(&fixture).await;
+    third.send(&join("")).await;
+    third.client.end();
+    let (_, answer) = third.receive().await;
+    let Response::Error { message } = answer else { panic!("{answer:?}") };
+    assert!(message.starts_with("REBALANCE_IN_PROGRESS: "), "{message}");
+    assert!(third.client.is_closed().await);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_too_many_is_not_joined_and_a_failed_join_takes_no_place() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut native = Native::connect(&fixture).await;
+    for group in 0..100 {
+        let request = Request::JoinGroup {
+            group_id: format!("failed{group}").as_str().into(),
+            member_id: "".into(),
+            session_timeout_ms: 0,
+            rebalance_timeout_ms: 0,
+            protocol_type: "consumer".into(),
+            subscriptions: vec![],
+        };
+        let error = native.error(&request).await;
+        assert!(error.starts_with("INVALID_SESSION_TIMEOUT: "), "{error}");
+    }
+    let mut first = String::new();
+    for group in 0..64 {
+        let (_, member) = native.join(&join_group(&format!("g{group}"), "")).await;
+        if group == 0 {
+            first = member;
+        }
+    }
+    let one_more = join_group("one more", "");
+    let error = native.error(&one_more).await;
+    assert!(error.starts_with("GROUP_MAX_SIZE_REACHED: "), "{error}");
+    let Response::Groups { groups } = native.call(&Request::ListGroups).await else {
+        panic!("they are listed")
+    };
+    assert!(!groups.iter().any(|group| group == "one more"), "{groups:?}");
+    native.join(&join_group("g0", &first)).await;
+    let leave = Request::LeaveGroup { group_id: "g0".into(), member_id: (&*first).into() };
+    assert_eq!(native.call(&leave).await, Response::LeaveGroupResult);
+    native.join(&one_more).await;
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_forgets_a_membership_that_ended_elsewhere() {
+    let fixture = Fixture::start_with(at_once).await;
+    let mut native = Native::connect(&fixture).await;
+    let mut other = Native::connect(&fixture).await;
+    native.create("t", 1).await;
+    for way in 0..4 {
+        let (generation_id, member) = native.join(&join("")).await;
+        let (group_id, member_id) = ("g".into(), (&*member).into());
+        let leave = Request::LeaveGroup { group_id, member_id };
+        assert_eq!(other.call(&leave).await, Response::LeaveGroupResult);
+        let (group_id, member_id) = ("g".into(), (&*member).into());
+        let request = match way {
+            0 => Request::Heartbeat { group_id, generation_id, member_id },
+            1 => Request::SyncGroup { group_id, generation_id, member_id, assignments: vec![] },
+            2 => commit(1),
+            _ => Request::DeleteGroup { consumer_group: group_id },
+        };
+        match native.call(&request).await {
+            Response::GroupDeleted => {}
+            Response::Error { message } => {
+                assert!(message.starts_with("UNKNOWN_MEMBER_ID: "), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(native.call(&commit(2)).await, Response::OffsetCommitted, "way {way}");
+    }
     fixture.stop().await;
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::wire::message::{BatchRecord, ConfigChange};
 use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
 
 use crate::fixture::Fixture;
-use crate::native_client::{Native, consume, long_poll, publish};
+use crate::native_client::{Native, consume, consume_records, long_poll, publish};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_lives_from_create_to_delete() {
@@ -145,6 +146,49 @@ async fn a_long_poll_is_woken_by_an_append_and_answers_stay_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_waits_for_data_behind_the_end_of_its_client() {
+    let fixture = Fixture::start().await;
+    let mut native = Native::connect(&fixture).await;
+    native.create("poll", 1).await;
+    let begun = fixture.env.clock.now();
+    let first = native.send(&long_poll("poll", 0)).await;
+    let second = native.send(&publish("beside", 0, "v")).await;
+    native.client.end();
+    assert_eq!(native.receive().await, (first, Response::Messages { messages: vec![] }));
+    let (id, answer) = native.receive().await;
+    assert_eq!(id, second);
+    assert!(matches!(answer, Response::Published { .. }), "{answer:?}");
+    assert!(native.client.is_closed().await);
+    assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(10));
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_long_poll_is_done_while_it_waits() {
+    let fixture = Fixture::start().await;
+    let mut native = Native::connect(&fixture).await;
+    let mut other = Native::connect(&fixture).await;
+    native.create("poll", 1).await;
+    let create = Request::CreateTopic { name: "made".into(), partitions: Some(1) };
+    let mut sent = vec![native.send(&long_poll("poll", 0)).await];
+    for request in [publish("beside", 0, "v"), consume("beside", 0, 1), create] {
+        sent.push(native.send(&request).await);
+    }
+    let begun = fixture.env.clock.now();
+    let made = Request::GetMetadata { topic: "made".into() };
+    while !matches!(other.call(&made).await, Response::Metadata { .. }) {
+        assert!(fixture.env.clock.now().since(begun) < Duration::from_secs(10));
+    }
+    other.call(&publish("poll", 0, "w")).await;
+    for id in sent {
+        let (received, answer) = native.receive().await;
+        assert_eq!(received, id);
+        assert!(!matches!(answer, Response::Error { .. }), "{answer:?}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_idempotent_publish_is_stored_once_in_each_topic() {
     let fixture = Fixture::start().await;
     let mut native = Native::connect(&fixture).await;
@@ -154,6 +198,7 @@ async fn a_repeated_idempotent_publish_is_stored_once_in_each_topic() {
     else {
         panic!("an id is allocated")
     };
+    assert_ne!(producer_id, 0, "which released clients read as none");
     let numbered = |topic: &str, sequence: i32| Request::IdempotentPublish {
         topic: topic.into(),
         partition: Some(0),
@@ -238,9 +283,15 @@ async fn topics_are_administered() {
         results.iter().map(|row| (row.low_watermark, row.error.as_deref())).collect();
     let unknown = Some("UNKNOWN_TOPIC_OR_PARTITION");
     assert_eq!(rows, [(3, None), (0, Some("OFFSET_OUT_OF_RANGE")), (0, unknown)]);
-    let error = native.error(&consume("adm", 0, 1)).await;
-    assert!(error.starts_with("OFFSET_OUT_OF_RANGE: "), "{error}");
-    assert_eq!(native.values(&consume("adm", 3, 9)).await.len(), 2);
+    for offset in [0, 2, 3] {
+        let read = native.values(&consume("adm", offset, 9)).await;
+        assert_eq!(read, [(3, "v".into()), (4, "v".into())], "from {offset}");
+    }
+    let read = native.values(&long_poll("adm", 1)).await;
+    assert_eq!(read.first().map(|(offset, _)| *offset), Some(3));
+    let answer = native.call(&consume_records("adm", 2, 1000)).await;
+    let Response::ErrorWithCode { code, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(ErrorCode(code), ErrorCode::OFFSET_OUT_OF_RANGE);
 
     let topics = vec!["adm".into(), "none".into()];
     let cluster = native.call(&Request::GetClusterMetadata { topics }).await;

@@ -1,13 +1,16 @@
 //! What operators ask and do, and what ends by itself: lists, deletions, and the retention of
 //! offsets.
 
+use std::collections::BTreeSet;
+
 use super::commit::key_of;
 use super::{Appending, Entry, LogRecord, Shard, ShardEffect};
 use crate::group::machine::Phase;
 use crate::group::messages::{GroupError, StoredGroup, Ticket};
 use crate::group::offsets::CommittedFor;
 use crate::group::records::{CommittedOffset, RecordKey};
-use crate::ids::TimestampMs;
+use crate::ids::{Offset, TimestampMs, TopicId};
+use crate::metadata::image::MetadataImage;
 
 /// One line of a list of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,58 @@ pub struct DescribedGroup {
     pub state: StoredGroup,
 }
 
+/// Where a look at all committed offsets goes on, so that none of its steps takes long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetsCursor {
+    group: String,
+    /// Seen last in the group; `None`: none of it was seen.
+    seen: Option<CommittedFor>,
+}
+
+/// How far a group has read a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedRow {
+    pub group: String,
+    pub of: CommittedFor,
+    /// Which topic of that name it is for.
+    pub topic: TopicId,
+    pub offset: Offset,
+}
+
 impl Shard {
+    /// Committed offsets from `cursor` on, in order; looks at no more than `steps_max` groups and
+    /// offsets. Where to go on; `None` at the end.
+    #[must_use]
+    pub fn committed_from(
+        &self,
+        cursor: &OffsetsCursor,
+        steps_max: usize,
+    ) -> (Vec<CommittedRow>, Option<OffsetsCursor>) {
+        assert!(steps_max > 1, "a step for the group and one for its offset");
+        let mut rows = Vec::new();
+        let mut steps = 0;
+        let mut seen = cursor.seen.as_ref();
+        for (group, entry) in self.groups.range(cursor.group.clone()..) {
+            let seen = seen.take().filter(|_| *group == cursor.group);
+            steps += 1;
+            let mut last = seen.cloned();
+            for (topic, partition, offset) in entry.offsets.after(seen) {
+                if steps >= steps_max {
+                    return (rows, Some(OffsetsCursor { group: group.clone(), seen: last }));
+                }
+                steps += 1;
+                let of = CommittedFor { topic: topic.to_owned(), partition };
+                last = Some(of.clone());
+                let (offset, topic) = (offset.offset, offset.topic);
+                rows.push(CommittedRow { group: group.clone(), of, topic, offset });
+            }
+            if steps >= steps_max {
+                return (rows, Some(OffsetsCursor { group: group.clone(), seen: last }));
+            }
+        }
+        (rows, None)
+    }
+
     /// Every group, by name.
     pub fn list(&self) -> impl Iterator<Item = ListedGroup<'_>> {
         self.groups.iter().map(|(name, entry)| ListedGroup {
@@ -64,99 +118,84 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether operators may forget offsets of the group.
+    /// Forgets offsets of a group; those that it never committed are no error, and those of topics
+    /// that its members use stay. The topics that are used; the answer comes as
+    /// [`ShardEffect::Done`].
     ///
     /// # Errors
     /// [`GroupError`], as Kafka's OffsetDelete.
-    pub fn check_delete_offsets(&self, group: &str) -> Result<(), GroupError> {
-        let entry = self.groups.get(group).ok_or(GroupError::UnknownGroup)?;
-        match entry.group.phase() == Phase::Empty || entry.group.is_consumers() {
-            true => Ok(()),
-            false => Err(GroupError::NonEmptyGroup),
-        }
-    }
-
-    /// Whether members of a group subscribe to a topic, as far as can be known.
-    #[must_use]
-    pub fn subscribes(&self, group: &str, topic: &str) -> bool {
-        self.groups.get(group).is_some_and(|entry| entry.group.subscribes(topic))
-    }
-
-    /// Forgets offsets of a group; those that it never committed are no error. The answer comes as
-    /// [`ShardEffect::Done`].
     pub fn delete_offsets(
         &mut self,
         group: &str,
         (ticket, offsets): (Ticket, Vec<CommittedFor>),
         out: &mut Vec<ShardEffect>,
-    ) {
-        let known = |of: &CommittedFor| {
-            let entry = self.groups.get(group);
-            entry.is_some_and(|entry| entry.offsets.known().any(|known| known == *of))
-        };
-        let offsets: Vec<CommittedFor> = offsets.into_iter().filter(known).collect();
-        out.push(match offsets.is_empty() {
+    ) -> Result<BTreeSet<String>, GroupError> {
+        let entry = self.groups.get(group).ok_or(GroupError::UnknownGroup)?;
+        if entry.group.phase() != Phase::Empty && !entry.group.is_consumers() {
+            return Err(GroupError::NonEmptyGroup);
+        }
+        let used = entry.group.subscriptions();
+        let asked: BTreeSet<CommittedFor> = offsets.into_iter().collect();
+        let (kept, asked): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|of| used.contains(&of.topic));
+        let known: Vec<_> = asked.into_iter().filter(|of| entry.offsets.has(of)).collect();
+        out.push(match known.is_empty() {
             true => ShardEffect::Done(ticket, Ok(())),
-            false => self.forget(group, (Some(ticket), offsets, false)),
+            false => self.forget(group, (Some(ticket), known, false)),
         });
+        Ok(kept.into_iter().map(|of| of.topic).collect())
     }
 
-    /// A topic is gone, and with it what any group has committed for it, that on its way included.
-    pub fn forget_topic(&mut self, topic: &str, out: &mut Vec<ShardEffect>) {
-        let of_topic = |entry: &Entry| {
-            entry.offsets.known().filter(|of| of.topic == topic).collect::<Vec<_>>()
-        };
-        let all = self.groups.iter().map(|(name, entry)| (name.clone(), of_topic(entry)));
-        let concerned: Vec<_> = all.filter(|(_, offsets)| !offsets.is_empty()).collect();
-        for (group, offsets) in concerned {
-            out.push(self.forget(&group, (None, offsets, false)));
-        }
-    }
-
-    /// Forgets offsets that have outlived their retention, and groups of which nothing is left.
-    pub fn expire(&mut self, now: TimestampMs, out: &mut Vec<ShardEffect>) {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let entry = &self.groups[&name];
-            // A commit on its way would stand before the record that takes its key back.
-            if entry.offsets.has_pending() {
-                continue;
-            }
-            let expired = self.expired(entry, now);
-            let is_over = entry.is_idle() && expired.len() == entry.offsets.len();
+    /// Forgets offsets that have outlived their retention or their topic, and groups of which
+    /// nothing is left. `image` is newer than every commit that was taken.
+    pub fn expire(&mut self, now: TimestampMs, image: &MetadataImage, out: &mut Vec<ShardEffect>) {
+        let mut over = Vec::new();
+        for (name, entry) in &self.groups {
+            let expired = self.expired(entry, now, image);
+            let nothing_is_left =
+                expired.len() == entry.offsets.len() && !entry.offsets.has_pending();
+            let is_over = entry.is_idle() && nothing_is_left;
             if !expired.is_empty() || is_over {
-                out.push(self.forget(&name, (None, expired, is_over)));
+                over.push((name.clone(), expired, is_over));
             }
         }
+        out.extend(
+            over.into_iter()
+                .map(|(name, expired, is_over)| self.forget(&name, (None, expired, is_over))),
+        );
     }
 
-    /// As Kafka's `OffsetExpirationConditionImpl`: a group without members keeps its offsets from
-    /// when it became empty, one that only commits from each commit, and one with members forgets
-    /// only what nobody subscribes to.
-    fn expired(&self, entry: &Entry, now: TimestampMs) -> Vec<CommittedFor> {
-        let retention = i64::try_from(self.rules.retention.as_millis()).unwrap_or(i64::MAX);
-        let is_simple = entry.group.protocol_type().is_none();
-        let is_over = |topic: &str, offset: &CommittedOffset| {
-            let begin = match entry.group.phase() {
-                Phase::Empty if !is_simple => entry.since,
-                Phase::Empty => offset.committed,
-                _ if entry.group.is_consumers() && !entry.group.subscribes(topic) => {
-                    offset.committed
-                }
-                _ => return false,
-            };
-            now >= offset.expires.unwrap_or(TimestampMs(begin.0.saturating_add(retention)))
-        };
-        let mut expired = Vec::new();
-        for (topic, partitions) in entry.offsets.topics() {
-            for (partition, offset) in partitions {
-                if is_over(topic, offset) {
-                    let of = CommittedFor { topic: topic.to_owned(), partition: *partition };
-                    expired.push(of);
-                }
+    /// Forgets what was committed for topics that are gone. Nobody sees it before either. `image`
+    /// is newer than every commit that was taken.
+    pub fn forget_gone(&mut self, image: &MetadataImage, out: &mut Vec<ShardEffect>) {
+        let mut all = Vec::new();
+        for (name, entry) in &self.groups {
+            let gone = entry.old_offsets(image, |_, _| false);
+            if !gone.is_empty() {
+                all.push((name.clone(), gone));
             }
         }
-        expired
+        out.extend(all.into_iter().map(|(name, gone)| self.forget(&name, (None, gone, false))));
+    }
+
+    /// As Kafka's `ClassicGroup.offsetExpirationCondition`: a group without members keeps its
+    /// offsets from when it became empty, one that only commits from each commit, and one that is
+    /// stable forgets only what nobody subscribes to.
+    fn expired(&self, entry: &Entry, now: TimestampMs, image: &MetadataImage) -> Vec<CommittedFor> {
+        let retention = i64::try_from(self.rules.retention.as_millis()).unwrap_or(i64::MAX);
+        let group = &entry.group;
+        let since_empty = match (group.protocol_type(), group.phase()) {
+            (None, _) => None,
+            (_, Phase::Empty) => Some(entry.since),
+            (_, Phase::Stable) if group.is_consumers() => None,
+            _ => return entry.old_offsets(image, |_, _| false),
+        };
+        let mut used = None;
+        entry.old_offsets(image, |topic, offset| {
+            let begin = since_empty.unwrap_or(offset.committed);
+            let end = offset.expires.unwrap_or(TimestampMs(begin.0.saturating_add(retention)));
+            now >= end && !used.get_or_insert_with(|| group.subscriptions()).contains(topic)
+        })
     }
 
     /// Appends what takes offsets back, and with `whole` the group.
@@ -165,9 +204,10 @@ impl Shard {
         group: &str,
         (ticket, offsets, whole): (Option<Ticket>, Vec<CommittedFor>, bool),
     ) -> ShardEffect {
+        assert!(whole || !offsets.is_empty(), "there is something to forget");
         let keys = offsets.iter().map(|of| key_of(group, of));
         let of_group = whole.then(|| RecordKey::Group { group: group.to_owned() });
-        let records = keys.chain(of_group).map(|key| LogRecord { key, value: None }).collect();
+        let records = keys.chain(of_group).map(taken_back).collect();
         let group = group.to_owned();
         self.append(Appending::Forget { group, ticket, offsets, whole }, records)
     }
@@ -183,4 +223,31 @@ impl Shard {
             self.remove(group);
         }
     }
+}
+
+impl Entry {
+    /// Offsets of topics that are gone, and those that `is_old`. Where a commit is on its way, that
+    /// one takes its place: what takes the key back would take it too.
+    fn old_offsets(
+        &self,
+        image: &MetadataImage,
+        mut is_old: impl FnMut(&str, &CommittedOffset) -> bool,
+    ) -> Vec<CommittedFor> {
+        let mut old = Vec::new();
+        for (topic, partitions) in self.offsets.all() {
+            let id = image.topic(topic).map_or(TopicId::NIL, |topic| topic.id);
+            let is_gone = |offset: &CommittedOffset| offset.topic != id || id == TopicId::NIL;
+            let mut is_old = |offset: &CommittedOffset| is_gone(offset) || is_old(topic, offset);
+            for (&partition, _) in partitions.iter().filter(|(_, offset)| is_old(offset)) {
+                if !self.offsets.is_pending(topic, partition) {
+                    old.push(CommittedFor { topic: topic.to_owned(), partition });
+                }
+            }
+        }
+        old
+    }
+}
+
+fn taken_back(key: RecordKey) -> LogRecord {
+    LogRecord { key, value: None, topic: None }
 }

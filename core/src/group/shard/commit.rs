@@ -4,6 +4,7 @@ use super::{Appending, Entry, LogRecord, Now, Shard, ShardEffect};
 use crate::group::messages::{Caller, GroupError, Ticket};
 use crate::group::offsets::{CommittedFor, Offsets};
 use crate::group::records::{CommittedOffset, RecordKey};
+use crate::ids::TopicId;
 
 /// An OffsetCommit request.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ impl Shard {
         let rules = self.rules.group;
         match self.groups.get_mut(group) {
             Some(entry) => entry.group.check_commit(now.monotonic, &caller, generation)?,
-            None if generation >= 0 => return Err(GroupError::IllegalGeneration(0)),
+            None if generation >= 0 => return Err(GroupError::UnknownGroup),
             None => self.check_new(group)?,
         }
         if offsets.is_empty() {
@@ -40,8 +41,14 @@ impl Shard {
         let entry = self.groups.entry(group.to_owned()).or_insert_with(|| Entry::new(rules));
         let mut records = Vec::with_capacity(offsets.len());
         for (of, offset) in &offsets {
+            assert!(of.partition >= 0, "who commits names a partition that is there");
+            assert!(offset.topic != TopicId::NIL, "and its topic");
             entry.offsets.begin(of);
-            records.push(LogRecord { key: key_of(group, of), value: Some(offset.encode()) });
+            records.push(LogRecord {
+                key: key_of(group, of),
+                value: Some(offset.encode()),
+                topic: Some(offset.topic),
+            });
         }
         if rivven_io::planted!("B60") {
             out.push(ShardEffect::Done(ticket, Ok(())));
@@ -62,7 +69,7 @@ impl Shard {
         }
     }
 
-    /// What a group has committed.
+    /// What a group has committed; it is shown with the topics that are there.
     #[must_use]
     pub fn offsets(&self, group: &str) -> Option<&Offsets> {
         self.groups.get(group).map(|entry| &entry.offsets)

@@ -3,7 +3,7 @@
 use crate::group::records::{
     CommittedOffset, RecordError, RecordKey, decode_group, encode_group, partition_of,
 };
-use crate::ids::{Offset, TimestampMs};
+use crate::ids::{Offset, TimestampMs, TopicId};
 
 use super::*;
 
@@ -69,12 +69,13 @@ fn records_are_those_of_kafka() {
         metadata: "m".to_owned(),
         committed: TimestampMs(1000),
         expires: None,
+        topic: TopicId([7; 16]),
     };
     let expiring =
         CommittedOffset { leader_epoch: -1, expires: Some(TimestampMs(2000)), ..value.clone() };
     for (value, golden) in [(value, OFFSET_VALUE), (expiring, EXPIRING_VALUE)] {
         assert_eq!(value.encode(), bytes(golden));
-        assert_eq!(CommittedOffset::decode(&bytes(golden)), Ok(value));
+        assert_eq!(CommittedOffset::decode(&bytes(golden), value.topic), Ok(value));
     }
     let empty = StoredGroup { generation: 4, ..StoredGroup::default() };
     for (group, since, golden) in [(group(), 1000, GROUP_VALUE), (empty, -1, EMPTY_GROUP)] {
@@ -87,7 +88,7 @@ fn records_are_those_of_kafka() {
 fn what_is_no_record_is_refused() {
     type Refuses = fn(&[u8]) -> bool;
     let key: Refuses = |bytes| RecordKey::decode(bytes).is_err();
-    let offset: Refuses = |bytes| CommittedOffset::decode(bytes).is_err();
+    let offset: Refuses = |bytes| CommittedOffset::decode(bytes, TopicId::NIL).is_err();
     let group: Refuses = |bytes| decode_group(bytes).is_err();
     for (golden, refuses) in
         [(OFFSET_KEY, key), (GROUP_KEY, key), (OFFSET_VALUE, offset), (GROUP_VALUE, group)]
@@ -103,7 +104,7 @@ fn what_is_no_record_is_refused() {
                 let mut spoilt = whole.clone();
                 spoilt[at] = byte;
                 let _ = RecordKey::decode(&spoilt);
-                let _ = CommittedOffset::decode(&spoilt);
+                let _ = CommittedOffset::decode(&spoilt, TopicId::NIL);
                 let _ = decode_group(&spoilt);
             }
         }
@@ -111,7 +112,10 @@ fn what_is_no_record_is_refused() {
     assert_eq!(RecordKey::decode(&bytes("0003 0001 67")), Err(RecordError::Unknown(3)));
     assert_eq!(RecordKey::decode(&bytes("0002 0001 67 00")), Err(RecordError::TooLong(1)));
     assert_eq!(RecordKey::decode(&bytes("0002 0001 ff")), Err(RecordError::NotUtf8));
-    assert_eq!(CommittedOffset::decode(&bytes("0004")), Err(RecordError::Unknown(4)));
+    let newer = CommittedOffset::decode(&bytes("0004"), TopicId::NIL);
+    assert_eq!(newer, Err(RecordError::Unknown(4)));
+    let below = RecordKey::decode(&bytes("0001 0001 67 0001 74 ffffffff"));
+    assert_eq!(below, Err(RecordError::Negative));
     let many = "0003 0000 00000004 ffff ffff ffffffffffffffff 7fffffff";
     assert_eq!(decode_group(&bytes(many)), Err(RecordError::Truncated));
     let negative = "0003 0000 00000004 ffff ffff ffffffffffffffff ffffffff";

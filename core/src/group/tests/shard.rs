@@ -1,14 +1,19 @@
 //! A shard against its log: what it shows is what a replay of the durable records gives.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::group::offsets::CommittedFor;
 use crate::group::records::CommittedOffset;
 use crate::group::shard::{
-    AppendId, Commit, LogRecord, Now, Shard, ShardEffect, ShardLoader, ShardRules,
+    AppendId, Commit, LogRecord, Now, OffsetsCursor, Shard, ShardEffect, ShardLoader, ShardRules,
+    StoredRecord,
 };
-use crate::ids::{Offset, TimestampMs};
+use crate::ids::{Offset, TimestampMs, TopicId};
+use crate::metadata::command::MetadataCommand;
+use crate::metadata::image::MetadataImage;
 
 const RETENTION: Duration = Duration::from_secs(3600);
 const SHARD_RULES: ShardRules = ShardRules {
@@ -23,23 +28,51 @@ const SHARD_RULES: ShardRules = ShardRules {
 struct World {
     shard: Shard,
     now: Now,
+    /// The topics `t` and `u`.
+    image: MetadataImage,
     /// Handed over, and not answered yet.
     queue: Vec<(AppendId, Vec<LogRecord>)>,
     log: Vec<LogRecord>,
     answers: Vec<ShardEffect>,
     next: u64,
+    topics_made: u64,
 }
 
 impl World {
     fn new() -> World {
-        World {
+        let mut world = World {
             shard: Shard::new(SHARD_RULES),
             now: Now { monotonic: Monotonic(1_000_000_000), wall: TimestampMs(1_000_000) },
+            image: MetadataImage::default(),
             queue: Vec::new(),
             log: Vec::new(),
             answers: Vec::new(),
             next: 0,
+            topics_made: 0,
+        };
+        TOPICS.iter().for_each(|topic| world.recreate(topic));
+        world
+    }
+
+    /// Another topic has the name from now on.
+    fn recreate(&mut self, topic: &str) {
+        if let Some(id) = self.image.topic(topic).map(|topic| topic.id) {
+            self.image.apply(&MetadataCommand::DeleteTopic { id }).unwrap();
         }
+        self.topics_made += 1;
+        let create = MetadataCommand::CreateTopic {
+            name: topic.to_owned(),
+            id: TopicId(u128::from(self.topics_made).to_be_bytes()),
+            partitions: 1,
+            configs: BTreeMap::new(),
+            created_ms: self.now.wall,
+        };
+        self.image.apply(&create).unwrap();
+    }
+
+    fn expire(&mut self) {
+        let image = self.image.clone();
+        self.step(|shard, now, _, out| shard.expire(now.wall, &image, out));
     }
 
     fn step<T>(
@@ -102,6 +135,7 @@ impl World {
             metadata: String::new(),
             committed: self.now.wall,
             expires: None,
+            topic: self.image.topic(topic).unwrap().id,
         };
         let caller = of.map(|(id, _)| member(id)).unwrap_or_default();
         let generation = of.map_or(-1, |(_, generation)| generation);
@@ -111,13 +145,15 @@ impl World {
     }
 
     fn offset(&self, group: &str, topic: &str) -> Option<i64> {
+        let topic = self.image.topic(topic)?;
         self.shard.offsets(group)?.get(topic, 0).map(|committed| committed.offset.0)
     }
 
     fn replayed(&self) -> Shard {
-        let mut loader = ShardLoader::default();
-        for record in &self.log {
-            loader.take(&record.key.encode(), record.value.as_deref()).unwrap();
+        let mut loader = ShardLoader::new(self.image.clone().into());
+        for LogRecord { key, value, topic } in &self.log {
+            let (key, value) = (&key.encode()[..], value.as_deref());
+            loader.take(StoredRecord { key, value, topic: *topic }).unwrap();
         }
         let (shard, refused) = loader.finish(SHARD_RULES, self.now);
         assert_eq!(refused, []);
@@ -130,9 +166,9 @@ impl World {
         let replayed = self.replayed();
         for listed in self.shard.list() {
             let name = listed.name;
-            let ours: Vec<_> = self.shard.offsets(name).unwrap().topics().collect();
-            let theirs: Vec<_> =
-                replayed.offsets(name).map(|all| all.topics().collect()).unwrap_or_default();
+            let ours: Vec<_> = self.shard.offsets(name).unwrap().visible(&self.image).collect();
+            let theirs = replayed.offsets(name).map(|all| all.visible(&self.image).collect());
+            let theirs: Vec<_> = theirs.unwrap_or_default();
             assert_eq!(ours, theirs, "offsets of {name}");
             let ours = self.shard.describe(name).unwrap();
             if ours.phase == Phase::Stable {
@@ -161,10 +197,35 @@ fn a_commit_shows_once_it_is_durable() {
 }
 
 #[test]
+fn a_look_at_all_offsets_in_small_steps_sees_each_once() {
+    let mut world = World::new();
+    let mut expected = Vec::new();
+    for group in ["a", "b", "bb", "c"] {
+        for topic in ["t", "u", "v"].into_iter().filter(|_| group != "b") {
+            assert_eq!(world.commit(group, (topic, 7), None), Ok(()));
+            expected.push((group.to_owned(), topic.to_owned()));
+        }
+    }
+    world.join("b", "a member, and no offset");
+    world.answer_all();
+    for steps_max in 2..20 {
+        let (mut seen, mut cursor) = (Vec::new(), Some(OffsetsCursor::default()));
+        while let Some(from) = cursor {
+            let (rows, next) = world.shard.committed_from(&from, steps_max);
+            assert!(rows.len() < steps_max, "{steps_max}: {rows:?}");
+            assert!(rows.iter().all(|row| row.offset == Offset(7) && row.of.partition == 0));
+            seen.extend(rows.into_iter().map(|row| (row.group, row.of.topic)));
+            cursor = next;
+        }
+        assert_eq!(seen, expected, "{steps_max}");
+    }
+}
+
+#[test]
 fn who_may_commit() {
     let mut world = World::new();
-    let illegal = Err(GroupError::IllegalGeneration(0));
-    assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), illegal);
+    let unknown = Err(GroupError::UnknownGroup);
+    assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), unknown);
     assert_eq!(world.shard.len(), 0, "an unknown group is not made by a refusal");
     world.join("g", "a");
     world.wait(Duration::ZERO);
@@ -250,7 +311,7 @@ fn offsets_outlive_the_use_of_their_group_by_the_retention() {
     world.commit("other", ("t", 1), None).unwrap();
     world.answer_all();
     let expire = |world: &mut World| {
-        world.step(|shard, now, _, out| shard.expire(now.wall, out));
+        world.expire();
         world.answer_all();
         world.check_replay();
     };
@@ -262,7 +323,7 @@ fn offsets_outlive_the_use_of_their_group_by_the_retention() {
     world.wait(Duration::from_millis(1));
     // A commit on its way keeps its group.
     world.commit("simple", ("t", 3), None).unwrap();
-    world.step(|shard, now, _, out| shard.expire(now.wall, out));
+    world.expire();
     world.answer_all();
     assert_eq!((world.offset("simple", "t"), world.offset("other", "t")), (Some(3), Some(2)));
     world.wait(RETENTION);
@@ -280,11 +341,111 @@ fn a_topic_takes_its_offsets_with_it() {
     world.answer(true);
     // On its way when the topic goes.
     world.commit("h", ("t", 3), None).unwrap();
-    world.step(|shard, _, _, out| shard.forget_topic("t", out));
+    world.recreate("t");
+    assert_eq!((world.offset("g", "t"), world.offset("h", "t")), (None, None));
     world.answer_all();
     assert_eq!((world.offset("g", "t"), world.offset("h", "t")), (None, None));
     assert_eq!(world.offset("g", "u"), Some(2));
     world.check_replay();
+    // What takes them back is not stored, and nothing comes back: a later look finds them.
+    let image = world.image.clone();
+    world.step(|shard, _, _, out| shard.forget_gone(&image, out));
+    assert_eq!(world.queue.len(), 2);
+    world.answer(false);
+    world.answer(false);
+    assert_eq!((world.offset("g", "t"), world.offset("h", "t")), (None, None));
+    world.check_replay();
+    // What is committed for the new topic takes the place of what is left of the old one.
+    world.commit("g", ("t", 4), None).unwrap();
+    world.expire();
+    assert_eq!(world.offset("g", "t"), None);
+    world.answer_all();
+    assert_eq!((world.offset("g", "t"), world.offset("h", "t")), (Some(4), None));
+    world.check_replay();
+    assert!(world.shard.describe("h").is_none(), "nothing is left of it");
+}
+
+#[test]
+fn an_offset_without_topic_is_of_the_one_that_was_there() {
+    let mut world = World::new();
+    world.commit("g", ("t", 1), None).unwrap();
+    world.answer_all();
+    world.wait(Duration::from_secs(1));
+    world.recreate("u");
+    world.commit("g", ("u", 2), None).unwrap();
+    world.answer_all();
+    world.log.iter_mut().for_each(|record| record.topic = None);
+    world.shard = world.replayed();
+    assert_eq!((world.offset("g", "t"), world.offset("g", "u")), (Some(1), Some(2)));
+    world.wait(Duration::from_secs(1));
+    world.recreate("u");
+    world.shard = world.replayed();
+    assert_eq!((world.offset("g", "t"), world.offset("g", "u")), (Some(1), None));
+}
+
+#[test]
+fn each_offset_is_deleted_once() {
+    let mut world = World::new();
+    let of = |topic: &str, partition| CommittedFor { topic: topic.to_owned(), partition };
+    let delete = |world: &mut World, offsets: Vec<CommittedFor>| {
+        world.step(|shard, _, ticket, out| shard.delete_offsets("g", (ticket, offsets), out))
+    };
+    assert_eq!(delete(&mut world, Vec::new()), Err(GroupError::UnknownGroup));
+    world.commit("g", ("t", 1), None).unwrap();
+    world.answer_all();
+    world.commit("g", ("u", 1), None).unwrap();
+    let asked = vec![of("t", 0), of("t", 1), of("u", 0), of("v", 0), of("t", 0), of("u", 0)];
+    assert_eq!(delete(&mut world, asked), Ok(BTreeSet::new()));
+    let (_, records) = &world.queue[1];
+    assert_eq!(records.len(), 2, "{records:?}");
+    world.answer_all();
+    assert_eq!((world.offset("g", "t"), world.offset("g", "u")), (None, None));
+    world.check_replay();
+}
+
+/// Whose subscription is to `t`.
+fn subscriber(world: &mut World, id: &str) {
+    let topics = Bytes::from_static(b"\0\0\0\0\0\x01\0\x01t");
+    let join = Join {
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![("range".to_owned(), topics)],
+        ..join_of(Caller::default(), id)
+    };
+    world.step(|shard, now, ticket, out| shard.join(now, "g", (ticket, join), out));
+    world.wait(Duration::ZERO);
+}
+
+#[test]
+fn what_members_use_stays_and_nothing_expires_while_they_rebalance() {
+    let mut world = World::new();
+    world.commit("g", ("t", 1), None).unwrap();
+    world.commit("g", ("u", 2), None).unwrap();
+    world.answer_all();
+    world.now.wall.0 += i64::try_from(RETENTION.as_millis()).unwrap();
+    subscriber(&mut world, "a");
+    let shown = |world: &World| (world.offset("g", "t"), world.offset("g", "u"));
+    assert_eq!(world.shard.describe("g").unwrap().phase, Phase::Completing);
+    world.expire();
+    world.answer_all();
+    assert_eq!(shown(&world), (Some(1), Some(2)));
+    let sync = Sync {
+        caller: member("a"),
+        generation: 1,
+        protocol_type: None,
+        protocol: None,
+        assignments: BTreeMap::new(),
+    };
+    world.step(|shard, now, ticket, out| shard.sync(now, "g", (ticket, sync), out));
+    world.answer_all();
+    assert_eq!(world.shard.describe("g").unwrap().phase, Phase::Stable);
+    let of = |topic: &str| CommittedFor { topic: topic.to_owned(), partition: 0 };
+    let used = world.step(|shard, _, ticket, out| {
+        shard.delete_offsets("g", (ticket, vec![of("t"), of("t")]), out)
+    });
+    assert_eq!(used, Ok(BTreeSet::from(["t".to_owned()])));
+    world.expire();
+    world.answer_all();
+    assert_eq!(shown(&world), (Some(1), None));
 }
 
 /// What may happen to a shard with three groups.
@@ -296,7 +457,8 @@ enum Happening {
     Commit(usize, usize, bool),
     Delete(usize),
     DeleteOffsets(usize, usize),
-    ForgetTopic(usize),
+    Recreate(usize),
+    ForgetGone,
     Expire,
     Wait(u16),
     Answer(bool),
@@ -313,7 +475,8 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(group, what, own)| Happening::Commit(group, what, own)),
         1 => group.clone().prop_map(Happening::Delete),
         1 => (group, 0usize..2).prop_map(|(group, topic)| Happening::DeleteOffsets(group, topic)),
-        1 => (0usize..2).prop_map(Happening::ForgetTopic),
+        1 => (0usize..2).prop_map(Happening::Recreate),
+        1 => Just(Happening::ForgetGone),
         1 => Just(Happening::Expire),
         4 => (0u16..4000).prop_map(Happening::Wait),
         12 => prop::bool::weighted(0.9).prop_map(Happening::Answer),
@@ -357,12 +520,14 @@ impl World {
             }),
             Happening::DeleteOffsets(group, topic) => self.step(|shard, _, ticket, out| {
                 let of = CommittedFor { topic: TOPICS[topic].to_owned(), partition: 0 };
-                shard.delete_offsets(GROUPS[group], (ticket, vec![of]), out);
+                let _ = shard.delete_offsets(GROUPS[group], (ticket, vec![of]), out);
             }),
-            Happening::ForgetTopic(topic) => {
-                self.step(|shard, _, _, out| shard.forget_topic(TOPICS[topic], out));
+            Happening::Recreate(topic) => self.recreate(TOPICS[topic]),
+            Happening::ForgetGone => {
+                let image = self.image.clone();
+                self.step(|shard, _, _, out| shard.forget_gone(&image, out));
             }
-            Happening::Expire => self.step(|shard, now, _, out| shard.expire(now.wall, out)),
+            Happening::Expire => self.expire(),
             Happening::Wait(seconds) => self.wait(Duration::from_secs(seconds.into())),
             Happening::Answer(is_durable) => self.answer(is_durable),
             Happening::Restart => {

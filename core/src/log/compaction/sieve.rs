@@ -7,7 +7,6 @@
 //! stays, control batches stay whole, and nothing behind what the map has looked at is judged.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use crate::ids::{Offset, ProducerId, TimestampMs};
 use crate::limits::BATCH_BYTES_MAX;
@@ -33,6 +32,8 @@ pub struct Sieve<'a> {
     pub delete_retention_ms: u64,
     /// Offset of the last record of each producer whose sequence is remembered.
     pub producers: &'a BTreeMap<ProducerId, Offset>,
+    /// Whether every tombstone stays: a batch before was left as it is, with what they delete.
+    pub holds_tombstones: bool,
 }
 
 /// What is left of a batch.
@@ -40,25 +41,18 @@ pub struct Sieve<'a> {
 pub enum Sifted {
     /// All of it, as it is.
     Whole,
-    /// These bytes.
+    /// These bytes; they may be more than the batch had, if others packed it better.
     Written(Vec<u8>),
     Nothing,
+    /// Less than all, which packs to more than a batch may have: it has to stay as it is.
+    TooLarge,
 }
 
-/// Why a batch cannot be cleaned, and so nothing behind it: what it holds could come back.
-#[derive(Debug, thiserror::Error)]
-pub enum UncleanableBatch {
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableBatch),
-    #[error("what is left of the batch at offset {base_offset} packs to {bytes} bytes")]
-    Grown { base_offset: Offset, bytes: usize },
-}
-
-/// The records of a batch that stay.
+/// What the records of a batch that stay have in common. They are not listed: a batch may hold
+/// millions, of a few bytes each.
 #[derive(Default)]
 struct Kept {
-    /// Where they stand in the unpacked body.
-    ranges: Vec<Range<usize>>,
+    count: usize,
     has_tombstone: bool,
     max_timestamp: Option<TimestampMs>,
 }
@@ -67,17 +61,18 @@ impl Sieve<'_> {
     /// Decides about one whole batch of the log.
     ///
     /// # Errors
-    /// [`UncleanableBatch`], if its records cannot be read or written.
-    pub fn sift(&self, batch: &[u8]) -> Result<Sifted, UncleanableBatch> {
-        let header = BatchHeader::parse(batch).map_err(UnreadableBatch::from)?;
+    /// Its records cannot be read. So nothing behind it may go either: a tombstone there may be for
+    /// a value here.
+    pub fn sift(&self, batch: &[u8]) -> Result<Sifted, UnreadableBatch> {
+        let header = BatchHeader::parse(batch)?;
         if header.is_control() || header.base_offset >= self.map.end() {
             return Ok(Sifted::Whole);
         }
         let unpacked = unpack(batch)?;
         let kept = self.kept(&unpacked)?;
         let count = usize::try_from(header.count).unwrap_or(0);
-        assert!(kept.ranges.len() <= count, "no record is made");
-        if kept.ranges.is_empty() {
+        assert!(kept.count <= count, "no record is made");
+        if kept.count == 0 {
             let is_last = self.producers.get(&header.producer_id) == Some(&header.last_offset());
             return Ok(match (is_last && header.producer_id.0 >= 0, count) {
                 (true, 0) => Sifted::Whole,
@@ -86,18 +81,20 @@ impl Sieve<'_> {
             });
         }
         let horizon = TimestampMs(self.now.0.saturating_add_unsigned(self.delete_retention_ms));
-        let needs_horizon = kept.has_tombstone && header.delete_horizon().is_none();
-        if kept.ranges.len() == count && !needs_horizon {
+        // Before all of the batch was compared, what a tombstone's key held before may be there.
+        let is_compared = header.last_offset() < self.map.end();
+        let needs_horizon = is_compared && kept.has_tombstone && header.delete_horizon().is_none();
+        if kept.count == count && !needs_horizon {
             return Ok(Sifted::Whole);
         }
-        write(batch, (&unpacked, &kept), needs_horizon.then_some(horizon)).map(Sifted::Written)
+        self.write(batch, (unpacked, &kept), needs_horizon.then_some(horizon))
     }
 
     fn kept(&self, batch: &UnpackedBatch<'_>) -> Result<Kept, UnreadableBatch> {
         let mut kept = Kept::default();
-        batch.each_record(|offset, record, range| {
+        batch.each_record(|offset, record, _| {
             if self.keeps(&batch.header, (offset, record)) {
-                kept.ranges.push(range);
+                kept.count += 1;
                 kept.has_tombstone |= record.value.is_none();
                 kept.max_timestamp = kept.max_timestamp.max(Some(record.timestamp));
             }
@@ -117,52 +114,73 @@ impl Sieve<'_> {
     }
 
     fn keeps_tombstones(&self, header: &BatchHeader) -> bool {
+        if self.holds_tombstones {
+            return true;
+        }
         if rivven_io::planted!("B52") {
             return header.delete_horizon().is_none();
         }
         header.delete_horizon().is_none_or(|horizon| self.now < horizon)
     }
-}
 
-/// The batch with fewer records, or with a delete horizon.
-fn write(
-    batch: &[u8],
-    (unpacked, kept): (&UnpackedBatch<'_>, &Kept),
-    horizon: Option<TimestampMs>,
-) -> Result<Vec<u8>, UncleanableBatch> {
-    let header = &unpacked.header;
-    let mut body = Vec::new();
-    for range in &kept.ranges {
-        let record = &unpacked.body[range.clone()];
-        match horizon {
-            None => body.extend_from_slice(record),
-            Some(horizon) => {
-                rebase(&mut body, record, header.base_timestamp.0.wrapping_sub(horizon.0));
-            }
+    /// The batch with fewer records, or with a delete horizon.
+    fn write(
+        &self,
+        batch: &[u8],
+        (unpacked, kept): (UnpackedBatch<'_>, &Kept),
+        horizon: Option<TimestampMs>,
+    ) -> Result<Sifted, UnreadableBatch> {
+        let (header, codec) = (unpacked.header, unpacked.codec);
+        let body = self.body(&unpacked, (kept, horizon))?;
+        // One copy fewer while it is packed and read back.
+        drop(unpacked);
+        let (codec, packed) = codec.compress(&body);
+        drop(body);
+        if HEADER_BYTES + packed.len() > BATCH_BYTES_MAX {
+            // Without a horizon its tombstones stay until another cleaning finds room for one.
+            return match horizon {
+                Some(_) => self.write(batch, (unpack(batch)?, kept), None),
+                None => Ok(Sifted::TooLarge),
+            };
         }
-    }
-    let mut out = batch[..HEADER_BYTES].to_vec();
-    out.extend(unpacked.codec.compress(&body));
-    if out.len() > BATCH_BYTES_MAX {
-        let (base_offset, bytes) = (header.base_offset, out.len());
-        // Without a horizon its tombstones stay until another cleaning finds room for one.
-        return match horizon {
-            Some(_) => write(batch, (unpacked, kept), None),
-            None => Err(UncleanableBatch::Grown { base_offset, bytes }),
-        };
-    }
-    if let Some(horizon) = horizon {
-        let attributes = header.attributes | DELETE_HORIZON_BIT;
+        let mut out = [&batch[..HEADER_BYTES], &packed].concat();
+        let mut attributes = header.attributes & !CODEC_MASK | codec as i16;
+        if let Some(horizon) = horizon {
+            attributes |= DELETE_HORIZON_BIT;
+            put(&mut out, BASE_TIMESTAMP_POSITION, &horizon.0.to_be_bytes());
+        }
         put(&mut out, ATTRIBUTES_POSITION, &attributes.to_be_bytes());
-        put(&mut out, BASE_TIMESTAMP_POSITION, &horizon.0.to_be_bytes());
+        let max_timestamp = match header.timestamp_type() {
+            TimestampType::LogAppendTime => header.max_timestamp,
+            TimestampType::CreateTime => kept.max_timestamp.expect("some record stays"),
+        };
+        put(&mut out, MAX_TIMESTAMP_POSITION, &max_timestamp.0.to_be_bytes());
+        let count = i32::try_from(kept.count).expect("no more than there were");
+        Ok(Sifted::Written(finish(out, count)))
     }
-    let max_timestamp = match header.timestamp_type() {
-        TimestampType::LogAppendTime => header.max_timestamp,
-        TimestampType::CreateTime => kept.max_timestamp.expect("some record stays"),
-    };
-    put(&mut out, MAX_TIMESTAMP_POSITION, &max_timestamp.0.to_be_bytes());
-    let count = i32::try_from(kept.ranges.len()).expect("no more than there were");
-    Ok(finish(out, count))
+
+    /// The records that stay, one after the other.
+    fn body(
+        &self,
+        batch: &UnpackedBatch<'_>,
+        (kept, horizon): (&Kept, Option<TimestampMs>),
+    ) -> Result<Vec<u8>, UnreadableBatch> {
+        let further = horizon.map(|at| batch.header.base_timestamp.0.wrapping_sub(at.0));
+        let mut body = Vec::with_capacity(batch.body.len());
+        let mut count = 0;
+        batch.each_record(|offset, record, range| {
+            if self.keeps(&batch.header, (offset, record)) {
+                count += 1;
+                match further {
+                    None => body.extend_from_slice(&batch.body[range]),
+                    Some(further) => rebase(&mut body, &batch.body[range], further),
+                }
+            }
+            true
+        })?;
+        assert_eq!(count, kept.count, "the same records stay whenever it is asked");
+        Ok(body)
+    }
 }
 
 /// The header alone: range of offsets, producer and sequence.

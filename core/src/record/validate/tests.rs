@@ -6,8 +6,9 @@ use super::*;
 use crate::record::builder::{BatchBuilder, NewRecord};
 use crate::record::header::{
     ATTRIBUTES_POSITION, BASE_SEQUENCE_POSITION, BASE_TIMESTAMP_POSITION, CONTROL_BIT,
-    COUNT_POSITION, LAST_OFFSET_DELTA_POSITION, LEADER_EPOCH_POSITION, MAX_TIMESTAMP_POSITION,
-    PRODUCER_ID_POSITION, TRANSACTIONAL_BIT, put, stamp_append_time, stamp_create_time,
+    COUNT_POSITION, DELETE_HORIZON_BIT, LAST_OFFSET_DELTA_POSITION, LEADER_EPOCH_POSITION,
+    MAX_TIMESTAMP_POSITION, PRODUCER_ID_POSITION, TRANSACTIONAL_BIT, put, stamp_append_time,
+    stamp_create_time,
 };
 use ProduceRefusalKind::{
     CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge, UnsupportedCompressionType,
@@ -164,6 +165,7 @@ fn batches_that_kafka_refuses_are_refused_with_its_code() {
         ("header key null", with_body(1, &[16, 0, 0, 0, 1, 1, 2, 1, 1]), InvalidRecord),
         ("header key cut off", with_body(1, &[14, 0, 0, 0, 1, 1, 2, 8]), InvalidRecord),
         ("control bit", attributes(CONTROL_BIT), InvalidRecord),
+        ("delete horizon, which Kafka lets pass", attributes(DELETE_HORIZON_BIT), InvalidRecord),
         ("codec bits 5", attributes(5), InvalidRecord),
         ("producer id without sequence", pid(-1), InvalidRecord),
         ("base offset 1000", changed(|b| put(b, 0, &1000i64.to_be_bytes())), InvalidRecord),
@@ -237,6 +239,67 @@ fn rules_of_the_topic_and_the_request_decide() {
         let kind = validate_produced(&bytes, &rules).err().map(|refusal| refusal.kind);
         assert_eq!(kind, expected, "{name}");
     }
+}
+
+/// Packs the records of a batch, whose header says `count`.
+fn packed(plain: &[u8], codec: Codec, count: i32) -> Vec<u8> {
+    let (used, body) = codec.compress(&plain[HEADER_BYTES..]);
+    assert_eq!(used, codec, "it packs small bodies");
+    let mut bytes = [&plain[..HEADER_BYTES], &body].concat();
+    put(&mut bytes, ATTRIBUTES_POSITION, &(codec as i16).to_be_bytes());
+    put(&mut bytes, COUNT_POSITION, &count.to_be_bytes());
+    put(&mut bytes, LAST_OFFSET_DELTA_POSITION, &(count - 1).to_be_bytes());
+    sealed(bytes)
+}
+
+#[test]
+fn a_compacted_topic_takes_only_what_the_cleaner_can_read() {
+    let record = |delta| [&[16, 0, 0, 2 * delta][..], &[2, b'k', 2, b'v', 0]].concat();
+    let deltas = |deltas: &[u8]| {
+        let body = deltas.iter().map(|delta| record(*delta)).collect::<Vec<_>>().concat();
+        with_body(deltas.len() as i32, &body)
+    };
+    let large = |bytes: usize| {
+        let value = vec![0; bytes];
+        BatchBuilder::new(NOW).push(NewRecord::keyed(b"k", &value)).build()
+    };
+    let late = at_time(NOW.0 + 2 * HOUR_MS);
+    let most = COMPACTED_BATCH_UNPACKED_BYTES_MAX;
+    let cases = [
+        ("as it should be", batch(3), 3, None),
+        ("fewer records than announced", batch(3), 5, Some(InvalidRecord)),
+        ("more records than announced", batch(3), 2, Some(InvalidRecord)),
+        ("a record without key", without_key(3, &[1]), 3, Some(InvalidRecord)),
+        ("offset deltas in order", deltas(&[0, 1, 2]), 3, None),
+        ("offset deltas 0,0,0", deltas(&[0, 0, 0]), 3, Some(InvalidRecord)),
+        ("offset deltas 0,2", deltas(&[0, 2]), 2, Some(InvalidRecord)),
+        ("too late", late, 1, Some(InvalidTimestamp)),
+        ("nearly too large", large(most - 100), 1, None),
+        ("too large", large(most), 1, Some(MessageTooLarge)),
+    ];
+    for (name, plain, count, expected) in cases {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let bytes = packed(&plain, codec, count);
+            let rules = ProduceRules { max_message_bytes: usize::MAX, ..RULES };
+            let compacted = ProduceRules { is_compacted: true, ..rules };
+            let kind = validate_produced(&bytes, &compacted).err().map(|refusal| refusal.kind);
+            assert_eq!(kind, expected, "{name}, {codec:?}");
+            if name != "too late" {
+                let found = validate_produced(&bytes, &rules);
+                assert!(found.is_ok(), "{name}, {codec:?}: {found:?}");
+            }
+        }
+    }
+    let compacted = ProduceRules { is_compacted: true, ..RULES };
+    let kind = |bytes: &[u8]| validate_produced(bytes, &compacted).map_err(|refusal| refusal.kind);
+    assert_eq!(kind(&deltas(&[0, 0, 0])).err(), Some(InvalidRecord), "nor uncompressed");
+    for codec in 1..=4 {
+        assert_eq!(kind(&attributes(codec)).err(), Some(InvalidRecord), "garbage of codec {codec}");
+    }
+    let mut hidden = packed(&batch(1), Codec::Gzip, 1);
+    put(&mut hidden, MAX_TIMESTAMP_POSITION, &(NOW.0 - 5).to_be_bytes());
+    let valid = kind(&sealed(hidden)).expect("its records are sound");
+    assert_eq!((valid.max_timestamp, valid.needs_create_time), (NOW, true), "the records' own");
 }
 
 #[test]

@@ -120,7 +120,27 @@ impl Output {
         }
         self.write_index().await?;
         assert!(self.pending.is_empty(), "everything is in the file");
-        Ok(self.segment)
+        match self.check_file().await {
+            Ok(()) => Ok(self.segment),
+            Err(stop) => {
+                self.discard().await;
+                Err(stop)
+            }
+        }
+    }
+
+    /// The last look before others are removed for it: whoever took the file away made a mistake,
+    /// which must not cost the records.
+    async fn check_file(&self) -> Result<(), Stop> {
+        let name = self.segment.name();
+        let path = self.partition.folder().join(layout::segment_file_name(name));
+        let found = self.shared.env.disk.file_len(&path).await?.unwrap_or(0);
+        if found == self.segment.bytes {
+            return Ok(());
+        }
+        let bytes = self.segment.bytes;
+        let reason = format!("{} has {found} of {bytes} bytes", path.display());
+        Err(Stop::Disk(io::Error::new(io::ErrorKind::UnexpectedEof, reason)))
     }
 
     async fn sync(&self) -> Result<(), Stop> {
@@ -170,3 +190,6 @@ pub(super) async fn remove(shared: &Shared, partition: &Partition, name: Segment
         state.written = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

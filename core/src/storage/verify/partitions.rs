@@ -76,8 +76,8 @@ impl Verifier<'_> {
     async fn mark(&mut self, partition: &ExpectedPartition) {
         let path = layout::damaged(&partition.folder);
         match damage::read_mark(self.env, &partition.folder).await {
-            Ok(Some((base, reason))) if partition.log.holds_base(base) => {
-                let remedy = match partition.log.active().base == base {
+            Ok(Some((name, reason))) if partition.log.holds(name) => {
+                let remedy = match partition.log.active().name() == name {
                     true => "delete its topic",
                     false => "delete its topic, or its records through this segment",
                 };

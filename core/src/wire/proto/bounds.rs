@@ -10,16 +10,18 @@ use crate::wire::limits::LIST_MAX;
 /// element.
 const FIELDS_MAX: [usize; 3] = [64, LIST_MAX + 64, 4 * LIST_MAX + 64];
 
+/// The fields of a request on all levels.
+///
 /// # Errors
 /// [`WireError`] when the bytes are no fields, or too many on one level.
-pub(super) fn check(message: &[u8]) -> Result<(), WireError> {
+pub(super) fn check(message: &[u8]) -> Result<usize, WireError> {
     let mut left = FIELDS_MAX;
     count(message, &mut left)?;
     if left.contains(&0) {
         return Err(protobuf("too many fields"));
     }
     assert!(left[0] < FIELDS_MAX[0] || message.is_empty(), "every field was counted");
-    Ok(())
+    Ok(FIELDS_MAX.iter().sum::<usize>() - left.iter().sum::<usize>())
 }
 
 /// Takes the fields of `message` off the first of `left`, those of its parts off the others.

@@ -276,15 +276,20 @@ pub(super) struct Handshake {
     pub(super) client_id: String,
 }
 
-/// Reads a request, and the number of the field that it came in.
+/// Reads a request, the number of the field that it came in, and how many fields it has.
 ///
 /// # Errors
 /// [`WireError`] when the bytes are no request, or one that has no protobuf form here.
-pub(in crate::wire) fn decode(payload: Bytes) -> Result<(Request, u32), WireError> {
-    bounds::check(&payload)?;
+pub(in crate::wire) fn decode(payload: Bytes) -> Result<(Request, u32, usize), WireError> {
+    let fields = bounds::check(&payload)?;
     let envelope =
         Envelope::decode(payload).map_err(|error| WireError::Protobuf(error.to_string()))?;
     let body = envelope.body.ok_or_else(|| WireError::Protobuf("no request in it".to_owned()))?;
+    let (request, asked) = decode_body(body)?;
+    Ok((request, asked, fields))
+}
+
+fn decode_body(body: Body) -> Result<(Request, u32), WireError> {
     match body {
         Body::Publish(body) => Ok((publish(body)?, 10)),
         Body::Consume(body) => Ok((consume(body)?, 11)),
@@ -369,23 +374,23 @@ fn all_named(names: Vec<String>) -> Result<Vec<Name>, WireError> {
     names.into_iter().map(named).collect()
 }
 
-fn new_record(record: Option<Record>) -> NewRecord {
-    let record = record.unwrap_or_default();
+fn new_record(record: Option<Record>) -> Result<NewRecord, WireError> {
+    let record = record.ok_or_else(|| WireError::Protobuf("missing record".to_owned()))?;
     let has_key = record.has_key || !record.key.is_empty();
     let header = |header: RecordHeader| (header.key, Some(header.value));
-    NewRecord {
+    Ok(NewRecord {
         key: has_key.then_some(record.key),
         value: Some(record.value),
         headers: record.headers.into_iter().map(header).collect(),
         timestamp_ms: Some(record.timestamp).filter(|timestamp| *timestamp != 0),
-    }
+    })
 }
 
 fn publish(body: Publish) -> Result<Request, WireError> {
     Ok(Request::PublishRecords {
         topic: named(body.topic)?,
         partition: body.partition,
-        records: vec![new_record(body.record)],
+        records: vec![new_record(body.record)?],
         acks: -1,
         producer: None,
         leader_epoch: body.leader_epoch,
@@ -398,7 +403,7 @@ fn idempotent_publish(body: IdempotentPublish) -> Result<Request, WireError> {
     Ok(Request::PublishRecords {
         topic: named(body.topic)?,
         partition: body.partition,
-        records: vec![new_record(body.record)],
+        records: vec![new_record(body.record)?],
         acks: -1,
         producer: Some(ProducerRun {
             producer_id: body.producer_id,

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{decode, encode};
+use super::encode;
 use crate::wire::codec::{Name, WireError};
+use crate::wire::frame::{Format, Head};
 use crate::wire::message::{
     BrokerInfo, ConfigChange, ConfigValue, ConsumedRecord, DeletedRecords, NewRecord,
     OffsetToCommit, PartitionMetadata, ProducerRun, TopicConfigs, TopicMetadata,
@@ -27,6 +28,10 @@ fn golden(kind: &str) -> Vec<(&'static str, Bytes)> {
         (words[1], (0..hex.len()).step_by(2).map(|at| byte(hex, at)).collect::<Vec<u8>>().into())
     });
     of_kind.collect()
+}
+
+fn decode(frame: Bytes) -> Result<(Request, u32), WireError> {
+    super::decode(frame).map(|(request, asked, _)| (request, asked))
 }
 
 fn name(text: &str) -> Name {
@@ -156,6 +161,16 @@ fn requests_are_read_from_the_bytes_of_another_implementation() {
     }
     for (case, frame) in golden("unsupported") {
         assert!(matches!(decode(frame), Err(WireError::Unsupported(_))), "{case}");
+    }
+}
+
+#[test]
+fn what_publishes_without_a_record_is_no_request() {
+    // Fields 10 and 41, each with a topic.
+    for mut frame in [vec![0x52], vec![0xca, 0x02]] {
+        frame.extend([3, 0x0a, 1, b't']);
+        let missing = WireError::Protobuf("missing record".to_owned());
+        assert_eq!(decode(frame.into()), Err(missing));
     }
 }
 
@@ -294,15 +309,36 @@ fn long_lists_are_refused_before_they_are_built() {
     };
     assert!(decode(list(10_000)).is_ok());
     assert!(matches!(decode(list(20_000)), Err(WireError::Protobuf(_))));
-    // Publish with a record of headers of no bytes: fields 10, 3 and 3.
-    let headers = [0x1a, 0].repeat(50_000);
+    assert!(matches!(decode(with_headers(50_000)), Err(WireError::Protobuf(_))));
+}
+
+/// Publish with a record of headers of no bytes: fields 10, 3 and 3.
+fn with_headers(count: usize) -> Bytes {
+    let headers = [0x1a, 0].repeat(count);
     let mut record = vec![0x1a];
     prost::encode_length_delimiter(headers.len(), &mut record).unwrap();
     record.extend(headers);
     let mut frame = vec![0x52];
     prost::encode_length_delimiter(record.len(), &mut frame).unwrap();
     frame.extend(record);
-    assert!(matches!(decode(frame.into()), Err(WireError::Protobuf(_))));
+    frame.into()
+}
+
+#[test]
+fn what_a_request_takes_is_counted_field_by_field() {
+    let protobuf = Head { format: Format::Protobuf, ..Head::UNKNOWN };
+    for count in [0, 1, 1000, 40_000] {
+        let frame = with_headers(count);
+        let frame_bytes = frame.len();
+        let call = protobuf.call(frame).unwrap();
+        let Request::PublishRecords { records, .. } = &call.request else {
+            panic!("{:?}", call.request)
+        };
+        assert_eq!(records[0].headers.len(), count);
+        let held = records[0].headers.capacity() * size_of::<(String, Option<Bytes>)>();
+        assert!(call.memory >= frame_bytes + held, "{} for {held}", call.memory);
+        assert!(call.memory <= frame_bytes + 128 * (count + 2), "{}", call.memory);
+    }
 }
 
 proptest! {

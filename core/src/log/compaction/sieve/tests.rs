@@ -45,7 +45,9 @@ fn batch() -> impl Strategy<Value = Batch> {
 
 fn pack(plain: &[u8], codec: Codec) -> Vec<u8> {
     let mut out = plain[..HEADER_BYTES].to_vec();
-    out.extend(codec.compress(&plain[HEADER_BYTES..]));
+    let (used, packed) = codec.compress(&plain[HEADER_BYTES..]);
+    assert_eq!(used, codec, "it packs small bodies");
+    out.extend(packed);
     put(&mut out, ATTRIBUTES_POSITION, &(codec as i16).to_be_bytes());
     let count = BatchHeader::parse(plain).unwrap().count;
     finish(out, count)
@@ -115,11 +117,13 @@ fn clean(log: &[Vec<u8>], (from, keys_max): (i64, u64), now: i64) -> (Vec<Vec<u8
         now: TimestampMs(now),
         delete_retention_ms: DAY_MS.unsigned_abs(),
         producers: &producers,
+        holds_tombstones: false,
     };
     let left = log.iter().filter_map(|batch| match sieve.sift(batch).unwrap() {
         Sifted::Whole => Some(batch.clone()),
         Sifted::Written(bytes) => Some(bytes),
         Sifted::Nothing => None,
+        Sifted::TooLarge => panic!("batches are small"),
     });
     (left.collect(), map.end().0)
 }
@@ -145,7 +149,7 @@ fn model(log: &[Vec<u8>], (from, end): (i64, i64), now: i64) -> Vec<Seen> {
     left
 }
 
-fn holds_of_every_batch(before: &[Vec<u8>], after: &[Vec<u8>], now: i64) {
+fn holds_of_every_batch(before: &[Vec<u8>], after: &[Vec<u8>], (end, now): (i64, i64)) {
     let parse = |batch: &Vec<u8>| BatchHeader::parse(batch).unwrap();
     let old: BTreeMap<Offset, BatchHeader> =
         before.iter().map(|batch| (parse(batch).base_offset, parse(batch))).collect();
@@ -172,6 +176,7 @@ fn holds_of_every_batch(before: &[Vec<u8>], after: &[Vec<u8>], now: i64) {
             assert_eq!(header.delete_horizon(), Some(horizon), "a horizon is set once");
         } else if header.delete_horizon().is_some() {
             assert!(has_tombstone);
+            assert!(header.last_offset().0 < end, "no horizon before all of it was compared");
             assert_eq!(header.delete_horizon(), Some(TimestampMs(now + DAY_MS)));
         }
     }
@@ -194,7 +199,7 @@ proptest! {
             |log: &[Vec<u8>]| log.iter().flat_map(|batch| seen(batch)).collect::<Vec<_>>();
         let (once, end) = clean(&log, (from, keys_max), now);
         prop_assert_eq!(records(&once), model(&log, (from, end), now));
-        holds_of_every_batch(&log, &once, now);
+        holds_of_every_batch(&log, &once, (end, now));
 
         let (twice, again) = clean(&once, (from, keys_max), now);
         if again == end {
@@ -204,7 +209,7 @@ proptest! {
         let later = now + later_ms;
         let (last, end) = clean(&once, (100, 1000), later);
         prop_assert_eq!(records(&last), model(&once, (100, end), later));
-        holds_of_every_batch(&once, &last, later);
+        holds_of_every_batch(&once, &last, (end, later));
         // Nothing that a key held before comes back, and its last value is never lost.
         let mut newest = BTreeMap::new();
         for record in records(&log).into_iter().filter(|record| record.1.is_some()) {
@@ -234,6 +239,7 @@ proptest! {
             now: TimestampMs(5),
             delete_retention_ms: 7,
             producers: &BTreeMap::new(),
+            holds_tombstones: false,
         };
         let _ = sieve.sift(&bytes);
     }
@@ -258,6 +264,40 @@ fn a_tombstone_lives_from_the_first_cleaning_to_its_horizon() {
 }
 
 #[test]
+fn a_tombstone_behind_a_full_map_gets_its_horizon_later() {
+    let value = Made { key: Some(1), value: Some(2), delta_ms: 0 };
+    let tombstone = Made { key: Some(2), value: None, delta_ms: 0 };
+    let records = vec![value.clone(), value, tombstone];
+    let batch = Batch { records, codec: Codec::None, producer: None, append_time: false };
+    let log = log_of(&[batch]);
+    let now = 1_700_000_100_000;
+    let (first, end) = clean(&log, (100, 1), now);
+    assert_eq!((end, seen(&first[0]).len()), (102, 2), "the map has room for one key");
+    assert_eq!(BatchHeader::parse(&first[0]).unwrap().delete_horizon(), None);
+    let (second, end) = clean(&first, (102, 1), now + 1);
+    let horizon = BatchHeader::parse(&second[0]).unwrap().delete_horizon();
+    assert_eq!((end, horizon), (103, Some(TimestampMs(now + 1 + DAY_MS))));
+}
+
+#[test]
+fn a_tombstone_outlives_its_horizon_while_something_before_it_was_left() {
+    let tombstone = Made { key: Some(1), value: None, delta_ms: 0 };
+    let codec = Codec::None;
+    let batch = Batch { records: vec![tombstone], codec, producer: None, append_time: false };
+    let (first, _) = clean(&log_of(&[batch]), (100, 10), 1_700_000_100_000);
+    let mut map = OffsetMap::new((10, 1000), Offset(0), [3, 4]);
+    map.pass(Offset(1000));
+    for (holds_tombstones, left) in [(false, Sifted::Nothing), (true, Sifted::Whole)] {
+        let producers = BTreeMap::new();
+        let now = TimestampMs(i64::MAX);
+        let delete_retention_ms = 0;
+        let sieve =
+            Sieve { map: &map, now, delete_retention_ms, producers: &producers, holds_tombstones };
+        assert_eq!(sieve.sift(&first[0]).unwrap(), left);
+    }
+}
+
+#[test]
 fn control_batches_stay_whole() {
     let batch = BatchBuilder::new(TimestampMs(1))
         .base_offset(Offset(4))
@@ -268,6 +308,12 @@ fn control_batches_stay_whole() {
     assert!(map.note(b"\0\0\0\x01", Offset(9)));
     let producers = BTreeMap::new();
     let now = TimestampMs(i64::MAX);
-    let sieve = Sieve { map: &map, now, delete_retention_ms: 0, producers: &producers };
+    let sieve = Sieve {
+        map: &map,
+        now,
+        delete_retention_ms: 0,
+        producers: &producers,
+        holds_tombstones: false,
+    };
     assert_eq!(sieve.sift(&batch).unwrap(), Sifted::Whole);
 }

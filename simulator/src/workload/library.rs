@@ -1,0 +1,190 @@
+//! A producer of the client library: records go in one by one, and each is told what became of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivven_client::producer::{Compression, Delivery, ProducerConfig};
+use rivven_client::{Client, ClientConfig, Error, Producer, ProducerRecord};
+use rivven_core::ids::PartitionId;
+use rivven_io::sim::rng::{Stream, stream};
+
+use super::known::Known;
+use super::set_up::client_of;
+use super::{ClientContext, ClientParams, millis};
+use crate::client::reads::Place;
+use crate::history::event::{Call, Event, EventKind, Failure, Produce, Reply, Stamp};
+use crate::history::value::{Value, ValueId};
+
+/// A producer id that no broker gives: what the library uses is its own affair.
+const LIBRARY_ID: i64 = 1 << 50;
+
+struct Library {
+    context: ClientContext,
+    params: ClientParams,
+    rng: Stream,
+    producer: Producer,
+    sent: BTreeMap<PartitionId, u64>,
+    made: u64,
+}
+
+pub(crate) async fn run(context: ClientContext, params: ClientParams) {
+    let mut rng = stream(params.seed, "library", u64::from(params.client), 0);
+    let producer = producer_of(&context, &params, &mut rng);
+    // Where partitions are is asked over another connection, which is not what is tried here.
+    let mut client = client_of(&context, params.client, millis(params.request_timeout_ms));
+    let mut known = Known::new();
+    let (sent, made) = (BTreeMap::new(), 0);
+    let mut library = Library { context, params, rng, producer, sent, made };
+    while !library.context.stop.is_given() && library.made < library.params.operations_max {
+        let (low, high) = library.params.pause_ms;
+        let pause = millis(library.rng.between(low, high));
+        if library.context.stop.pause(&library.context.env, pause).await {
+            break;
+        }
+        match known.refresh(&mut client, &library.params).await {
+            true => {
+                let place = known.draw(&mut library.rng);
+                library.produce(place).await;
+            }
+            false => client.back_off().await,
+        }
+    }
+}
+
+fn producer_of(context: &ClientContext, params: &ClientParams, rng: &mut Stream) -> Producer {
+    let timeout = millis(params.request_timeout_ms);
+    let client = ClientConfig {
+        bootstrap: vec![context.broker.to_string()],
+        client_id: format!("library-{}", params.client),
+        connect_timeout: timeout.min(Duration::from_secs(5)),
+        request_timeout: timeout,
+        ..ClientConfig::default()
+    };
+    let client = Client::new(context.env.clone(), client).expect("the configuration is sound");
+    let codecs = [
+        Compression::None,
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+    ];
+    let one_of = |rng: &mut Stream, among: &[u64]| {
+        let index = usize::try_from(rng.below(among.len() as u64)).expect("below a length");
+        among[index]
+    };
+    let config = ProducerConfig {
+        request_bytes_max: 50_000,
+        buffer_bytes: usize::try_from(one_of(rng, &[100_000, 1_000_000])).expect("small"),
+        linger: millis(one_of(rng, &[0, 1, 5, 50])),
+        batch_bytes: usize::try_from(one_of(rng, &[1, 500, 20_000])).expect("small"),
+        delivery_timeout: millis(one_of(rng, &[500, 3_000, 20_000, 600_000])),
+        in_flight_max: usize::try_from(params.in_flight.clamp(1, 5)).expect("at most five"),
+        compression: codecs[usize::try_from(rng.below(5)).expect("there are five")],
+        create_topics: false,
+        ..ProducerConfig::default()
+    };
+    Producer::new(client, config).expect("the configuration is sound")
+}
+
+impl Library {
+    async fn produce(&mut self, place: Place) {
+        let count =
+            self.rng.between(self.params.batch_records.0.max(1), self.params.batch_records.1);
+        for _ in 0..count.max(1) {
+            let (op, record) = self.make(&place);
+            let env = self.context.env.clone();
+            // A caller may lose patience: then nothing is sent.
+            let patience = millis(if self.rng.below(50) == 0 { 1 } else { 60_000 });
+            match env.clock.timeout(patience, self.producer.send(record)).await {
+                Ok(Ok(delivery)) => self.follow(op, delivery),
+                Ok(Err(error)) => self.end(op, EventKind::Fail(failure(&error))),
+                Err(_) => {
+                    let why = "its caller did not wait for room".to_owned();
+                    self.end(op, EventKind::Fail(Failure { code: None, why }));
+                }
+            }
+            if self.context.stop.is_given() {
+                return;
+            }
+        }
+    }
+
+    fn make(&mut self, place: &Place) -> (u64, ProducerRecord) {
+        let counter = self.sent.entry(place.partition).or_default();
+        let value = Value {
+            id: ValueId::of(self.params.client, self.made),
+            counter: *counter,
+            key: *counter % 64,
+            tombstone: false,
+            filler_bytes: usize::try_from(
+                self.rng.between(self.params.filler_bytes.0, self.params.filler_bytes.1),
+            )
+            .expect("a few KiB"),
+        };
+        let history = &self.context.history;
+        let op = history.next_op();
+        let sequence = i32::try_from(*counter).expect("a run sends fewer");
+        let call = Produce {
+            topic: place.topic.clone(),
+            partition: place.partition,
+            acks: -1,
+            producer: Some(Stamp {
+                producer_id: LIBRARY_ID + i64::from(self.params.client),
+                epoch: 0,
+                base_sequence: sequence,
+            }),
+            connection: 1,
+            values: vec![value.sent()],
+            bytes: value.value_bytes().len() as u64,
+            made_ns: history.now_ns(),
+        };
+        *counter += 1;
+        self.made += 1;
+        self.end(op, EventKind::Invoke(Call::Produce(call)));
+        let record = ProducerRecord {
+            topic: Arc::from(place.topic.as_str()),
+            partition: Some(place.index()),
+            timestamp: Some(self.context.env.clock.wall_ms()),
+            key: Some(value.key_bytes().into()),
+            value: Some(value.value_bytes().into()),
+            headers: vec![("client".to_owned(), Some("library".into()))],
+        };
+        (op, record)
+    }
+
+    /// Records what becomes of it when that is known.
+    fn follow(&self, op: u64, delivery: Delivery) {
+        let (context, client) = (self.context.clone(), self.params.client);
+        self.context.env.tasks.spawn("library-delivery", async move {
+            let kind = match delivery.wait().await {
+                Ok(delivered) if delivered.offset >= 0 => EventKind::Ok(Reply::Produced {
+                    base_offset: delivered.offset,
+                    log_start: delivered.log_start,
+                }),
+                Ok(_) => {
+                    let why = "it was there already".to_owned();
+                    EventKind::Info(Failure { code: None, why })
+                }
+                Err(error @ (Error::Refused { .. } | Error::TimedOut { .. })) => {
+                    EventKind::Fail(failure(&error))
+                }
+                Err(error) => EventKind::Info(failure(&error)),
+            };
+            record(&context, client, (op, kind));
+        });
+    }
+
+    fn end(&self, op: u64, kind: EventKind) {
+        record(&self.context, self.params.client, (op, kind));
+    }
+}
+
+fn record(context: &ClientContext, client: u32, (op, kind): (u64, EventKind)) {
+    let at_ns = context.history.now_ns();
+    context.history.record(Event { at_ns, client, op, kind });
+}
+
+fn failure(error: &Error) -> Failure {
+    Failure { code: error.code().map(|code| code.0), why: error.to_string() }
+}
