@@ -1,34 +1,99 @@
 //! What `rivven` understands; the help texts and completions are made from this.
 
+pub(crate) mod bench;
+pub(crate) mod cluster;
+pub(crate) mod group;
+pub(crate) mod produce;
+pub(crate) mod topic;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Tools of the Rivven event-streaming broker.
+use self::bench::BenchCommand;
+use self::cluster::{ClusterArguments, PingArguments};
+use self::group::GroupCommand;
+use self::produce::ProduceArguments;
+use self::topic::TopicCommand;
+
+/// The command line of Rivven and other brokers that speak the Kafka protocol.
 #[derive(Debug, Parser)]
-#[command(name = "rivven", version, after_help = EXAMPLES)]
+#[command(name = "rivven", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 const EXAMPLES: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed; one sentence on stderr says why
+  2  the arguments are wrong
+  3  no broker was reached; of `log`: the file or directory cannot be opened
+  130  interrupted
+
 Examples:
-  rivven log verify --data-dir ./data        is anything in a stopped broker's directory damaged?
-  rivven log dump data/wal/00000000000000000000.wal
-                                             what stands in a file of it?
+  rivven topic create orders --partitions 6
+  rivven produce orders 'first order' --key 4711
+  rivven topic describe orders
+  rivven group describe billing --brokers broker-1:9092,broker-2:9092
+  rivven group reset-offsets billing --topic orders --to-earliest
+  rivven log verify --data-dir ./data
   rivven completions bash > /etc/bash_completion.d/rivven
 
-`rivven help log verify` explains a command with examples.";
+`rivven help topic create` explains a command with examples.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Writes records: an argument, a file or stdin.
+    #[command(after_long_help = produce::PRODUCE_EXAMPLES)]
+    Produce(ProduceArguments),
+    /// Topics: create, list, describe, delete, settings, more partitions.
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Consumer groups: list, describe with lag, reset offsets, delete.
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Shows the cluster: its id, its brokers, what they lead and hold.
+    Cluster(ClusterArguments),
+    /// Measures how long a broker takes to answer.
+    #[command(after_long_help = cluster::PING_EXAMPLES)]
+    Ping(PingArguments),
+    /// Loads a broker and measures it.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Looks at logs on disk, without a broker.
     #[command(subcommand)]
     Log(LogCommand),
     /// Prints completions for a shell.
     Completions { shell: Shell },
+}
+
+impl Command {
+    /// Whether it has something to finish when it is interrupted.
+    pub(crate) fn finishes(&self) -> bool {
+        matches!(self, Command::Produce(_) | Command::Bench(_))
+    }
+
+    /// Whether one thread would be what it measures.
+    pub(crate) fn wants_threads(&self) -> bool {
+        matches!(self, Command::Bench(_))
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Command::Produce(arguments) => arguments.connection.json,
+            Command::Topic(command) => command.connection().json,
+            Command::Group(command) => command.connection().json,
+            Command::Bench(command) => command.connection().json,
+            Command::Cluster(arguments) => arguments.connection.json,
+            Command::Ping(arguments) => arguments.connection.json,
+            Command::Log(LogCommand::Verify(arguments)) => arguments.json,
+            Command::Log(LogCommand::Dump(arguments)) => arguments.json,
+            Command::Completions { .. } => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

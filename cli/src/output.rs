@@ -31,6 +31,16 @@ impl<'a> Output<'a> {
         if self.json { writeln!(self.out, "{}", json()) } else { writeln!(self.out, "{}", text()) }
     }
 
+    /// The one document that machines get.
+    pub(crate) fn document(&mut self, json: Value) -> io::Result<()> {
+        if self.json { writeln!(self.out, "{json}") } else { Ok(()) }
+    }
+
+    /// What was written is seen now, not at the end.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// A line that machines do not need.
     pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
         if self.json { Ok(()) } else { writeln!(self.out, "{text}") }

@@ -370,6 +370,17 @@ impl Client {
         Ok(self.image())
     }
 
+    /// The cluster as it describes itself now, with these topics (`None`: all), and those of them
+    /// that it says an error of. No retries.
+    pub(crate) async fn look_up(
+        &self,
+        names: Option<&[String]>,
+    ) -> Result<(Arc<ClusterImage>, Vec<(String, ErrorCode)>), Error> {
+        let _one = self.inner.refreshing.lock().await;
+        let failed = self.describe(names, false).await?;
+        Ok((self.image(), failed))
+    }
+
     fn fresh(&self, names: &[&str]) -> Option<Arc<ClusterImage>> {
         let state = self.lock();
         let now = self.inner.env.clock.now();

@@ -3,6 +3,7 @@
 //! It runs on an [`rivven_io::Env`], so on a real machine and in the simulator alike. Every future
 //! may be dropped at any time: a request that has been sent is then answered to nobody.
 
+pub mod admin;
 pub mod assignor;
 mod backoff;
 pub mod client;

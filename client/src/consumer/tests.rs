@@ -41,7 +41,7 @@ fn builder(base: i64, count: usize) -> BatchBuilder {
 
 fn packed(batch: &[u8], codec: Codec, bits: u8) -> Vec<u8> {
     let mut packed = batch[..HEADER_BYTES].to_vec();
-    packed.extend(codec.compress(&batch[HEADER_BYTES..]));
+    packed.extend(codec.compress(&batch[HEADER_BYTES..]).1);
     packed[ATTRIBUTES_POSITION + 1] |= bits;
     let length = i32::try_from(packed.len() - LOG_OVERHEAD_BYTES).unwrap();
     packed[BATCH_LENGTH_POSITION..][..4].copy_from_slice(&length.to_be_bytes());

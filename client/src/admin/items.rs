@@ -1,0 +1,158 @@
+//! Requests about several items: what fails for a while is asked again, the rest is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::text::WireStr;
+use rivven_core::kafka::messages::find_coordinator::FindCoordinatorRequest;
+
+use super::{Admin, Each, TopicPartition, group_error, partition_error, topic_error};
+use crate::client::{Lane, Target};
+use crate::error::Error;
+use crate::image::ClusterImage;
+
+impl Admin {
+    /// Calls `send` with the items that have no final answer yet, until each has one or the API
+    /// timeout is over. Only for requests that may take effect twice.
+    ///
+    /// # Errors
+    /// The last error of `send` as a whole, if it never gave an answer.
+    pub(super) async fn each<K: Ord + Clone, T>(
+        &self,
+        what: &str,
+        keys: impl IntoIterator<Item = K>,
+        mut send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
+    ) -> Result<Each<K, T>, Error> {
+        let mut open: BTreeSet<K> = keys.into_iter().collect();
+        let mut results = Each::new();
+        if open.is_empty() {
+            return Ok(results);
+        }
+        let mut tries = 0;
+        let end = self.client.retry(what, async || {
+            tries += 1;
+            if tries > 1 {
+                // Leaders and the controller may be others now.
+                self.client.look_up(Some(&[])).await?;
+            }
+            let mut answers = send(&open).await?;
+            let mut passing = None;
+            for key in std::mem::take(&mut open) {
+                let answer = answers.remove(&key).unwrap_or_else(|| Err(left_out(what)));
+                if let Err(error) = &answer
+                    && passes(error)
+                {
+                    passing = Some(error.clone());
+                    open.insert(key.clone());
+                }
+                results.insert(key, answer);
+            }
+            passing.map_or(Ok(()), Err)
+        });
+        match end.await {
+            Err(error) if results.is_empty() => Err(error),
+            _ => Ok(results),
+        }
+    }
+
+    /// The leaders of these partitions, and why some have none.
+    pub(super) async fn leaders<T>(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<(BTreeMap<i32, Vec<TopicPartition>>, Each<TopicPartition, T>), Error> {
+        let mut names: Vec<String> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
+        names.dedup();
+        let (image, failed) = self.client.look_up(Some(&names)).await?;
+        let failed: BTreeMap<String, ErrorCode> = failed.into_iter().collect();
+        let mut leaders: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
+        let mut none = Each::new();
+        for key in partitions {
+            let error = match (failed.get(&key.0), leader(&image, key)) {
+                (Some(code), _) => topic_error(&key.0, *code, None),
+                (None, Ok(leader)) => {
+                    leaders.entry(leader).or_default().push(key.clone());
+                    continue;
+                }
+                (None, Err(code)) => partition_error(key, code),
+            };
+            none.insert(key.clone(), Err(error));
+        }
+        Ok((leaders, none))
+    }
+
+    /// The broker that coordinates a group.
+    pub(super) async fn coordinator(&self, group: &str) -> Result<Target, Error> {
+        let key = WireStr::from(group);
+        let coordinator_keys = vec![key.clone()];
+        let request = FindCoordinatorRequest { key, key_type: 0, coordinator_keys };
+        let answer = self.client.call(Target::Any, Lane::Admin, &request).await?;
+        let (node, code, text) = match answer.coordinators.into_iter().next() {
+            Some(found) => (found.node_id, found.error_code, found.error_message),
+            None => (answer.node_id, answer.error_code, answer.error_message),
+        };
+        if code.is_error() {
+            return Err(group_error(group, code, text.as_deref()));
+        }
+        if !self.client.image().brokers.contains_key(&node) {
+            self.client.look_up(Some(&[])).await?;
+        }
+        Ok(Target::Broker(node))
+    }
+
+    /// Calls `send` with the coordinator of each of these groups, and the groups that it has.
+    pub(super) async fn at_coordinators<T>(
+        &self,
+        groups: &BTreeSet<String>,
+        mut send: impl AsyncFnMut(Target, &[String]) -> Result<Each<String, T>, Error>,
+    ) -> Result<Each<String, T>, Error> {
+        let mut coordinators: Vec<(Target, Vec<String>)> = Vec::new();
+        let mut results = Each::new();
+        for group in groups {
+            match self.coordinator(group).await {
+                Ok(target) => match coordinators.iter_mut().find(|(known, _)| *known == target) {
+                    Some((_, groups)) => groups.push(group.clone()),
+                    None => coordinators.push((target, vec![group.clone()])),
+                },
+                Err(error) if error.code().is_some() => {
+                    results.insert(group.clone(), Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (target, groups) in coordinators {
+            match send(target, &groups).await {
+                Ok(answers) => results.extend(answers),
+                Err(error) => {
+                    results.extend(groups.into_iter().map(|group| (group, Err(error.clone()))));
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// Every broker of the cluster.
+    pub(super) async fn brokers(&self) -> Result<Arc<ClusterImage>, Error> {
+        self.client
+            .retry("finding the brokers", async || Ok(self.client.look_up(Some(&[])).await?.0))
+            .await
+    }
+}
+
+fn leader(image: &ClusterImage, (topic, partition): &TopicPartition) -> Result<i32, ErrorCode> {
+    let topic = image.topics.get(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let index = usize::try_from(*partition).map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let partition = topic.partitions.get(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    partition.leader.ok_or(ErrorCode::LEADER_NOT_AVAILABLE)
+}
+
+/// Whether to ask again. What is not there does not come by waiting.
+fn passes(error: &Error) -> bool {
+    let gone = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+    error.is_retriable() && !error.code().is_some_and(|code| gone.contains(&code))
+}
+
+fn left_out(what: &str) -> Error {
+    let text = "the broker's answer leaves it out";
+    Error::refused(what, ErrorCode::UNKNOWN_SERVER_ERROR, Some(text))
+}
