@@ -16,11 +16,9 @@ use std::collections::BTreeMap;
 
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
+use crate::assignor::TopicPartition;
 use crate::client::Client;
 use crate::error::Error;
-
-/// A partition by its topic and index.
-pub type TopicPartition = (String, i32);
 
 /// A result for each item.
 pub type Each<K, T> = BTreeMap<K, Result<T, Error>>;
@@ -54,8 +52,8 @@ fn topic_error(topic: &str, code: ErrorCode, text: Option<&str>) -> Error {
     Error::refused(format!("topic {topic:?}"), code, text)
 }
 
-fn partition_error((topic, partition): &TopicPartition, code: ErrorCode) -> Error {
-    Error::refused(format!("partition {partition} of topic {topic:?}"), code, None)
+fn partition_error(of: &TopicPartition, code: ErrorCode) -> Error {
+    Error::refused(format!("partition {} of topic {:?}", of.partition, of.topic), code, None)
 }
 
 fn group_error(group: &str, code: ErrorCode, text: Option<&str>) -> Error {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use console::Style;
 use rivven_client::Error;
-use rivven_client::admin::TopicPartition;
 use rivven_client::admin::groups::{GroupDescription, MemberDescription};
 use rivven_client::admin::offsets::OffsetSpec;
+use rivven_client::assignor::TopicPartition;
 use serde_json::{Value, json};
 
 use crate::arguments::group::DescribeArguments;
@@ -139,10 +139,9 @@ impl Described {
         for row in &self.rows {
             let member = row.member.map(|index| &self.group.members[index]);
             let of_member = |text: fn(&MemberDescription) -> &str| or_dash(member.map(text));
-            let (topic, partition) = &row.key;
             table.row([
-                topic.clone(),
-                partition.to_string(),
+                row.key.topic.to_string(),
+                row.key.partition.to_string(),
                 or_dash(row.committed),
                 or_dash(row.end),
                 or_dash(row.lag()),
@@ -161,15 +160,15 @@ impl Described {
                 "instance": member.instance,
                 "client_id": member.client_id,
                 "host": member.host,
-                "partitions": member.assignment.iter().map(|(topic, partition)| {
-                    json!({ "topic": topic, "partition": partition })
+                "partitions": member.assignment.iter().map(|of| {
+                    json!({ "topic": &*of.topic, "partition": of.partition })
                 }).collect::<Vec<_>>(),
             })
         });
         let partitions = self.rows.iter().map(|row| {
             json!({
-                "topic": row.key.0,
-                "partition": row.key.1,
+                "topic": &*row.key.topic,
+                "partition": row.key.partition,
                 "committed": row.committed,
                 "end": row.end,
                 "lag": row.lag(),

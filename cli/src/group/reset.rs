@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use console::{Style, style};
 use rivven_client::Error;
-use rivven_client::admin::group_offsets::CommittedOffset;
+use rivven_client::admin::Each;
 use rivven_client::admin::offsets::{ListedOffset, OffsetSpec};
-use rivven_client::admin::{Each, TopicPartition};
+use rivven_client::assignor::TopicPartition;
+use rivven_client::consumer::commits::{CommittedOffset, Offsets};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::Env;
 use serde_json::json;
@@ -53,9 +54,14 @@ pub(super) async fn run(
         output.text(&format!("to the first record that is not older than {}", datetime(time)))?;
     }
     output.text(&table(&moves).text())?;
-    let rows = moves.iter().map(
-        |row| json!({ "topic": row.key.0, "partition": row.key.1, "from": row.from, "to": row.to }),
-    );
+    let rows = moves.iter().map(|row| {
+        json!({
+            "topic": &*row.key.topic,
+            "partition": row.key.partition,
+            "from": row.from,
+            "to": row.to,
+        })
+    });
     let rows: Vec<_> = rows.collect();
     output
         .document(json!({ "group": group, "executed": arguments.execute, "partitions": rows }))?;
@@ -88,7 +94,7 @@ async fn members(session: &Session, group: &str) -> Result<usize, CommandError> 
 async fn partitions(
     session: &Session,
     arguments: &ResetArguments,
-    committed: &BTreeMap<TopicPartition, CommittedOffset>,
+    committed: &Offsets,
 ) -> Result<BTreeSet<TopicPartition>, CommandError> {
     if arguments.topics.is_empty() {
         if committed.is_empty() {
@@ -127,7 +133,8 @@ async fn partitions(
                 count - 1
             )));
         }
-        partitions.extend(wanted.into_iter().map(|index| (name.clone(), index)));
+        partitions
+            .extend(wanted.into_iter().map(|index| TopicPartition::new(name.as_str(), index)));
     }
     Ok(partitions)
 }
@@ -135,7 +142,7 @@ async fn partitions(
 async fn moves(
     session: &Session,
     partitions: &BTreeSet<TopicPartition>,
-    (goal, committed): (Goal, &BTreeMap<TopicPartition, CommittedOffset>),
+    (goal, committed): (Goal, &Offsets),
 ) -> Result<Vec<Move>, CommandError> {
     let log_starts = list(session, partitions, OffsetSpec::Earliest).await?;
     let ends = list(session, partitions, OffsetSpec::Latest).await?;
@@ -156,7 +163,7 @@ async fn moves(
             return Err(CommandError::Failed(format!(
                 "the group has committed nothing for partition {} of topic {:?}, so there is \
                  nothing to shift; use --to-earliest, --to-latest or --to-offset for it",
-                key.1, key.0
+                key.partition, key.topic
             )));
         };
         moves.push(Move { key: key.clone(), from: known.committed, to, end: known.end });
@@ -177,14 +184,12 @@ async fn list(
 
 /// One request: all of the offsets are set or none, but for those that the broker refuses.
 async fn commit(session: &Session, group: &str, moves: &[Move]) -> Result<(), CommandError> {
-    let offsets = moves.iter().map(|row| {
-        let offset = CommittedOffset { offset: row.to, leader_epoch: -1, metadata: String::new() };
-        (row.key.clone(), offset)
-    });
+    let offsets = moves.iter().map(|row| (row.key.clone(), CommittedOffset::from(row.to)));
     let results = session.admin.alter_group_offsets(group, &offsets.collect()).await?;
     let mut failures = Failures::default();
-    for ((topic, partition), result) in results {
+    for (of, result) in results {
         if let Err(error) = result {
+            let (partition, topic) = (of.partition, &of.topic);
             failures.add(format!("partition {partition} of {topic:?}: {}", sentence(&error)));
         }
     }
@@ -199,8 +204,8 @@ fn table(moves: &[Move]) -> Table {
         table.styled_row(
             if unchanged { Style::new().dim() } else { Style::new() },
             [
-                row.key.0.clone(),
-                row.key.1.to_string(),
+                row.key.topic.to_string(),
+                row.key.partition.to_string(),
                 or_dash(row.from),
                 row.to.to_string(),
                 or_dash(change.map(|change| format!("{change:+}"))),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use console::Style;
 use rivven_client::Error;
+use rivven_client::admin::Each;
 use rivven_client::admin::configs::{ConfigEntry, ConfigSource, Resource};
 use rivven_client::admin::offsets::{ListedOffset, OffsetSpec};
-use rivven_client::admin::{Each, TopicPartition};
+use rivven_client::assignor::TopicPartition;
 use rivven_client::image::{Partition, Topic};
 use serde_json::{Value, json};
 
@@ -85,7 +86,7 @@ impl Facts {
             found.keys().map(|name| Resource::Topic((*name).to_owned())).collect();
         let at = |spec: OffsetSpec| {
             let partitions = found.iter().flat_map(|(name, topic)| {
-                (0i32..).zip(&topic.partitions).map(|(index, _)| ((*name).to_owned(), index))
+                (0i32..).zip(&topic.partitions).map(|(index, _)| TopicPartition::new(*name, index))
             });
             partitions.map(|key| (key, spec)).collect::<BTreeMap<_, _>>()
         };
@@ -109,7 +110,7 @@ impl Facts {
         let settings = settings.and_then(|settings| settings.as_ref().ok());
         let differs = |entry: &&ConfigEntry| entry.source == ConfigSource::Topic;
         let rows = topic.partitions.iter().enumerate().map(|(index, partition)| {
-            let key = (name.to_owned(), i32::try_from(index).unwrap_or(i32::MAX));
+            let key = TopicPartition::new(name, i32::try_from(index).unwrap_or(i32::MAX));
             let offset = |listed: &Each<TopicPartition, ListedOffset>| {
                 listed.get(&key)?.as_ref().ok()?.offset
             };

@@ -1,8 +1,7 @@
 //! `rivven group`.
 
-use std::collections::BTreeMap;
-
-use rivven_client::admin::group_offsets::CommittedOffset;
+use rivven_client::assignor::TopicPartition;
+use rivven_client::consumer::commits::Offsets;
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
@@ -18,14 +17,9 @@ fn with_group() -> Fixture {
 }
 
 fn commit(broker: &Fixture, group: &str, offsets: &[i64]) {
-    let offset = |offset: &i64| CommittedOffset {
-        offset: *offset,
-        leader_epoch: -1,
-        metadata: String::new(),
-    };
-    let offsets: BTreeMap<_, _> = (0i32..)
+    let offsets: Offsets = (0i32..)
         .zip(offsets)
-        .map(|(partition, committed)| (("orders".to_owned(), partition), offset(committed)))
+        .map(|(partition, offset)| (TopicPartition::new("orders", partition), (*offset).into()))
         .collect();
     let results = broker.runtime.block_on(broker.admin().alter_group_offsets(group, &offsets));
     let results = results.expect("an answer");

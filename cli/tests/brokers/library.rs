@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rivven_client::admin::configs::{ConfigChange, ConfigSource, Resource};
-use rivven_client::admin::group_offsets::CommittedOffset;
 use rivven_client::admin::offsets::OffsetSpec;
+use rivven_client::assignor::TopicPartition;
+use rivven_client::consumer::commits::CommittedOffset;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use crate::fixture::Fixture;
 
-fn key(topic: &str, partition: i32) -> (String, i32) {
-    (topic.to_owned(), partition)
+fn key(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
 }
 
 #[test]

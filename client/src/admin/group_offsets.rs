@@ -1,6 +1,6 @@
 //! Offsets that groups have committed: read, set and forget them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rivven_core::ids::TopicId;
 use rivven_core::kafka::codec::error_code::ErrorCode;
@@ -14,30 +14,19 @@ use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
 
-use super::{Admin, Each, TopicPartition, answered, group_error, partition_error};
+use super::{Admin, Each, answered, group_error, partition_error};
+use crate::assignor::TopicPartition;
 use crate::client::Lane;
+use crate::consumer::commits::{CommittedOffset, Offsets};
 use crate::error::{Error, accepted};
 use crate::image::ClusterImage;
-
-/// How far a group has come in a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CommittedOffset {
-    /// Offset of the next record to read.
-    pub offset: i64,
-    /// Epoch of the leader of the last record that was read; -1 if it is not known.
-    pub leader_epoch: i32,
-    pub metadata: String,
-}
 
 impl Admin {
     /// Everything that a group has committed; nothing for a group that is not there.
     ///
     /// # Errors
     /// Those of [`crate::Client::ask`]
-    pub async fn group_offsets(
-        &self,
-        group: &str,
-    ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
+    pub async fn group_offsets(&self, group: &str) -> Result<Offsets, Error> {
         self.client
             .retry("reading committed offsets", async || {
                 let target = self.coordinator(group).await?;
@@ -67,14 +56,14 @@ impl Admin {
     pub async fn alter_group_offsets(
         &self,
         group: &str,
-        offsets: &BTreeMap<TopicPartition, CommittedOffset>,
+        offsets: &Offsets,
     ) -> Result<Each<TopicPartition, ()>, Error> {
         self.each("committing offsets", offsets.keys().cloned(), async |open| {
-            let mut names: Vec<String> = open.iter().map(|(topic, _)| topic.clone()).collect();
+            let mut names: Vec<String> = open.iter().map(|of| of.topic.to_string()).collect();
             names.dedup();
             let (image, _) = self.client.look_up(Some(&names)).await?;
             let target = self.coordinator(group).await?;
-            let is_there = |key: &&TopicPartition| image.topics.contains_key(&key.0);
+            let is_there = |key: &&TopicPartition| image.topics.contains_key(&*key.topic);
             let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
             let gone = open.iter().filter(|key| !is_there(key));
             let mut results: Each<TopicPartition, ()> =
@@ -88,7 +77,7 @@ impl Admin {
             for topic in answer.topics {
                 let Some(name) = name_of(&topic.name, topic.topic_id, &image) else { continue };
                 for row in topic.partitions {
-                    let key = (name.clone(), row.partition_index);
+                    let key = TopicPartition::new(name.clone(), row.partition_index);
                     let error = |code| Error::refused(format!("group {group:?}"), code, None);
                     results.insert(key, answered((), row.error_code, error));
                 }
@@ -110,12 +99,12 @@ impl Admin {
         self.each("deleting committed offsets", partitions.iter().cloned(), async |open| {
             let target = self.coordinator(group).await?;
             let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
-            for (name, partition_index) in open {
-                let row = OffsetDeleteRequestPartition { partition_index: *partition_index };
-                match topics.last_mut().filter(|topic| topic.name == name.as_str()) {
+            for of in open {
+                let row = OffsetDeleteRequestPartition { partition_index: of.partition };
+                match topics.last_mut().filter(|topic| topic.name == *of.topic) {
                     Some(topic) => topic.partitions.push(row),
                     None => {
-                        let name = name.as_str().into();
+                        let name = (&*of.topic).into();
                         topics.push(OffsetDeleteRequestTopic { name, partitions: vec![row] });
                     }
                 }
@@ -126,7 +115,7 @@ impl Admin {
             let mut results = Each::new();
             for topic in answer.topics {
                 for row in topic.partitions {
-                    let key = (topic.name.to_string(), row.partition_index);
+                    let key = TopicPartition::new(&*topic.name, row.partition_index);
                     let result = answered((), row.error_code, |code| partition_error(&key, code));
                     results.insert(key, result);
                 }
@@ -147,14 +136,14 @@ fn committed(
     group: &str,
     answer: &OffsetFetchResponse,
     image: &ClusterImage,
-) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
+) -> Result<Offsets, Error> {
     let code = answer.groups.first().map_or(answer.error_code, |group| group.error_code);
     answered((), code, |code| group_error(group, code, None))?;
-    let mut offsets = BTreeMap::new();
+    let mut offsets = Offsets::new();
     for topic in topics_of(answer) {
         let Some(name) = name_of(&topic.name, topic.topic_id, image) else { continue };
         for row in &topic.partitions {
-            let key = (name.clone(), row.partition_index);
+            let key = TopicPartition::new(name.clone(), row.partition_index);
             answered((), row.error_code, |code| partition_error(&key, code))?;
             if row.committed_offset >= 0 {
                 let offset = CommittedOffset {
@@ -180,23 +169,23 @@ fn name_of(name: &str, id: TopicId, image: &ClusterImage) -> Option<String> {
 
 fn commit_rows<'a>(
     keys: impl Iterator<Item = &'a TopicPartition>,
-    offsets: &BTreeMap<TopicPartition, CommittedOffset>,
+    offsets: &Offsets,
     image: &ClusterImage,
 ) -> Vec<OffsetCommitRequestTopic> {
     let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
     for key in keys {
         let offset = &offsets[key];
         let row = OffsetCommitRequestPartition {
-            partition_index: key.1,
+            partition_index: key.partition,
             committed_offset: offset.offset,
             committed_leader_epoch: offset.leader_epoch,
             committed_metadata: Some(offset.metadata.as_str().into()),
         };
-        match topics.last_mut().filter(|topic| topic.name == key.0.as_str()) {
+        match topics.last_mut().filter(|topic| topic.name == *key.topic) {
             Some(topic) => topic.partitions.push(row),
             None => topics.push(OffsetCommitRequestTopic {
-                name: key.0.as_str().into(),
-                topic_id: image.topics[&key.0].id,
+                name: (&*key.topic).into(),
+                topic_id: image.topics[&*key.topic].id,
                 partitions: vec![row],
             }),
         }

@@ -1,6 +1,7 @@
 //! Groups: list, describe with members and what they were assigned, delete.
 
-use bytes::Buf;
+use std::collections::BTreeSet;
+
 use rivven_core::kafka::codec::text::WireStr;
 use rivven_core::kafka::messages::delete_groups::DeleteGroupsRequest;
 use rivven_core::kafka::messages::describe_groups::{
@@ -8,7 +9,9 @@ use rivven_core::kafka::messages::describe_groups::{
 };
 use rivven_core::kafka::messages::list_groups::ListGroupsRequest;
 
-use super::{Admin, Each, TopicPartition, answered, group_error};
+use super::{Admin, Each, answered, group_error};
+use crate::assignor::TopicPartition;
+use crate::assignor::protocol::{CONSUMER, decode_assignment};
 use crate::client::{Lane, Target};
 use crate::error::{Error, accepted};
 
@@ -43,7 +46,7 @@ pub struct MemberDescription {
     pub client_id: String,
     pub host: String,
     /// Empty for members that are no consumers.
-    pub assignment: Vec<TopicPartition>,
+    pub assignment: BTreeSet<TopicPartition>,
 }
 
 impl Admin {
@@ -138,8 +141,8 @@ fn description(row: &DescribedGroup, target: Target) -> GroupDescription {
         client_id: member.client_id.to_string(),
         host: member.client_host.trim_start_matches('/').to_owned(),
         assignment: match is_consumer {
-            true => assigned(&member.member_assignment).unwrap_or_default(),
-            false => Vec::new(),
+            true => decode_assignment(member.member_assignment.clone()).unwrap_or_default(),
+            false => BTreeSet::new(),
         },
     };
     GroupDescription {
@@ -148,47 +151,5 @@ fn description(row: &DescribedGroup, target: Target) -> GroupDescription {
         protocol: row.protocol_data.to_string(),
         coordinator,
         members: row.members.iter().map(member).collect(),
-    }
-}
-
-/// The protocol type of consumers.
-const CONSUMER: &str = "consumer";
-
-/// The partitions of a `ConsumerProtocolAssignment` of any version; `None` for other bytes.
-fn assigned(mut bytes: &[u8]) -> Option<Vec<TopicPartition>> {
-    let version = bytes.try_get_i16().ok()?;
-    let topics = bytes.try_get_i32().ok()?;
-    if version < 0 || topics < 0 {
-        return None;
-    }
-    let mut partitions = Vec::new();
-    for _ in 0..topics {
-        let len = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
-        let (name, rest) = bytes.split_at_checked(len)?;
-        let name = std::str::from_utf8(name).ok()?.to_owned();
-        bytes = rest;
-        for _ in 0..bytes.try_get_i32().ok()? {
-            partitions.push((name.clone(), bytes.try_get_i32().ok()?));
-        }
-    }
-    partitions.sort();
-    Some(partitions)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn assignments_are_read_and_nonsense_is_none() {
-        let bytes =
-            b"\0\x01\0\0\0\x02\0\x01b\0\0\0\x01\0\0\0\x03\0\x01a\0\0\0\x02\0\0\0\x05\0\0\0\0";
-        let partitions = [("a", 0), ("a", 5), ("b", 3)].map(|(name, index)| (name.into(), index));
-        assert_eq!(assigned(bytes), Some(partitions.to_vec()));
-        for end in 0..bytes.len() {
-            assert_eq!(assigned(&bytes[..end]), None, "{end}");
-        }
-        assert_eq!(assigned(b"\0\0\x7f\xff\xff\xff"), None);
-        assert_eq!(assigned(b"\0\0\0\0\0\0\xff\xff\xff\xff"), Some(Vec::new()));
     }
 }

@@ -7,7 +7,8 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::codec::text::WireStr;
 use rivven_core::kafka::messages::find_coordinator::FindCoordinatorRequest;
 
-use super::{Admin, Each, TopicPartition, group_error, partition_error, topic_error};
+use super::{Admin, Each, group_error, partition_error, topic_error};
+use crate::assignor::TopicPartition;
 use crate::client::{Lane, Target};
 use crate::error::Error;
 use crate::image::ClusterImage;
@@ -61,15 +62,15 @@ impl Admin {
         &self,
         partitions: &BTreeSet<TopicPartition>,
     ) -> Result<(BTreeMap<i32, Vec<TopicPartition>>, Each<TopicPartition, T>), Error> {
-        let mut names: Vec<String> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
+        let mut names: Vec<String> = partitions.iter().map(|of| of.topic.to_string()).collect();
         names.dedup();
         let (image, failed) = self.client.look_up(Some(&names)).await?;
         let failed: BTreeMap<String, ErrorCode> = failed.into_iter().collect();
         let mut leaders: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
         let mut none = Each::new();
         for key in partitions {
-            let error = match (failed.get(&key.0), leader(&image, key)) {
-                (Some(code), _) => topic_error(&key.0, *code, None),
+            let error = match (failed.get(&*key.topic), leader(&image, key)) {
+                (Some(code), _) => topic_error(&key.topic, *code, None),
                 (None, Ok(leader)) => {
                     leaders.entry(leader).or_default().push(key.clone());
                     continue;
@@ -139,10 +140,11 @@ impl Admin {
     }
 }
 
-fn leader(image: &ClusterImage, (topic, partition): &TopicPartition) -> Result<i32, ErrorCode> {
-    let topic = image.topics.get(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let index = usize::try_from(*partition).map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let partition = topic.partitions.get(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+fn leader(image: &ClusterImage, of: &TopicPartition) -> Result<i32, ErrorCode> {
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let topic = image.topics.get(&*of.topic).ok_or(unknown)?;
+    let index = usize::try_from(of.partition).map_err(|_| unknown)?;
+    let partition = topic.partitions.get(index).ok_or(unknown)?;
     partition.leader.ok_or(ErrorCode::LEADER_NOT_AVAILABLE)
 }
 

@@ -1,12 +1,14 @@
 //! Directories of brokers: sizes of partitions and the room of the disk.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rivven_core::kafka::messages::describe_log_dirs::{
     DescribeLogDirsRequest, DescribeLogDirsResult,
 };
 
-use super::{Admin, Each, TopicPartition, answered};
+use super::{Admin, Each, answered};
+use crate::assignor::TopicPartition;
 use crate::client::{Lane, Target};
 use crate::error::{Error, accepted};
 
@@ -48,9 +50,10 @@ impl Admin {
 
 fn log_dir(row: DescribeLogDirsResult) -> LogDir {
     let partitions = row.topics.iter().flat_map(|topic| {
-        let name = topic.name.to_string();
+        let name: Arc<str> = Arc::from(&*topic.name);
         let of_topic = topic.partitions.iter().filter(|row| !row.is_future_key);
-        of_topic.map(move |row| ((name.clone(), row.partition_index), row.partition_size))
+        let of = move |index| TopicPartition::new(name.clone(), index);
+        of_topic.map(move |row| (of(row.partition_index), row.partition_size))
     });
     LogDir {
         partitions: partitions.collect(),

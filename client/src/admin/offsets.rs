@@ -1,12 +1,14 @@
 //! Offsets of partitions by place or by time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rivven_core::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 
-use super::{Admin, Each, TopicPartition, answered, partition_error};
+use super::{Admin, Each, answered, partition_error};
+use crate::assignor::TopicPartition;
 use crate::client::{Lane, Target};
 use crate::error::Error;
 
@@ -78,14 +80,14 @@ impl Admin {
         let mut topics: Vec<ListOffsetsTopic> = Vec::new();
         for key in keys {
             let row = ListOffsetsPartition {
-                partition_index: key.1,
+                partition_index: key.partition,
                 timestamp: wanted[key].timestamp(),
                 ..ListOffsetsPartition::default()
             };
-            match topics.last_mut().filter(|topic| topic.name == key.0.as_str()) {
+            match topics.last_mut().filter(|topic| topic.name == *key.topic) {
                 Some(topic) => topic.partitions.push(row),
                 None => {
-                    let name = key.0.as_str().into();
+                    let name = (&*key.topic).into();
                     topics.push(ListOffsetsTopic { name, partitions: vec![row] });
                 }
             }
@@ -94,8 +96,9 @@ impl Admin {
         let request = ListOffsetsRequest { replica_id: -1, isolation_level: 0, topics, timeout_ms };
         let answer = self.client.call(Target::Broker(leader), Lane::Admin, &request).await?;
         let rows = answer.topics.into_iter().flat_map(|topic| {
-            let name = topic.name.to_string();
-            topic.partitions.into_iter().map(move |row| ((name.clone(), row.partition_index), row))
+            let name: Arc<str> = Arc::from(&*topic.name);
+            let of = move |index| TopicPartition::new(name.clone(), index);
+            topic.partitions.into_iter().map(move |row| (of(row.partition_index), row))
         });
         let results = rows.map(|(key, row)| {
             let listed = ListedOffset {

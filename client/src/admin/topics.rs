@@ -1,6 +1,7 @@
 //! Topics: create, list, describe, delete, more partitions, fewer records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rivven_core::ids::TopicId;
 use rivven_core::kafka::codec::error_code::ErrorCode;
@@ -16,7 +17,8 @@ use rivven_core::kafka::messages::delete_records::{
 };
 use rivven_core::kafka::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 
-use super::{Admin, Each, TopicPartition, answered, partition_error, topic_error};
+use super::{Admin, Each, answered, partition_error, topic_error};
+use crate::assignor::TopicPartition;
 use crate::client::{Lane, Target};
 use crate::error::Error;
 use crate::image::Topic;
@@ -198,11 +200,12 @@ impl Admin {
     ) -> Result<Each<TopicPartition, i64>, Error> {
         let mut topics: Vec<DeleteRecordsTopic> = Vec::new();
         for key in keys {
-            let row = DeleteRecordsPartition { partition_index: key.1, offset: before[key] };
-            match topics.last_mut().filter(|topic| topic.name == key.0.as_str()) {
+            let row =
+                DeleteRecordsPartition { partition_index: key.partition, offset: before[key] };
+            match topics.last_mut().filter(|topic| topic.name == *key.topic) {
                 Some(topic) => topic.partitions.push(row),
                 None => {
-                    let name = key.0.as_str().into();
+                    let name = (&*key.topic).into();
                     topics.push(DeleteRecordsTopic { name, partitions: vec![row] });
                 }
             }
@@ -210,8 +213,9 @@ impl Admin {
         let request = DeleteRecordsRequest { topics, timeout_ms: self.timeout_ms() };
         let answer = self.client.call(Target::Broker(leader), Lane::Admin, &request).await?;
         let rows = answer.topics.into_iter().flat_map(|topic| {
-            let name = topic.name.to_string();
-            topic.partitions.into_iter().map(move |row| ((name.clone(), row.partition_index), row))
+            let name: Arc<str> = Arc::from(&*topic.name);
+            let of = move |index| TopicPartition::new(name.clone(), index);
+            topic.partitions.into_iter().map(move |row| (of(row.partition_index), row))
         });
         let results = rows.map(|(key, row)| {
             let error = |code| partition_error(&key, code);
