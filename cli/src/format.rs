@@ -118,7 +118,9 @@ fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
         Some('\\') => Ok(b'\\'),
         Some('x') => {
             let digits: String = rest.by_ref().take(2).collect();
-            u8::from_str_radix(&digits, 16).map_err(|_| "\\x needs two hex digits".to_owned())
+            let are_two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let byte = are_two.then(|| u8::from_str_radix(&digits, 16).ok()).flatten();
+            byte.ok_or_else(|| "\\x needs two hex digits".to_owned())
         }
         _ => Err("there are \\n \\r \\t \\0 \\xHH and \\\\".to_owned()),
     }
@@ -288,6 +290,7 @@ mod tests {
             ("50%", "at the end"),
             ("\\q", "\\xHH"),
             ("\\x4", "two hex digits"),
+            ("\\x+4", "two hex digits"),
             ("\\xzz", "two hex digits"),
         ] {
             let error = text.parse::<Format>().expect_err("refused");
