@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cluster;
+pub(crate) mod consume;
 pub(crate) mod group;
 pub(crate) mod produce;
 pub(crate) mod topic;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 
 use self::bench::BenchCommand;
 use self::cluster::{ClusterArguments, PingArguments};
+use self::consume::ConsumeArguments;
 use self::group::GroupCommand;
 use self::produce::ProduceArguments;
 use self::topic::TopicCommand;
@@ -37,6 +39,7 @@ Examples:
   rivven topic create orders --partitions 6
   rivven produce orders 'first order' --key 4711
   rivven topic describe orders
+  rivven consume orders --follow --group billing
   rivven group describe billing --brokers broker-1:9092,broker-2:9092
   rivven group reset-offsets billing --topic orders --to-earliest
   rivven log verify --data-dir ./data
@@ -49,6 +52,9 @@ pub(crate) enum Command {
     /// Writes records: an argument, a file or stdin.
     #[command(after_long_help = produce::PRODUCE_EXAMPLES)]
     Produce(ProduceArguments),
+    /// Reads records and prints them, alone or as a member of a group.
+    #[command(after_long_help = consume::CONSUME_EXAMPLES)]
+    Consume(ConsumeArguments),
     /// Topics: create, list, describe, delete, settings, more partitions.
     #[command(subcommand)]
     Topic(TopicCommand),
@@ -73,7 +79,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it has something to finish when it is interrupted.
     pub(crate) fn finishes(&self) -> bool {
-        matches!(self, Command::Produce(_) | Command::Bench(_))
+        matches!(self, Command::Produce(_) | Command::Consume(_) | Command::Bench(_))
     }
 
     /// Whether one thread would be what it measures.
@@ -84,6 +90,7 @@ impl Command {
     pub(crate) fn is_json(&self) -> bool {
         match self {
             Command::Produce(arguments) => arguments.connection.json,
+            Command::Consume(arguments) => arguments.connection.json,
             Command::Topic(command) => command.connection().json,
             Command::Group(command) => command.connection().json,
             Command::Bench(command) => command.connection().json,

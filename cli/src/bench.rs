@@ -1,5 +1,6 @@
 //! `rivven bench`: load and what it costs.
 
+mod consume;
 mod histogram;
 mod produce;
 mod report;
@@ -17,6 +18,7 @@ pub(crate) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Outcome, CommandError> {
     match command {
+        BenchCommand::Consume(arguments) => consume::run(env, (arguments, interrupt), output).await,
         BenchCommand::Produce(arguments) => produce::run(env, (arguments, interrupt), output).await,
     }
 }

@@ -3,9 +3,9 @@
 mod arguments;
 mod bench;
 mod cluster;
+mod consume;
 mod dump;
 mod failure;
-#[cfg(test)]
 mod format;
 mod group;
 mod interrupt;
@@ -114,6 +114,7 @@ async fn dispatch(
 ) -> Result<Outcome, CommandError> {
     match command {
         Command::Produce(arguments) => produce::run(env, (arguments, interrupt), output).await,
+        Command::Consume(arguments) => consume::run(env, (arguments, interrupt), output).await,
         Command::Topic(command) => topic::run(env, command, output).await,
         Command::Group(command) => group::run(env, command, output).await,
         Command::Cluster(arguments) => cluster::run(env, arguments, output).await,

@@ -5,6 +5,8 @@
     reason = "the peers of the command are made by the test"
 )]
 
+#[path = "brokers/consume.rs"]
+mod consume;
 #[path = "brokers/failures.rs"]
 mod failures;
 #[path = "brokers/fixture.rs"]

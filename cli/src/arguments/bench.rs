@@ -14,6 +14,9 @@ pub(crate) enum BenchCommand {
     /// Writes records at a fixed rate and measures their delivery.
     #[command(after_long_help = PRODUCE_EXAMPLES)]
     Produce(BenchProduceArguments),
+    /// Reads a topic and measures how fast it comes, or how old records are when they come.
+    #[command(after_long_help = CONSUME_EXAMPLES)]
+    Consume(BenchConsumeArguments),
 }
 
 const PRODUCE_EXAMPLES: &str = "\
@@ -57,10 +60,36 @@ pub(crate) struct BenchProduceArguments {
     pub(crate) connection: ConnectionArguments,
 }
 
+const CONSUME_EXAMPLES: &str = "\
+It reads what is there and tells the rate. With --latest it reads what is written meanwhile, and
+latency is the time from a record's timestamp to its arrival; the clocks of this machine and of the
+record's producer must agree for that.
+
+Examples:
+  rivven bench consume bench
+  rivven bench consume bench --latest --duration 30s";
+
+/// `rivven bench consume`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchConsumeArguments {
+    #[arg(value_name = "TOPIC", value_parser = topic_name)]
+    pub(crate) topic: String,
+    /// Only what is written from now on.
+    #[arg(long)]
+    pub(crate) latest: bool,
+    /// How long at most.
+    #[arg(short = 'd', long, value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = parse_duration)]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+}
+
 impl BenchCommand {
     pub(crate) fn connection(&self) -> &ConnectionArguments {
         match self {
             BenchCommand::Produce(arguments) => &arguments.connection,
+            BenchCommand::Consume(arguments) => &arguments.connection,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{CommandError, Outcome};
 const UNMEASURED_MAX: usize = 1 << 20;
 /// How often records that are due are sent.
 const TICK: Duration = Duration::from_millis(1);
-const VIEW_INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const VIEW_INTERVAL: Duration = Duration::from_millis(250);
 /// Values begin at one of so many places of the same random bytes.
 const VARIANTS: usize = 4096;
 
