@@ -21,7 +21,7 @@ use self::topic::TopicCommand;
 
 /// The command line of Rivven and other brokers that speak the Kafka protocol.
 #[derive(Debug, Parser)]
-#[command(name = "rivven", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "rivven", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,7 +33,7 @@ Exit codes:
   1  refused or failed; one sentence on stderr says why
   2  the arguments are wrong
   3  no broker was reached; of `log`: the file or directory cannot be opened
-  130  interrupted
+  130  interrupted (143: terminated); what was begun is finished, a group is left
 
 Examples:
   rivven topic create orders --partitions 6

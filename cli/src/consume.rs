@@ -76,7 +76,7 @@ pub(crate) async fn run(
     read?;
     committed?;
     left?;
-    Ok(if interrupt.is_raised() { Outcome::Interrupted } else { Outcome::Clean })
+    Ok(interrupt.outcome())
 }
 
 struct Reading<'a> {

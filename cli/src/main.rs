@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use rivven_io::Env;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Arguments, Command, LogCommand};
 use crate::failure::CommandError;
@@ -34,20 +35,21 @@ pub(crate) enum Outcome {
     Clean,
     /// Damage was found.
     Findings,
-    /// By Ctrl-C.
-    Interrupted,
+    /// By a signal; the exit code.
+    Interrupted(u8),
 }
 
 const FINDINGS: u8 = 1;
-/// 128 and the number of SIGINT, as shells have it.
-const INTERRUPTED: u8 = 130;
+/// 128 and the number of the signal, as shells have it.
+const BY_SIGINT: u8 = 130;
+const BY_SIGTERM: u8 = 143;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments.command) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(FINDINGS),
-        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Outcome::Interrupted(code)) => ExitCode::from(code),
         // Whoever reads the output has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
@@ -74,30 +76,10 @@ fn run(command: Command) -> Result<Outcome, CommandError> {
                 true => tokio::runtime::Builder::new_multi_thread(),
                 false => tokio::runtime::Builder::new_current_thread(),
             };
-            let runtime = builder
-                .enable_all()
-                .build()
-                .map_err(|error| CommandError::CannotOpen(format!("no runtime: {error}")))?;
-            let outcome = runtime.block_on(async {
-                let env = Env::real();
-                let mut output = Output::new(&mut stdout, command.is_json());
-                let interrupt = Interrupt::default();
-                let work = dispatch(&env, (&command, &interrupt), &mut output);
-                let mut work = std::pin::pin!(work);
-                loop {
-                    tokio::select! {
-                        biased;
-                        outcome = &mut work => break outcome,
-                        Ok(()) = tokio::signal::ctrl_c() => {
-                            // A request that was sent is carried out, the rest is not sent. Who
-                            // has something to finish is let, until the second time.
-                            if !(command.finishes() && interrupt.raise()) {
-                                break Ok(Outcome::Interrupted);
-                            }
-                        }
-                    }
-                }
-            });
+            let no_runtime = |error| CommandError::CannotOpen(format!("no runtime: {error}"));
+            let runtime = builder.enable_all().build().map_err(no_runtime)?;
+            let mut output = Output::new(&mut stdout, command.is_json());
+            let outcome = runtime.block_on(until_signalled(&command, &mut output));
             // A look-up of a name that nobody answers must not keep the command.
             runtime.shutdown_background();
             outcome?
@@ -105,6 +87,29 @@ fn run(command: Command) -> Result<Outcome, CommandError> {
     };
     stdout.flush()?;
     Ok(outcome)
+}
+
+/// A request that was sent is carried out, the rest is not sent. Who has something to finish is
+/// let, until the second signal.
+async fn until_signalled(
+    command: &Command,
+    output: &mut Output<'_>,
+) -> Result<Outcome, CommandError> {
+    let (env, interrupt) = (Env::real(), Interrupt::default());
+    let (mut by_person, mut by_program) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut work = std::pin::pin!(dispatch(&env, (command, &interrupt), output));
+    loop {
+        let code = tokio::select! {
+            biased;
+            outcome = &mut work => return outcome,
+            Some(()) = by_person.recv() => BY_SIGINT,
+            Some(()) = by_program.recv() => BY_SIGTERM,
+        };
+        if !(interrupt.raise(code) && command.finishes()) {
+            return Ok(Outcome::Interrupted(code));
+        }
+    }
 }
 
 async fn dispatch(

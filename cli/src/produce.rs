@@ -56,8 +56,7 @@ pub(crate) async fn run(
     sending.bar.finish_and_clear();
     sending.report.print(&arguments.topic, output)?;
     match sent.and(settled) {
-        Ok(()) if interrupt.is_raised() => Ok(Outcome::Interrupted),
-        Ok(()) => Ok(Outcome::Clean),
+        Ok(()) => Ok(interrupt.outcome()),
         Err(failure) => {
             let text = match &failure.error {
                 Error::Invalid(_) => failure.error.to_string(),

@@ -27,17 +27,21 @@ Examples:
 /// `rivven consume`.
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArguments {
+    /// What to read.
     #[arg(required = true, value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topics: Vec<String>,
     /// Goes on with what is written from now on.
     #[arg(short = 'f', long)]
     pub(crate) follow: bool,
-    /// Begins with the first record, which it does anyway; of a group, where it has committed
-    /// nothing.
+    /// Begins with the first record, as without it.
+    ///
+    /// A group does so where it has committed nothing.
     #[arg(long, conflicts_with = "offsets")]
     pub(crate) from_beginning: bool,
-    /// Where to begin: an offset, earliest, latest, or -N for the last N records; for one partition
-    /// with its number before it.
+    /// Where to begin: an offset, earliest, latest, or -N.
+    ///
+    /// -N means the last N records of each partition. With a partition's number before it, it
+    /// counts for that partition only, and may be given several times.
     #[arg(short = 'o', long = "offset", value_name = "[N:]OFFSET", value_parser = start)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) offsets: Vec<(Option<i32>, Start)>,
@@ -51,7 +55,9 @@ pub(crate) struct ConsumeArguments {
     /// Ends after so many records.
     #[arg(short = 'm', long, value_name = "N")]
     pub(crate) max: Option<u64>,
-    /// text (the value and an end of line), json, or a template.
+    /// text, json, or a template such as '%k %v\\n'.
+    ///
+    /// text is the value and an end of line, json one object a line.
     #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "json")]
     pub(crate) format: Format,
     /// Of earlier releases; it waits for records without asking again.

@@ -33,6 +33,7 @@ pub(crate) struct ListArguments {
 /// `rivven group describe`.
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArguments {
+    /// One or more names.
     #[arg(required = true, value_name = "GROUP")]
     pub(crate) groups: Vec<String>,
     #[command(flatten)]
@@ -42,6 +43,7 @@ pub(crate) struct DescribeArguments {
 /// `rivven group delete`.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
+    /// One or more names.
     #[arg(required = true, value_name = "GROUP")]
     pub(crate) groups: Vec<String>,
     #[command(flatten)]
@@ -62,9 +64,11 @@ Examples:
 /// `rivven group reset-offsets`.
 #[derive(Debug, Args)]
 pub(crate) struct ResetArguments {
+    /// Its name.
     pub(crate) group: String,
-    /// A topic, or some of its partitions; may be given several times. Without it: every topic for
-    /// which the group has committed.
+    /// A topic, or some of its partitions; may be given several times.
+    ///
+    /// Without it: every topic for which the group has committed.
     #[arg(long = "topic", value_name = "TOPIC[:N,N...]", value_parser = selection)]
     pub(crate) topics: Vec<Selection>,
     #[command(flatten)]

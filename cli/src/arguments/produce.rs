@@ -23,6 +23,7 @@ Examples:
 /// `rivven produce`.
 #[derive(Debug, Args)]
 pub(crate) struct ProduceArguments {
+    /// Where to.
     #[arg(value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topic: String,
     /// The value of one record, in place of the lines of stdin.

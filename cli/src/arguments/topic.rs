@@ -37,6 +37,7 @@ Examples:
 /// `rivven topic create`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArguments {
+    /// One or more names.
     #[arg(required = true, value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topics: Vec<String>,
     /// Partitions of each topic; the broker has a default.
@@ -71,6 +72,7 @@ pub(crate) struct ListArguments {
 /// `rivven topic describe`.
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArguments {
+    /// One or more names.
     #[arg(required = true, value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topics: Vec<String>,
     #[command(flatten)]
@@ -80,6 +82,7 @@ pub(crate) struct DescribeArguments {
 /// `rivven topic delete`.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
+    /// One or more names.
     #[arg(required = true, value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topics: Vec<String>,
     /// It is no failure that a topic is not there.
@@ -100,6 +103,7 @@ Examples:
 /// `rivven topic config`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArguments {
+    /// Its name.
     #[arg(value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topic: String,
     /// Sets a setting; may be given several times.
@@ -127,6 +131,7 @@ Examples:
 /// `rivven topic partitions`.
 #[derive(Debug, Args)]
 pub(crate) struct PartitionsArguments {
+    /// Its name.
     #[arg(value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) topic: String,
     /// Partitions that the topic shall have in all.

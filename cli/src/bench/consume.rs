@@ -76,7 +76,7 @@ pub(super) async fn run(
     consumer.close().await?;
     let ended = if arguments.latest { env.clock.now() } else { last_at };
     measured.print((ended.since(begun), 0), output)?;
-    Ok(if interrupt.is_raised() { Outcome::Interrupted } else { Outcome::Clean })
+    Ok(interrupt.outcome())
 }
 
 /// Where the log of each partition ends, of those that hold something.

@@ -74,8 +74,7 @@ pub(super) async fn run(
     generated?;
     match measured.first_failure {
         Some(failure) => Err(CommandError::Failed(failure)),
-        None if interrupt.is_raised() => Ok(Outcome::Interrupted),
-        None => Ok(Outcome::Clean),
+        None => Ok(interrupt.outcome()),
     }
 }
 

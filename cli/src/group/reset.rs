@@ -113,7 +113,10 @@ async fn partitions(
             };
             return Err(CommandError::Failed(text));
         }
-        return Ok(committed.keys().cloned().collect());
+        // Of a topic that is gone nothing can be read again.
+        let topics = session.admin.list_topics().await?;
+        let is_there = |of: &&TopicPartition| topics.contains_key(&*of.topic);
+        return Ok(committed.keys().filter(is_there).cloned().collect());
     }
     let names: Vec<&str> = arguments.topics.iter().map(|named| named.topic.as_str()).collect();
     let topics = session.admin.describe_topics(&names).await?;

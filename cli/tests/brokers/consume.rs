@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, command, interrupt, ran};
+use crate::fixture::{Fixture, command, ran, signal};
 use crate::produce::fed;
 
 /// A broker with a topic of one partition and these lines in it.
@@ -117,6 +117,12 @@ fn a_group_goes_on_where_it_has_printed() {
 
 #[test]
 fn who_follows_sees_what_comes_and_leaves_when_interrupted() {
+    for (signalled, code) in [("-INT", 130), ("-TERM", 143)] {
+        follow_until(signalled, code);
+    }
+}
+
+fn follow_until(signalled: &str, code: i32) {
     let broker = with_lines("a\n");
     let mut child = spawned(&broker, &["consume", "orders", "-f", "--group", "readers"]);
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -125,10 +131,10 @@ fn who_follows_sees_what_comes_and_leaves_when_interrupted() {
     assert_eq!(group(&broker).1, 1);
     broker.text(&["produce", "orders", "b"]);
     assert_eq!(next(), "b");
-    interrupt(&child);
+    signal(&child, signalled);
     assert!(lines.next().is_none());
     let ended = ran(child.wait_with_output().expect("it ends"));
-    assert_eq!((ended.code, ended.err.as_str()), (Some(130), ""));
+    assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""));
     assert_eq!(group(&broker), (json!(2), 0));
 }
 

@@ -173,10 +173,14 @@ pub(crate) fn run(brokers: &str, arguments: &[&str]) -> Ran {
     ran(command(brokers, arguments).output().expect("it runs"))
 }
 
-/// What Ctrl-C sends.
+/// What Ctrl-C does.
 pub(crate) fn interrupt(child: &Child) {
+    signal(child, "-INT");
+}
+
+pub(crate) fn signal(child: &Child, signal: &str) {
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("it runs").success());
+    assert!(Command::new("kill").args([signal, &pid]).status().expect("it runs").success());
 }
 
 pub(crate) fn ran(output: Output) -> Ran {
