@@ -194,7 +194,7 @@ fn check_error(error: &Error) {
         Error::Refused { code, .. } => {
             *code == ErrorCode::FENCED_INSTANCE_ID || code.is_retriable()
         }
-        Error::Invalid(_) | Error::Closed => false,
+        Error::Uncertain { .. } | Error::Malformed(_) | Error::Invalid(_) | Error::Closed => false,
     };
     assert!(is_expected, "{error}");
 }
