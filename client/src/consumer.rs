@@ -181,7 +181,7 @@ impl Consumer {
             if self.take_part()? {
                 return Ok(Vec::new());
             }
-            if self.part.is_none() || !self.shared.is_session_over() {
+            if self.part.is_none() || !self.shared.may_be_out() {
                 let taken = self.shared.take()?;
                 if !taken.records.is_empty() {
                     return Ok(taken.records);

@@ -60,7 +60,7 @@ fn next(shared: &Shared) -> Next {
     }
     let mut over = None;
     if !me.is_joining {
-        let session = me.heard_of.after(config.session_timeout);
+        let session = me.silent_since.after(config.session_timeout);
         let poll = state.polled.map(|polled| polled.after(config.max_poll_interval));
         if poll.is_some_and(|poll| poll <= now) {
             let before = me.clone();
@@ -97,23 +97,26 @@ async fn beat(shared: &Shared, me: &Membership) {
             return;
         }
     };
-    let soon = shared.now().after(shared.client.config().retry_backoff);
+    let now = shared.now();
+    let soon = now.after(shared.client.config().retry_backoff);
+    // Records may have waited for this answer.
+    let wakes = code.is_error() || shared.may_be_out();
     let mut state = shared.lock();
     let is_known = matches!(code, ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS);
     if is_known && state.membership.generation == me.generation {
-        state.membership.heard_of = state.membership.heard_of.max(sent);
+        state.membership.hear(sent, code == ErrorCode::NONE, now);
     }
     let is_noticed = state.membership.notice(code, me);
     if !is_noticed && code.is_retriable() {
         state.membership.beat_due = state.membership.beat_due.min(soon);
-    } else if !is_noticed && code.is_error() {
+    } else if !is_noticed && code.is_error() && state.membership.is_still(me) {
         let reason = format!("the coordinator refuses this member: {code}");
         state.membership.lose(reason);
         let what = "heartbeat".to_owned();
         state.trouble = Some(Error::refused(what, code, None));
     }
     drop(state);
-    if code.is_error() {
+    if wakes {
         shared.arrived.notify_one();
     }
 }

@@ -11,6 +11,7 @@ use rivven_core::kafka::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
 };
 use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use rivven_io::clock::Monotonic;
 
 use super::commits;
 use super::config::millis;
@@ -49,6 +50,8 @@ pub(super) enum JoinEnd {
 /// A place in a generation.
 pub(super) struct Joined {
     pub(super) generation: i32,
+    /// When the last of its requests was sent.
+    sent: Monotonic,
     pub(super) partitions: BTreeSet<TopicPartition>,
 }
 
@@ -75,8 +78,9 @@ pub(super) async fn run(shared: Arc<Shared>, intent: Intent) {
     match &end {
         JoinEnd::Joined(joined) => {
             state.membership.generation = joined.generation;
-            state.membership.heard_of = now;
-            state.membership.beat_due = now.after(shared.config.heartbeat_interval);
+            // The answer may have been held, or long on its way: what counts is the request.
+            state.membership.hear(joined.sent, true, now);
+            state.membership.beat_due = joined.sent.after(shared.config.heartbeat_interval);
         }
         JoinEnd::Lost(_) | JoinEnd::Failed(_) => state.membership.generation = -1,
     }
@@ -146,6 +150,7 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
         protocol_name: Some(WireStr::from_static(assignor.name())),
         assignments,
     };
+    let sent = shared.now();
     let synced = shared.call_coordinator(Lane::Rebalance, (&request, held)).await?;
     if synced.error_code == ErrorCode::REBALANCE_IN_PROGRESS {
         return Err(Round::Again);
@@ -154,7 +159,7 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
     let partitions = protocol::decode_assignment(synced.assignment).ok_or_else(|| {
         Error::Invalid("the leader of the group sent an assignment that is none".to_owned())
     })?;
-    Ok(Joined { generation: me.generation, partitions })
+    Ok(Joined { generation: me.generation, sent, partitions })
 }
 
 fn join_request(

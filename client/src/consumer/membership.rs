@@ -23,8 +23,14 @@ pub(super) struct Membership {
     pub(super) is_fenced: bool,
     /// What a leader made its assignment from.
     pub(super) assigned_from: Option<PartitionCounts>,
-    /// When the last request was sent that the coordinator answered as this member's.
+    /// When the last request was sent that the coordinator answered as this member's: its session
+    /// lasts from then on at least.
     pub(super) heard_of: Monotonic,
+    /// The same for an answer that knew of no rebalance: one that began since then waits for this
+    /// member from then on at least.
+    pub(super) calm_at: Monotonic,
+    /// Since when nothing was heard from the coordinator.
+    pub(super) silent_since: Monotonic,
     pub(super) beat_due: Monotonic,
 }
 
@@ -40,6 +46,8 @@ impl Membership {
             is_fenced: false,
             assigned_from: None,
             heard_of: now,
+            calm_at: now,
+            silent_since: now,
             beat_due: now,
         }
     }
@@ -60,10 +68,26 @@ impl Membership {
         self.lost = Some(reason);
     }
 
+    /// An answer came to a request that was sent at `sent`.
+    pub(super) fn hear(&mut self, sent: Monotonic, is_calm: bool, now: Monotonic) {
+        self.heard_of = self.heard_of.max(sent);
+        self.silent_since = now;
+        if is_calm {
+            self.calm_at = self.calm_at.max(sent);
+        }
+    }
+
     /// Another consumer has its place.
     pub(super) fn fence(&mut self) {
         self.lose("another consumer has come with its instance id".to_owned());
         self.is_fenced = true;
+    }
+
+    /// Whether it is the same member in the same generation.
+    pub(super) fn is_still(&self, sent: &Membership) -> bool {
+        sent.generation >= 0
+            && self.generation == sent.generation
+            && self.member_id == sent.member_id
     }
 
     /// What an answer to `sent`, which was this member then, says about it. Whether it did.
@@ -74,8 +98,7 @@ impl Membership {
             }
             return false;
         }
-        let is_same = self.member_id == sent.member_id && self.generation == sent.generation;
-        if !is_same || sent.generation < 0 {
+        if !self.is_still(sent) {
             return false;
         }
         match code {

@@ -227,11 +227,13 @@ impl Consumer {
 }
 
 impl Shared {
-    /// Whether the group may have given this member's partitions to others without its knowledge.
-    /// Heartbeats end the session too, but not while the member joins, and later than this.
-    pub(super) fn is_session_over(&self) -> bool {
-        let silence = self.now().since(self.lock().membership.heard_of);
-        silence >= self.config.session_timeout
+    /// Whether the coordinator may have put this member out, and others may have its partitions,
+    /// before anybody could tell it: its session may be over, or it may have joined too late.
+    pub(super) fn may_be_out(&self) -> bool {
+        let now = self.now();
+        let me = &self.lock().membership;
+        now.since(me.heard_of) >= self.config.session_timeout
+            || now.since(me.calm_at) >= self.config.max_poll_interval
     }
 
     /// Positions that are not committed yet, of partitions that are revoked or not.

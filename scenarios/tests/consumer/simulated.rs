@@ -13,7 +13,7 @@ use rivven_client::consumer::config::OffsetReset;
 use rivven_client::consumer::event::ConsumerEvent;
 use rivven_client::consumer::record::ConsumerRecord;
 use rivven_client::{Client, ClientConfig, Consumer, ConsumerConfig, Error, Lane, Target};
-use rivven_core::ids::TimestampMs;
+use rivven_core::ids::{TimestampMs, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use rivven_core::kafka::messages::produce::{
@@ -69,11 +69,11 @@ impl Stints {
                 }
                 ConsumerEvent::Revoked(partitions) => {
                     *story.events.entry("revoked").or_default() += 1;
-                    partitions.iter().for_each(|of| drop(self.0.remove(of).unwrap()));
+                    self.0.retain(|of, _| !partitions.contains(of));
                 }
                 ConsumerEvent::Lost { partitions, .. } => {
                     *story.events.entry("lost").or_default() += 1;
-                    partitions.iter().for_each(|of| drop(self.0.remove(of)));
+                    self.0.retain(|of, _| !partitions.contains(of));
                 }
             }
         }
@@ -194,7 +194,7 @@ fn check_error(error: &Error) {
         Error::Refused { code, .. } => {
             *code == ErrorCode::FENCED_INSTANCE_ID || code.is_retriable()
         }
-        Error::Invalid(_) | Error::Closed => false,
+        Error::Uncertain { .. } | Error::Malformed(_) | Error::Invalid(_) | Error::Closed => false,
     };
     assert!(is_expected, "{error}");
 }
@@ -217,7 +217,7 @@ fn start_broker(node: &SimNode) {
     });
 }
 
-async fn create(client: &Client) {
+async fn create(client: Client) {
     let topic = CreatableTopic {
         name: TOPIC.into(),
         num_partitions: PARTITIONS,
@@ -229,9 +229,12 @@ async fn create(client: &Client) {
         timeout_ms: 10_000,
         ..CreateTopicsRequest::default()
     };
-    let target = (Target::Any, Lane::Admin);
-    client.ask(target, &request, |answer| Ok(answer.topics[0].error_code)).await.unwrap();
-    client.topic(TOPIC, false).await.unwrap();
+    // The broker may still be starting.
+    while client.call(Target::Any, Lane::Admin, &request).await.is_err()
+        || client.topics(&[TOPIC], false).await.is_err()
+    {
+        client.env().clock.sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Writes until the story is quiet. A record that is written twice is two records.
@@ -243,8 +246,8 @@ async fn write(env: Env, client: Client, story: Shared) {
         }
         let index = i32::try_from(draw(&env, 6)).unwrap();
         let records = Some(batch.build().into());
-        let topic_id =
-            client.topic(TOPIC, false).await.map_or_else(|_| Default::default(), |t| t.id);
+        let image = client.topics(&[TOPIC], false).await.unwrap_or_default();
+        let topic_id = image.topics.get(TOPIC).map_or(TopicId::NIL, |topic| topic.id);
         let topic = TopicProduceData {
             name: TOPIC.into(),
             topic_id,
@@ -366,11 +369,7 @@ fn run(seed: u64) -> Story {
     let settled = world.run(async {
         start_broker(&broker);
         let writer = client(&env, address);
-        let made = {
-            let writer = writer.clone();
-            judge.spawn(async move { create(&writer).await })
-        };
-        made.await.unwrap();
+        judge.spawn(create(writer.clone())).await.unwrap();
         let writing = judge.spawn(write(env.clone(), writer, story.clone()));
         MEMBERS.iter().copied().for_each(&spawn);
         trouble(&world, &spawn).await;
