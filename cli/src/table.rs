@@ -111,8 +111,8 @@ mod tests {
         table.row(["long\u{1b}[2J".to_owned(), "1000".to_owned(), String::new()]);
         let text = console::strip_ansi_codes(&table.text()).into_owned();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "NAME            COUNT  REST");
-        assert_eq!(lines[1], "é                   5  x");
+        assert_eq!(lines[0], "NAME           COUNT  REST");
+        assert_eq!(lines[1], "é                  5  x");
         assert_eq!(lines[2], "long\\u{1b}[2J   1000");
     }
 

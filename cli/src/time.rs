@@ -6,7 +6,10 @@ const MS_PER_DAY: i64 = 86_400_000;
 
 /// Milliseconds since 1970 of an RFC 3339 date or time (without a zone: UTC), or of a number.
 pub(crate) fn parse_datetime(text: &str) -> Result<i64, String> {
-    if let Ok(ms) = text.parse() {
+    // Four digits are a year that lacks its day.
+    if text.len() != 4
+        && let Ok(ms) = text.parse()
+    {
         return Ok(ms);
     }
     read_datetime(text).ok_or_else(|| {
