@@ -118,8 +118,9 @@ fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
         Some('\\') => Ok(b'\\'),
         Some('x') => {
             let digits: String = rest.by_ref().take(2).collect();
-            let are_two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let byte = are_two.then(|| u8::from_str_radix(&digits, 16).ok()).flatten();
+            let is_whole =
+                digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let byte = u8::from_str_radix(&digits, 16).ok().filter(|_| is_whole);
             byte.ok_or_else(|| "\\x needs two hex digits".to_owned())
         }
         _ => Err("there are \\n \\r \\t \\0 \\xHH and \\\\".to_owned()),

@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(call.map(|call| (call.head.number, call.request)), expected);
         }
         let frame = |bytes: usize| {
-            let mut frame = vec![0, 0, 0, 3, 0xff];
+            let mut frame = vec![0, 0, 0, 0, 7];
             publish(bytes).write(&mut frame);
             Bytes::from(frame)
         };

@@ -50,7 +50,9 @@ pub fn timestamp_at(
     let header = BatchHeader::parse(batch)?;
     let is_packed = Codec::from_bits(header.codec_bits()) != Some(Codec::None);
     let is_whole = header.count > 0 && header.count - 1 == header.last_offset_delta;
-    if is_packed && is_whole && header.base_offset >= from {
+    // The cleaner keeps a time of its own where the first record's was.
+    let is_plain = is_whole && header.delete_horizon().is_none();
+    if is_packed && is_plain && header.base_offset >= from {
         let is_stamped = header.timestamp_type() == TimestampType::LogAppendTime;
         return Ok(Some(if is_stamped { header.max_timestamp } else { header.base_timestamp }));
     }
@@ -93,7 +95,7 @@ mod tests {
     fn batch() -> Vec<u8> {
         [1000, 3000, 2000, 5000, 5000]
             .into_iter()
-            .fold(BatchBuilder::new(TimestampMs(0)), |batch, ms| {
+            .fold(BatchBuilder::new(TimestampMs(1000)), |batch, ms| {
                 let timestamp = Some(TimestampMs(ms));
                 batch.push(NewRecord { timestamp, ..NewRecord::value(b"v") })
             })

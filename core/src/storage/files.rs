@@ -145,6 +145,8 @@ mod tests {
             let mut sample = Sample::new(&env, &["a", "b"]).await;
             sample.reopen(&env).await;
             let (files, partition) = (&sample.storage.shared.files, &sample.partition);
+            // The start's own look for strays, which would remove the file, waits meanwhile.
+            let folders = sample.storage.shared.folders.lock().await;
             let first = SegmentName::appended(Offset::ZERO);
             let stray = SegmentName { base: Offset::ZERO, generation: 1 };
             let path = partition.folder().join(layout::segment_file_name(stray));
@@ -153,6 +155,7 @@ mod tests {
                 files.segment(partition, name, Create::Never).await.expect("it can be read");
                 assert_eq!(files.cached((partition.id(), name)).is_some(), is_kept, "{name:?}");
             }
+            drop(folders);
             sample.storage.shutdown().await.expect("shuts down");
         });
     }

@@ -168,6 +168,7 @@ async fn a_member_whose_id_is_not_known_any_more_joins_under_a_new_one() {
 async fn a_member_that_waits_for_its_group_keeps_nothing_else_waiting() {
     let fixture = Fixture::start_with(at_once).await;
     let mut first = Native::connect(&fixture).await;
+    first.create("t", 1).await;
     let (generation_id, member) = first.join(&join("")).await;
     let mut second = Native::connect(&fixture).await;
     let create = Request::CreateTopic { name: "made".into(), partitions: Some(1) };
