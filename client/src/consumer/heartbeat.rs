@@ -58,31 +58,20 @@ fn next(shared: &Shared) -> Next {
     if me.generation < 0 || (me.is_joining && state.partitions.rows.is_empty()) {
         return Next::Sleep;
     }
-    let mut over = None;
-    if !me.is_joining {
-        let session = me.silent_since.after(config.session_timeout);
-        let poll = state.polled.map(|polled| polled.after(config.max_poll_interval));
-        if poll.is_some_and(|poll| poll <= now) {
-            let before = me.clone();
-            let limit = config.max_poll_interval;
-            me.lose(format!("poll was not called for {limit:?} (max_poll_interval)"));
-            me.member_id.clear();
-            return Next::Leave(before);
-        }
-        if session <= now {
-            // Others may have got the partitions: nobody is there to say that they have not.
-            let limit = config.session_timeout;
-            me.lose(format!("the coordinator did not answer for {limit:?} (session_timeout)"));
-            shared.arrived.notify_one();
-            return Next::Sleep;
-        }
-        over = Some(poll.map_or(session, |poll| session.min(poll)));
+    let poll = state.polled.filter(|_| !me.is_joining);
+    let poll = poll.map(|polled| polled.after(config.max_poll_interval));
+    if poll.is_some_and(|poll| poll <= now) {
+        let before = me.clone();
+        let limit = config.max_poll_interval;
+        me.lose(format!("poll was not called for {limit:?} (max_poll_interval)"));
+        me.member_id.clear();
+        return Next::Leave(before);
     }
     if me.beat_due <= now {
         me.beat_due = now.after(config.heartbeat_interval);
         return Next::Beat(me.clone());
     }
-    Next::Wait(over.map_or(me.beat_due, |over| over.min(me.beat_due)).since(now))
+    Next::Wait(poll.map_or(me.beat_due, |poll| poll.min(me.beat_due)).since(now))
 }
 
 async fn beat(shared: &Shared, me: &Membership) {
@@ -91,10 +80,7 @@ async fn beat(shared: &Shared, me: &Membership) {
         Ok(code) => code,
         Err(error) => {
             tracing::debug!(%error, "no heartbeat");
-            let soon = shared.now().after(shared.client.config().retry_backoff);
-            let mut state = shared.lock();
-            state.membership.beat_due = state.membership.beat_due.min(soon);
-            return;
+            return fall_silent(shared, error);
         }
     };
     let now = shared.now();
@@ -117,6 +103,21 @@ async fn beat(shared: &Shared, me: &Membership) {
     }
     drop(state);
     if wakes {
+        shared.arrived.notify_one();
+    }
+}
+
+/// Goes on trying. The partitions are kept, though nothing is given out once the session may be
+/// over: a coordinator that comes back may know this member still.
+fn fall_silent(shared: &Shared, error: Error) {
+    let (now, config) = (shared.now(), shared.client.config());
+    let mut state = shared.lock();
+    let me = &mut state.membership;
+    me.beat_due = me.beat_due.min(now.after(config.retry_backoff));
+    if now.since(me.silent_since) >= config.api_timeout {
+        me.silent_since = now;
+        state.trouble = Some(error);
+        drop(state);
         shared.arrived.notify_one();
     }
 }

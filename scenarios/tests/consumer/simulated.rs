@@ -25,7 +25,7 @@ use rivven_io::sim::{SimNode, World};
 
 use crate::fixture::TOPIC;
 
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 const PARTITIONS: i32 = 6;
 const BROKER: u64 = 1;
 const JUDGE: u64 = 2;
