@@ -233,7 +233,8 @@ impl Consumer {
     /// others read the partitions by now. When the future is dropped or fails with anything but a
     /// refusal, the offsets may be committed or not.
     pub async fn commit(&mut self) -> Result<(), Error> {
-        let offsets = self.shared.uncommitted(|_| true);
+        // What is known to be committed is committed again: its time begins anew.
+        let offsets = self.shared.lock().partitions.positions(|_| true);
         self.commit_offsets(&offsets).await
     }
 

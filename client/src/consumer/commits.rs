@@ -14,15 +14,21 @@ use rivven_core::kafka::messages::offset_commit::{
 use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
 };
+use rivven_io::clock::Monotonic;
 
 use super::config::Isolation;
 use super::coordinator::Retries;
 use super::membership::Membership;
+use super::partitions::{Partitions, Position, Row, Stored};
 use super::shared::Shared;
 use crate::assignor::TopicPartition;
 use crate::client::Lane;
 use crate::error::{Error, accepted};
 use crate::image::ClusterImage;
+
+/// After which an automatic commit stores an offset again that has not moved: brokers forget those
+/// of a group without members some days after they were committed.
+const STORED_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// An offset that a group has committed: the next one to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +48,53 @@ impl From<i64> for CommittedOffset {
 
 /// Offsets by partition.
 pub type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
+
+impl Partitions {
+    /// Every position, of partitions that are revoked or not.
+    pub(super) fn positions(&self, wants: impl Fn(&Row) -> bool) -> Offsets {
+        let rows = self.rows.iter().filter(|(_, row)| wants(row));
+        let offsets = rows.filter_map(|(of, row)| match row.position {
+            Position::At(at) => {
+                let (offset, leader_epoch) = (at.offset, at.leader_epoch);
+                let metadata = String::new();
+                Some((of.clone(), CommittedOffset { offset, leader_epoch, metadata }))
+            }
+            Position::Unknown(_) => None,
+        });
+        offsets.collect()
+    }
+
+    /// A commit of these is about to be sent. From then on the group may have them, whatever
+    /// becomes of the answer. Its number.
+    pub(super) fn begin_commit(&mut self, offsets: &Offsets) -> u64 {
+        let number = self.number();
+        for of in offsets.keys() {
+            if let Some(row) = self.rows.get_mut(of) {
+                (row.committed, row.commit) = (None, number);
+            }
+        }
+        number
+    }
+
+    /// The group has these, unless a later commit was begun, or the partition assigned anew.
+    pub(super) fn end_commit(&mut self, offsets: &Offsets, number: u64, noted_at: Monotonic) {
+        for (of, committed) in offsets {
+            if let Some(row) = self.rows.get_mut(of).filter(|row| row.commit == number) {
+                row.committed = Some(Stored { offset: committed.offset, noted_at });
+            }
+        }
+    }
+}
+
+impl Row {
+    /// Whether an automatic commit would change nothing.
+    pub(super) fn is_committed(&self, now: Monotonic) -> bool {
+        let (Position::At(at), Some(stored)) = (self.position, self.committed) else {
+            return false;
+        };
+        stored.offset == at.offset && now.since(stored.noted_at) < STORED_AGE_MAX
+    }
+}
 
 /// Commits as a member of the current generation, or as nobody if the consumer is in no group.
 ///
@@ -97,10 +150,12 @@ async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Resu
         ..OffsetCommitRequest::default()
     };
     let timeout = shared.client.config().request_timeout;
+    let number = shared.lock().partitions.begin_commit(offsets);
     let answer = shared.call_coordinator(Lane::Group, (&request, timeout)).await?;
     let (code, of) = worst(&answer);
     if !code.is_error() {
-        note_stored(shared, offsets);
+        let now = shared.now();
+        shared.lock().partitions.end_commit(offsets, number, now);
         return Ok(());
     }
     let is_noticed = shared.lock().membership.notice(code, me);
@@ -127,15 +182,6 @@ async fn image_of(shared: &Shared, names: &[&str]) -> Result<Arc<ClusterImage>, 
     match shared.client.topics(names, false).await {
         Err(Error::Refused { .. }) => Ok(shared.client.image()),
         answer => answer,
-    }
-}
-
-fn note_stored(shared: &Shared, offsets: &Offsets) {
-    let mut state = shared.lock();
-    for (of, committed) in offsets {
-        if let Some(row) = state.partitions.rows.get_mut(of) {
-            row.committed = Some(committed.offset);
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use rivven_core::kafka::messages::list_offsets::{
 
 use super::commits;
 use super::config::millis;
-use super::partitions::{At, LATEST, Position, Start};
+use super::partitions::{At, LATEST, Position, Start, Stored};
 use super::plan::Lookup;
 use super::shared::Shared;
 use crate::assignor::TopicPartition;
@@ -141,7 +141,7 @@ fn settle(shared: &Shared, lookup: &Lookup, found: Found) {
             row.backoff.reset();
             row.set(Position::At(at));
             if lookup.start == Start::Committed {
-                row.committed = Some(at.offset);
+                row.committed = Some(Stored { offset: at.offset, noted_at: shared.now() });
             }
         }
         Found::Else(start) => row.set(Position::Unknown(start)),

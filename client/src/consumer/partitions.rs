@@ -79,8 +79,17 @@ pub(super) struct Row {
     pub(super) backoff: Backoff,
     /// Higher: served later by a fetch, so that all get their turn.
     pub(super) fed: u64,
-    /// The offset that was committed last.
-    pub(super) committed: Option<i64>,
+    /// What the group has; `None` while that is not certain.
+    pub(super) committed: Option<Stored>,
+    /// The last commit that was begun; 0 for none.
+    pub(super) commit: u64,
+}
+
+/// An offset that the group is known to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) offset: i64,
+    pub(super) noted_at: Monotonic,
 }
 
 /// Where a log stood when it was last looked at.
@@ -119,6 +128,7 @@ impl Partitions {
             backoff,
             fed: 0,
             committed: None,
+            commit: 0,
         };
         let before = self.rows.insert(of, row);
         assert!(before.is_none(), "a partition is added once");

@@ -17,10 +17,10 @@ use std::sync::Arc;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::task::Task;
 
-use super::commits::{CommittedOffset, Offsets};
+use super::commits::Offsets;
 use super::event::ConsumerEvent;
 use super::join::{self, Intent, JoinEnd, Joined};
-use super::partitions::{Position, Start};
+use super::partitions::{Row, Start};
 use super::shared::Shared;
 use super::{Consumer, EVENTS_MAX};
 use crate::assignor::TopicPartition;
@@ -236,18 +236,10 @@ impl Shared {
             || now.since(me.calm_at) >= self.config.max_poll_interval
     }
 
-    /// Positions that are not committed yet, of partitions that are revoked or not.
+    /// Positions that are not known to be committed, of partitions that are revoked or not.
     pub(super) fn uncommitted(&self, wants: impl Fn(bool) -> bool) -> Offsets {
-        let state = self.lock();
-        let rows = state.partitions.rows.iter().filter(|(_, row)| wants(row.is_revoked));
-        let offsets = rows.filter_map(|(of, row)| match row.position {
-            Position::At(at) if row.committed != Some(at.offset) => {
-                let (offset, leader_epoch) = (at.offset, at.leader_epoch);
-                let metadata = String::new();
-                Some((of.clone(), CommittedOffset { offset, leader_epoch, metadata }))
-            }
-            _ => None,
-        });
-        offsets.collect()
+        let now = self.now();
+        let wanted = |row: &Row| wants(row.is_revoked) && !row.is_committed(now);
+        self.lock().partitions.positions(wanted)
     }
 }

@@ -17,6 +17,7 @@ use rivven_core::record::header::{
 use rivven_io::clock::Monotonic;
 
 use super::batches::cut;
+use super::commits::Offsets;
 use super::partitions::{At, Partitions, Position, Start};
 use super::record::ConsumerRecord;
 use crate::assignor::TopicPartition;
@@ -254,4 +255,41 @@ fn partitions_take_turns() {
         turns.push(first.partition);
     }
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn an_offset_is_not_committed_as_long_as_a_commit_may_have_replaced_it() {
+    let (now, mut partitions) = (Monotonic(5), partitions(1));
+    let is_committed = |partitions: &Partitions| partitions.rows[&of(0)].is_committed(now);
+    let positions = |partitions: &Partitions| partitions.positions(|_| true);
+    partitions.set(&of(0), Position::At(at(80)));
+    assert!(!is_committed(&partitions));
+    let (first, stored) = (positions(&partitions), partitions.begin_commit(&Offsets::new()));
+    partitions.end_commit(&first, stored, now);
+    assert!(!is_committed(&partitions), "it was not part of that commit");
+    let stored = partitions.begin_commit(&first);
+    partitions.end_commit(&first, stored, now);
+    assert!(is_committed(&partitions));
+    // The group has 100 as soon as that is sent, though the answer may never come.
+    partitions.set(&of(0), Position::At(at(100)));
+    let lost = positions(&partitions);
+    let lost_number = partitions.begin_commit(&lost);
+    partitions.set(&of(0), Position::At(at(80)));
+    assert!(!is_committed(&partitions));
+    let stored = partitions.begin_commit(&first);
+    partitions.end_commit(&lost, lost_number, now);
+    assert_eq!(partitions.rows[&of(0)].committed, None, "a later commit was begun");
+    partitions.end_commit(&first, stored, now);
+    assert!(is_committed(&partitions));
+}
+
+#[test]
+fn an_offset_that_does_not_move_is_committed_again_before_it_is_forgotten() {
+    let mut partitions = partitions(1);
+    let offsets = partitions.positions(|_| true);
+    let number = partitions.begin_commit(&offsets);
+    partitions.end_commit(&offsets, number, Monotonic::default());
+    let after = |hours: u64| Monotonic::default().after(Duration::from_secs(hours * 3600));
+    assert!(partitions.rows[&of(0)].is_committed(Monotonic::default()));
+    assert!(!partitions.rows[&of(0)].is_committed(after(1)));
 }
