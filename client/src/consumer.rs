@@ -106,6 +106,7 @@ impl Consumer {
             let text = "partitions were assigned; a consumer cannot subscribe beside that";
             return Err(Error::Invalid(text.to_owned()));
         }
+        state.is_subscribed = true;
         state.topics = topics.iter().map(|topic| (topic.clone(), may_make)).collect();
         match &mut self.part {
             None => self.part = Some(Part::new(topics)),
@@ -210,7 +211,7 @@ impl Consumer {
         // A join commits by itself what it gives up.
         let is_joining = self.part.as_ref().is_some_and(|part| !matches!(part.phase, Phase::In));
         let offsets = self.shared.uncommitted(|is_revoked| !is_revoked);
-        if is_joining || offsets.is_empty() {
+        if is_joining || offsets.is_empty() || self.shared.lock().is_out() {
             return;
         }
         if let Some(before) = self.committing.take() {
@@ -302,6 +303,7 @@ impl Consumer {
         let mut state = self.shared.lock();
         state.partitions.rows.clear();
         state.topics.clear();
+        state.is_subscribed = false;
         state.membership = Membership::new(now);
         done
     }

@@ -30,6 +30,9 @@ use crate::image::ClusterImage;
 /// of a group without members some days after they were committed.
 const STORED_AGE_MAX: Duration = Duration::from_secs(3600);
 
+const WENT_ON: &str =
+    "the group went on without this member, and its partitions are read by others";
+
 /// An offset that a group has committed: the next one to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
@@ -138,6 +141,11 @@ fn are_owned(shared: &Shared, offsets: &Offsets) -> bool {
 }
 
 async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Result<(), Error> {
+    if me.generation < 0 && shared.lock().is_subscribed {
+        // The coordinator would take it for nobody's, and accept it while the group is empty.
+        let code = ErrorCode::UNKNOWN_MEMBER_ID;
+        return Err(Error::refused("committing offsets", code, Some(WENT_ON)));
+    }
     let names: BTreeSet<&str> = offsets.keys().map(|of| &*of.topic).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let image = image_of(shared, &names).await?;
@@ -169,9 +177,7 @@ async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Resu
     }
     let text = match code {
         ErrorCode::REBALANCE_IN_PROGRESS => "the next poll takes part in it",
-        ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => {
-            "the group went on without this member, and its partitions are read by others"
-        }
+        ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => WENT_ON,
         _ => "",
     };
     Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))

@@ -33,6 +33,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) partitions: Partitions,
     pub(super) membership: Membership,
+    /// It reads and commits as a member of its group, or not at all.
+    pub(super) is_subscribed: bool,
     /// What was given up and is not committed yet.
     pub(super) given_up: Offsets,
     /// What came out of a join, until poll takes it.
@@ -49,12 +51,20 @@ pub(super) struct State {
     pub(super) fetch_count: u64,
 }
 
+impl State {
+    /// Whether it wants to be a member and is none.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_subscribed && self.membership.generation < 0
+    }
+}
+
 impl Shared {
     pub(super) fn new(client: Client, config: ConsumerConfig) -> Shared {
         let now = client.env().clock.now();
         let state = State {
             partitions: Partitions::default(),
             membership: Membership::new(now),
+            is_subscribed: false,
             given_up: Offsets::new(),
             joined: None,
             trouble: None,

@@ -1,5 +1,6 @@
 //! What is given out of fetched bytes: in order, once, from the position on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,14 +15,20 @@ use rivven_core::record::header::{
     ATTRIBUTES_POSITION, BATCH_LENGTH_POSITION, CRC_POSITION, HEADER_BYTES, LOG_OVERHEAD_BYTES,
     compute_crc,
 };
+use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 
 use super::batches::cut;
-use super::commits::Offsets;
+use super::commits::{self, Offsets};
+use super::config::ConsumerConfig;
 use super::partitions::{At, Partitions, Position, Start};
 use super::record::ConsumerRecord;
+use super::shared::Shared;
 use crate::assignor::TopicPartition;
 use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::config::ClientConfig;
+use crate::error::Error;
 
 fn of(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -292,4 +299,29 @@ fn an_offset_that_does_not_move_is_committed_again_before_it_is_forgotten() {
     let after = |hours: u64| Monotonic::default().after(Duration::from_secs(hours * 3600));
     assert!(partitions.rows[&of(0)].is_committed(Monotonic::default()));
     assert!(!partitions.rows[&of(0)].is_committed(after(1)));
+}
+
+/// The inside of a consumer whose broker is not there.
+fn alone(config: ConsumerConfig) -> Arc<Shared> {
+    let client = Client::new(Env::real(), ClientConfig::to("127.0.0.1:1")).unwrap();
+    let shared = Shared::new(client, ConsumerConfig { group: Some("g".to_owned()), ..config });
+    Arc::new(shared)
+}
+
+#[tokio::test]
+async fn who_is_out_of_its_group_does_not_commit_as_nobody() {
+    let shared = alone(ConsumerConfig::default());
+    let offsets = Offsets::from([(of(0), 7.into())]);
+    let store = || commits::store(&shared, &offsets, Duration::from_millis(1));
+    shared.lock().is_subscribed = true;
+    let refused = store().await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::UNKNOWN_MEMBER_ID), "{refused}");
+    for (is_subscribed, generation) in [(true, 3), (false, -1)] {
+        {
+            let mut state = shared.lock();
+            (state.is_subscribed, state.membership.generation) = (is_subscribed, generation);
+        }
+        let error = store().await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "it was sent: {error}");
+    }
 }
