@@ -25,7 +25,9 @@ mod shared;
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rivven_io::clock::Monotonic;
@@ -203,19 +205,20 @@ impl Consumer {
     /// Begins an automatic commit of what earlier polls gave out.
     fn commit_if_due(&mut self) {
         let now = self.shared.now();
-        let config = &self.shared.config;
-        if config.group.is_none() || !config.enable_auto_commit || now < self.auto_commit_due {
+        let is_due = self.shared.config.group.is_some()
+            && self.shared.config.enable_auto_commit
+            && now >= self.auto_commit_due;
+        // The one before may wait for an answer that shows that its connection is dead.
+        if !is_due || self.is_committing() {
             return;
         }
+        let config = &self.shared.config;
         self.auto_commit_due = now.after(config.auto_commit_interval);
         // A join commits by itself what it gives up.
         let is_joining = self.part.as_ref().is_some_and(|part| !matches!(part.phase, Phase::In));
         let offsets = self.shared.uncommitted(|is_revoked| !is_revoked);
         if is_joining || offsets.is_empty() || self.shared.lock().is_out() {
             return;
-        }
-        if let Some(before) = self.committing.take() {
-            before.abort();
         }
         let limit = config.auto_commit_interval.max(self.shared.client.config().retry_backoff);
         let shared = self.shared.clone();
@@ -225,6 +228,16 @@ impl Consumer {
             }
         };
         self.committing = Some(self.shared.client.env().tasks.spawn("consumer-commit", work));
+    }
+
+    /// Whether an automatic commit is under way.
+    fn is_committing(&mut self) -> bool {
+        let Some(task) = &mut self.committing else { return false };
+        let is_over = Pin::new(task).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if is_over {
+            self.committing = None;
+        }
+        !is_over
     }
 
     /// Commits the positions: all that was given out so far.
