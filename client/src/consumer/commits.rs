@@ -30,6 +30,9 @@ use crate::image::ClusterImage;
 /// of a group without members some days after they were committed.
 const STORED_AGE_MAX: Duration = Duration::from_secs(3600);
 
+/// For what is given up, once the coordinator is there.
+const GIVEN_UP_LIMIT: Duration = Duration::from_secs(5);
+
 const WENT_ON: &str =
     "the group went on without this member, and its partitions are read by others";
 
@@ -133,6 +136,49 @@ pub(super) async fn store(
             _ => retries.after(&shared.client, error).await?,
         }
     }
+}
+
+/// Commits what is given up, before a join lets others have it. A coordinator that is away cannot
+/// give it to anybody: it is waited for, because what is not committed is read again.
+pub(super) async fn store_given_up(shared: &Shared) {
+    let mut backoff = shared.client.backoff();
+    let mut refused_since = None;
+    loop {
+        let offsets = shared.lock().given_up.clone();
+        if offsets.is_empty() {
+            return;
+        }
+        let Err(error) = store_once(shared, &offsets, &shared.me()).await else { break };
+        if is_away(&error) {
+            tracing::debug!(%error, "a commit before a rebalance waits for the coordinator");
+            refused_since = None;
+            shared.fall_silent(error);
+        } else {
+            let may_pass =
+                error.is_retriable() || error.code() == Some(ErrorCode::REBALANCE_IN_PROGRESS);
+            let now = shared.now();
+            let is_over = now.since(*refused_since.get_or_insert(now)) >= GIVEN_UP_LIMIT;
+            if is_over || !may_pass {
+                tracing::warn!(%error, "not committed before a rebalance: it is read again");
+                break;
+            }
+        }
+        backoff.wait(shared.client.env()).await;
+    }
+    shared.lock().given_up.clear();
+}
+
+/// Whether nobody has decided anything.
+fn is_away(error: &Error) -> bool {
+    let code = error.code();
+    code.is_none_or(|code| {
+        matches!(
+            code,
+            ErrorCode::NOT_COORDINATOR
+                | ErrorCode::COORDINATOR_NOT_AVAILABLE
+                | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+        )
+    }) && error.is_retriable()
 }
 
 fn are_owned(shared: &Shared, offsets: &Offsets) -> bool {

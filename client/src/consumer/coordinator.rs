@@ -53,6 +53,22 @@ impl Shared {
         answer
     }
 
+    /// The coordinator said nothing of use, and is asked again. The partitions are kept, though
+    /// nothing is given out once the session may be over: one that comes back may know this member
+    /// still. The application hears of it when it lasts, and again after as long.
+    pub(super) fn fall_silent(&self, error: Error) {
+        let now = self.now();
+        let mut state = self.lock();
+        let me = &mut state.membership;
+        if now.since(me.silent_since) < self.client.config().api_timeout {
+            return;
+        }
+        me.silent_since = now;
+        state.trouble = Some(error);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
     async fn find_coordinator(&self) -> Result<i32, Error> {
         let group = self.group()?;
         let request = FindCoordinatorRequest {

@@ -80,7 +80,7 @@ async fn beat(shared: &Shared, me: &Membership) {
         Ok(code) => code,
         Err(error) => {
             tracing::debug!(%error, "no heartbeat");
-            return fall_silent(shared, error);
+            return beat_soon(shared, error);
         }
     };
     let now = shared.now();
@@ -107,19 +107,13 @@ async fn beat(shared: &Shared, me: &Membership) {
     }
 }
 
-/// Goes on trying. The partitions are kept, though nothing is given out once the session may be
-/// over: a coordinator that comes back may know this member still.
-fn fall_silent(shared: &Shared, error: Error) {
-    let (now, config) = (shared.now(), shared.client.config());
-    let mut state = shared.lock();
-    let me = &mut state.membership;
-    me.beat_due = me.beat_due.min(now.after(config.retry_backoff));
-    if now.since(me.silent_since) >= config.api_timeout {
-        me.silent_since = now;
-        state.trouble = Some(error);
-        drop(state);
-        shared.arrived.notify_one();
+fn beat_soon(shared: &Shared, error: Error) {
+    let soon = shared.now().after(shared.client.config().retry_backoff);
+    {
+        let me = &mut shared.lock().membership;
+        me.beat_due = me.beat_due.min(soon);
     }
+    shared.fall_silent(error);
 }
 
 async fn ask(shared: &Shared, me: &Membership) -> Result<ErrorCode, Error> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::message::Request;
 use rivven_core::kafka::codec::text::WireStr;
 use rivven_core::kafka::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
@@ -15,18 +16,16 @@ use rivven_io::clock::Monotonic;
 
 use super::commits;
 use super::config::millis;
-use super::coordinator::Retries;
 use super::membership::Membership;
 use super::shared::Shared;
 use crate::assignor::{Assignor, Member, PartitionCounts, Subscription, TopicPartition, protocol};
 use crate::client::Lane;
+use crate::connection::ConnectionError;
 use crate::error::{Error, accepted};
 use crate::image::ClusterImage;
 
 /// Above the time for which the coordinator holds a join.
 const HELD_EXTRA: Duration = Duration::from_secs(5);
-/// For the commit before a join; what is not committed is read again.
-const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a member joins with.
 pub(super) struct Intent {
@@ -44,6 +43,7 @@ pub(super) enum JoinEnd {
     Joined(Joined),
     /// The group went on without this member: what it owned is not its own any more.
     Lost(String),
+    /// It was refused, or cannot work.
     Failed(Error),
 }
 
@@ -91,34 +91,27 @@ pub(super) async fn run(shared: Arc<Shared>, intent: Intent) {
 }
 
 async fn join(shared: &Shared, intent: &Intent) -> JoinEnd {
-    let given_up = shared.lock().given_up.clone();
-    if !given_up.is_empty() {
-        if let Err(error) = commits::store(shared, &given_up, COMMIT_LIMIT).await {
-            tracing::warn!(%error, "not committed before a rebalance: records will be read again");
-        }
-        shared.lock().given_up.clear();
-    }
-    let limit = shared.client.config().api_timeout;
-    let mut retries = Retries::new(&shared.client, "joining the group", limit);
+    commits::store_given_up(shared).await;
+    let mut backoff = shared.client.backoff();
     loop {
         let error = match round(shared, intent).await {
             Ok(joined) => return JoinEnd::Joined(joined),
-            Err(Round::Again) => continue,
             Err(Round::Lost(reason)) if !intent.owned.is_empty() => return JoinEnd::Lost(reason),
-            Err(Round::Lost(_)) => continue,
+            Err(Round::Again | Round::Lost(_)) => continue,
+            Err(Round::Failed(error)) if !error.is_retriable() => return JoinEnd::Failed(error),
             Err(Round::Failed(error)) => error,
         };
-        if let Err(error) = retries.after(&shared.client, error).await {
-            return JoinEnd::Failed(error);
-        }
+        // As long as the group has not said otherwise, what is owned stays owned.
+        tracing::debug!(%error, "joining again");
+        shared.fall_silent(error);
+        backoff.wait(shared.client.env()).await;
     }
 }
 
 async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
     let me = shared.me();
     let request = join_request(shared, intent, &me)?;
-    let held = shared.config.max_poll_interval + HELD_EXTRA;
-    let answer = shared.call_coordinator(Lane::Rebalance, (&request, held)).await?;
+    let answer = ask(shared, &request).await?;
     if answer.error_code == ErrorCode::MEMBER_ID_REQUIRED {
         shared.lock().membership.member_id = answer.member_id.to_string();
         return Err(Round::Again);
@@ -151,7 +144,7 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
         assignments,
     };
     let sent = shared.now();
-    let synced = shared.call_coordinator(Lane::Rebalance, (&request, held)).await?;
+    let synced = ask(shared, &request).await?;
     if synced.error_code == ErrorCode::REBALANCE_IN_PROGRESS {
         return Err(Round::Again);
     }
@@ -160,6 +153,24 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
         Error::Invalid("the leader of the group sent an assignment that is none".to_owned())
     })?;
     Ok(Joined { generation: me.generation, sent, partitions })
+}
+
+/// A request that the coordinator may hold until the other members have come.
+async fn ask<M: Request>(shared: &Shared, request: &M) -> Result<M::Response, Error> {
+    let held = shared.config.max_poll_interval + HELD_EXTRA;
+    let sent = shared.now();
+    let answer = shared.call_coordinator(Lane::Rebalance, (request, held)).await;
+    let was_there = match &answer {
+        Ok(_) => true,
+        Err(Error::Connection { error, .. }) => matches!(error, ConnectionError::Closed(_)),
+        Err(_) => false,
+    };
+    let now = shared.now();
+    if was_there && now.since(sent) > shared.client.config().request_timeout {
+        // Somebody held it until now.
+        shared.lock().membership.silent_since = now;
+    }
+    answer
 }
 
 fn join_request(
@@ -192,8 +203,10 @@ fn join_request(
 
 /// What an error code of a join or a sync means for who asked.
 fn heed(shared: &Shared, me: &Membership, code: ErrorCode) -> Result<(), Round> {
+    let now = shared.now();
     let mut state = shared.lock();
     match code {
+        ErrorCode::NONE => state.membership.silent_since = now,
         ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
             state.membership.coordinator = None;
         }

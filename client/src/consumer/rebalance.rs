@@ -5,7 +5,7 @@
 //!            join begins            join ended, nothing to give up
 //!   Out ──────────────────▶ Joining ──────────────────────────────▶ In
 //!    ▲                       │  ▲                                   │
-//!    │ lost, or failed       │  │ next poll                         │ rebalance, and something
+//!    │ lost, or refused      │  │ next poll                         │ rebalance, and something
 //!    ├───────────────────────┘  │                                   │ to give up: Revoked
 //!    │                        GivingUp ◀──(joined: cooperative)─────┤
 //!    └──────────────────────────┴────────── lost: Lost ─────────────┘
@@ -177,7 +177,11 @@ impl Consumer {
             task.abort();
         }
         let part = self.part.as_mut().expect("only a member joins");
+        let now = self.shared.now();
         let mut state = self.shared.lock();
+        if !state.membership.is_member() {
+            state.membership.silent_since = now;
+        }
         state.membership.is_joining = true;
         state.membership.rejoin = None;
         state.joined = None;
