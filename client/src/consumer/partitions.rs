@@ -72,6 +72,10 @@ pub(super) struct Row {
     /// A request for its position is under way.
     pub(super) is_looked_up: bool,
     pub(super) topic_id: Option<TopicId>,
+    /// The newest leader that is known to have been, by its epoch; -1 if none is.
+    pub(super) epoch_seen: i32,
+    /// Since when metadata names an older one.
+    pub(super) outdated_since: Option<Monotonic>,
     pub(super) marks: Option<Marks>,
     /// What poll says when all that is unread is given out.
     pub(super) trouble: Option<Error>,
@@ -122,6 +126,8 @@ impl Partitions {
             is_revoked: false,
             is_looked_up: false,
             topic_id: None,
+            epoch_seen: -1,
+            outdated_since: None,
             marks: None,
             trouble: None,
             wait_until: Monotonic::default(),
@@ -150,6 +156,8 @@ impl Partitions {
         row.incarnation = incarnation;
         row.trouble = None;
         row.wait_until = Monotonic::default();
+        // Who sets it knows better than what was read before.
+        (row.epoch_seen, row.outdated_since) = (-1, None);
         row.set(position);
         true
     }
@@ -206,6 +214,7 @@ impl Row {
         self.position = position;
         if let Position::At(at) = position {
             self.fetched = at;
+            self.epoch_seen = self.epoch_seen.max(at.leader_epoch);
         }
         self.unread.clear();
         self.unread_bytes = 0;
@@ -222,6 +231,7 @@ impl Row {
     pub(super) fn push(&mut self, batch: Batch) {
         assert!(batch.end > self.fetched.offset, "a batch brings the next offset");
         self.fetched = At { offset: batch.end, leader_epoch: batch.leader_epoch };
+        self.epoch_seen = self.epoch_seen.max(batch.leader_epoch);
         self.unread_bytes += batch.bytes.len();
         self.unread.push_back(batch);
     }

@@ -120,7 +120,9 @@ impl Shared {
         let mut guard = self.lock();
         let state = &mut *guard;
         let (config, under_way) = (&self.config, &state.under_way);
-        let mut plan = state.partitions.plan(&View { image: &image, config, under_way, now });
+        let patience = self.client.config().api_timeout;
+        let view = View { image: &image, config, under_way, patience, now };
+        let mut plan = state.partitions.plan(&view);
         let is_lacking = plan.needs_metadata
             || state.topics.keys().any(|name| !image.topics.contains_key(&**name));
         plan.needs_metadata = false;

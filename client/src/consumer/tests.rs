@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rivven_core::ids::{Offset, ProducerId, TimestampMs};
+use rivven_core::ids::{Offset, ProducerId, TimestampMs, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::fetch::AbortedTransaction;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
@@ -20,15 +20,17 @@ use rivven_io::clock::Monotonic;
 
 use super::batches::cut;
 use super::commits::{self, Offsets};
-use super::config::ConsumerConfig;
-use super::partitions::{At, Partitions, Position, Start};
+use super::config::{ConsumerConfig, OffsetReset};
+use super::partitions::{At, EARLIEST, Partitions, Position, Start};
+use super::plan::{Job, Plan, View};
 use super::record::ConsumerRecord;
 use super::shared::Shared;
 use crate::assignor::TopicPartition;
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::config::ClientConfig;
+use crate::config::{Address, ClientConfig};
 use crate::error::Error;
+use crate::image::{Broker, ClusterImage, Partition, Topic};
 
 fn of(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -324,4 +326,76 @@ async fn who_is_out_of_its_group_does_not_commit_as_nobody() {
         let error = store().await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "it was sent: {error}");
     }
+}
+
+const EARLIER: Start = Start::Timestamp(EARLIEST);
+const NOW: Monotonic = Monotonic(1 << 40);
+
+/// A topic of one partition, led by broker 1.
+fn image(leader_epoch: i32) -> ClusterImage {
+    let partition = Partition {
+        leader: Some(1),
+        leader_epoch,
+        replicas: vec![1],
+        in_sync: vec![1],
+        error: ErrorCode::NONE,
+    };
+    let topic = Topic { id: TopicId([1; 16]), is_internal: false, partitions: vec![partition] };
+    let address = Address { host: "h".to_owned(), port: 1 };
+    ClusterImage {
+        brokers: [(1, Broker { address, rack: None })].into(),
+        topics: [("t".to_owned(), topic)].into(),
+        ..ClusterImage::default()
+    }
+}
+
+fn plan(
+    partitions: &mut Partitions,
+    image: &ClusterImage,
+    (under_way, now): (&[Job], Monotonic),
+) -> Plan {
+    let config = ConsumerConfig { auto_offset_reset: OffsetReset::None, ..Default::default() };
+    let under_way = &under_way.iter().copied().collect();
+    let patience = Duration::from_secs(60);
+    partitions.plan(&View { image, config: &config, under_way, patience, now })
+}
+
+#[test]
+fn a_leader_older_than_what_was_read_is_not_believed() {
+    for read_on in [Position::At(At { offset: 7, leader_epoch: 5 }), Position::Unknown(EARLIER)] {
+        let mut partitions = partitions(1);
+        let position = Position::At(At { offset: 7, leader_epoch: 5 });
+        partitions.rows.get_mut(&of(0)).unwrap().set(position);
+        partitions.rows.get_mut(&of(0)).unwrap().set(read_on);
+        let late = NOW.after(Duration::from_secs(60));
+        for (epoch, now, has_trouble) in [(4, NOW, false), (4, late, true)] {
+            let plan = plan(&mut partitions, &image(epoch), (&[], now));
+            assert!(plan.needs_metadata && plan.fetches.is_empty() && plan.offsets.is_empty());
+            assert_eq!(plan.has_trouble, has_trouble);
+        }
+        let error = partitions.take(1, late).err().unwrap().to_string();
+        assert!(error.contains("metadata names that of epoch 4, older than epoch 5"), "{error}");
+        let plan = plan(&mut partitions, &image(5), (&[], late));
+        assert_eq!(plan.fetches.len() + plan.offsets.len(), 1);
+        assert!(!plan.needs_metadata);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_found_is_told_at_once() {
+    let mut partitions = partitions(1);
+    partitions.set(&of(0), Position::Unknown(Start::Reset));
+    assert!(plan(&mut partitions, &image(0), (&[], NOW)).has_trouble);
+    let error = partitions.take(1, NOW).err().unwrap().to_string();
+    assert!(error.contains("auto_offset_reset is none"), "{error}");
+}
+
+#[test]
+fn a_lookup_waits_for_the_one_that_is_under_way() {
+    let mut partitions = partitions(1);
+    partitions.set(&of(0), Position::Unknown(EARLIER));
+    let job = Job::Offsets(1);
+    assert!(plan(&mut partitions, &image(0), (&[job], NOW)).offsets.is_empty());
+    assert_eq!(plan(&mut partitions, &image(0), (&[], NOW)).offsets[&1].len(), 1);
+    assert!(plan(&mut partitions, &image(0), (&[], NOW)).offsets.is_empty(), "it is under way");
 }
