@@ -183,7 +183,9 @@ impl Partitions {
             match row.take(of, count_max, &mut taken) {
                 Ok(()) if taken.records.len() < count_max => {}
                 Ok(()) => {
-                    self.turn = Some(next.clone());
+                    // One unpacked body at a time: it counts for nothing in `buffer_bytes`.
+                    let keeps_turn = row.reader.as_ref().is_some_and(BatchReader::is_unpacked);
+                    self.turn = Some(if keeps_turn { of } else { next }.clone());
                     break;
                 }
                 Err(error) if taken.records.is_empty() => {
@@ -233,7 +235,11 @@ impl Row {
         self.fetched = At { offset: batch.end, leader_epoch: batch.leader_epoch };
         self.epoch_seen = self.epoch_seen.max(batch.leader_epoch);
         self.unread_bytes += batch.bytes.len();
-        self.unread.push_back(batch);
+        match self.unread.back_mut() {
+            // They have no bytes that would bound their number.
+            Some(last) if !last.has_records && !batch.has_records => *last = batch,
+            _ => self.unread.push_back(batch),
+        }
     }
 
     fn take(

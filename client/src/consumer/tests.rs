@@ -18,7 +18,7 @@ use rivven_core::record::header::{
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 
-use super::batches::cut;
+use super::batches::{Batch, cut};
 use super::commits::{self, Offsets};
 use super::config::{ConsumerConfig, OffsetReset};
 use super::partitions::{At, EARLIEST, Partitions, Position, Start};
@@ -301,6 +301,33 @@ fn an_offset_that_does_not_move_is_committed_again_before_it_is_forgotten() {
     let after = |hours: u64| Monotonic::default().after(Duration::from_secs(hours * 3600));
     assert!(partitions.rows[&of(0)].is_committed(Monotonic::default()));
     assert!(!partitions.rows[&of(0)].is_committed(after(1)));
+}
+
+#[test]
+fn a_partition_keeps_its_turn_until_its_compressed_batch_is_read() {
+    let bits = 1;
+    let codec = Codec::from_bits(bits.into()).unwrap();
+    let log = [(6, packed(&builder(0, 6).build(), codec, bits))];
+    let mut partitions = partitions(2);
+    (0..2).for_each(|partition| fetch(&mut partitions, &of(partition), &log, 1));
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        turns.push(take(&mut partitions, 3)[0].partition);
+    }
+    assert_eq!(turns, [0, 0, 1, 1]);
+}
+
+#[test]
+fn batches_without_records_take_no_room() {
+    let mut partitions = partitions(1);
+    let row = partitions.rows.get_mut(&of(0)).unwrap();
+    for end in 1..100 {
+        let empty = |end| Batch { bytes: Bytes::new(), end, leader_epoch: 0, has_records: false };
+        row.push(empty(end));
+    }
+    assert_eq!(row.unread.len(), 1);
+    take(&mut partitions, 1);
+    assert_eq!(partitions.rows[&of(0)].position, Position::At(At { offset: 99, leader_epoch: 0 }));
 }
 
 /// The inside of a consumer whose broker is not there.
