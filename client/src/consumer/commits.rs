@@ -217,16 +217,21 @@ async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Resu
         shared.arrived.notify_one();
         shared.beat.notify_one();
     }
-    if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
-        shared.distrust_metadata();
-        shared.client.forget_topics();
-    }
+    distrust_topics(shared, code);
     let text = match code {
         ErrorCode::REBALANCE_IN_PROGRESS => "the next poll takes part in it",
         ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => WENT_ON,
         _ => "",
     };
     Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))
+}
+
+/// A topic that was made anew has another id: the next try asks for it.
+fn distrust_topics(shared: &Shared, code: ErrorCode) {
+    if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+        shared.distrust_metadata();
+        shared.client.forget_topics();
+    }
 }
 
 /// Metadata of these topics; one that is not there is refused by the coordinator, for itself.
@@ -293,6 +298,7 @@ pub(super) async fn fetch(
     };
     let refuse = |code: ErrorCode, of: &str| {
         shared.lock().membership.notice(code, &me);
+        distrust_topics(shared, code);
         accepted(code, None, || format!("committed offsets of {of}"))
     };
     refuse(code, "the group")?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rivven_core::kafka::codec::message::Request;
 use rivven_core::kafka::codec::text::WireStr;
-use rivven_core::kafka::messages::find_coordinator::FindCoordinatorRequest;
+use rivven_core::kafka::messages::find_coordinator::{Coordinator, FindCoordinatorRequest};
 use rivven_io::clock::Monotonic;
 
 use super::membership::Membership;
@@ -77,21 +77,25 @@ impl Shared {
             coordinator_keys: vec![group.clone()],
         };
         let answer = self.client.call(Target::Any, Lane::Admin, &request).await?;
-        let (node, code, text) = match answer.coordinators.first() {
-            Some(row) => (row.node_id, row.error_code, row.error_message.as_deref()),
-            None => (answer.node_id, answer.error_code, answer.error_message.as_deref()),
-        };
-        accepted(code, text, || format!("finding the coordinator of group {:?}", &*group))?;
-        if !self.client.image().brokers.contains_key(&node) {
-            // A broker is known once metadata names it.
-            self.client.forget_topics();
-            let topics: Vec<_> = self.lock().topics.keys().cloned().collect();
-            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-            match self.client.topics(&names, false).await {
-                // Topics that are not there say nothing about brokers.
-                Ok(_) | Err(Error::Refused { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        // Above version 3 there is a row for each group.
+        let row = answer.coordinators.into_iter().next().unwrap_or_else(|| Coordinator {
+            node_id: answer.node_id,
+            host: answer.host,
+            port: answer.port,
+            error_code: answer.error_code,
+            error_message: answer.error_message,
+            ..Coordinator::default()
+        });
+        let text = row.error_message.as_deref();
+        accepted(row.error_code, text, || format!("finding the coordinator of group {:?}", &*group))?;
+        let (node, address) = (row.node_id, (&*row.host, row.port));
+        let is_there = self.client.image().brokers.get(&node).is_some_and(|broker| {
+            (&*broker.address.host, i32::from(broker.address.port)) == address
+        });
+        if !is_there {
+            // A broker is called where metadata says that it is.
+            let topics = self.lock().topics.keys().map(ToString::to_string).collect::<Vec<_>>();
+            self.client.look_up(Some(&topics)).await?;
         }
         self.lock().membership.coordinator = Some(node);
         Ok(node)
