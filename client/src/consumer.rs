@@ -47,6 +47,8 @@ use shared::Shared;
 
 /// Events that are kept for an application that does not ask for them: the latest.
 const EVENTS_MAX: usize = 1000;
+/// Of the name of a topic.
+const TOPIC_BYTES_MAX: usize = 249;
 /// For the commit and the leave at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -98,6 +100,12 @@ impl Consumer {
     pub fn subscribe(&mut self, topics: &[&str]) -> Result<(), Error> {
         self.shared.group()?;
         let topics: BTreeSet<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
+        let is_name = |topic: &Arc<str>| (1..=TOPIC_BYTES_MAX).contains(&topic.len());
+        if let Some(wrong) = topics.iter().find(|topic| !is_name(topic)) {
+            let length = wrong.len();
+            let text = format!("a topic's name has 1 to {TOPIC_BYTES_MAX} bytes, not {length}");
+            return Err(Error::Invalid(text));
+        }
         if topics.is_empty() {
             let text = "a subscription names at least one topic; unsubscribe ends it";
             return Err(Error::Invalid(text.to_owned()));
@@ -343,7 +351,10 @@ impl Consumer {
         if let Phase::Joining(task) = &part.phase {
             task.abort();
             part.phase = Phase::Out;
-            self.shared.lock().membership.is_joining = false;
+            let mut state = self.shared.lock();
+            // It may run on for a moment.
+            state.join_number += 1;
+            state.membership.is_joining = false;
         }
     }
 

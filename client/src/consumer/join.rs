@@ -13,6 +13,7 @@ use rivven_core::kafka::messages::join_group::{
 };
 use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use rivven_io::clock::Monotonic;
+use rivven_io::task::Task;
 
 use super::commits;
 use super::config::millis;
@@ -29,6 +30,8 @@ const HELD_EXTRA: Duration = Duration::from_secs(5);
 
 /// What a member joins with.
 pub(super) struct Intent {
+    /// Of this join.
+    pub(super) number: u64,
     pub(super) topics: BTreeSet<Arc<str>>,
     /// What it goes on reading meanwhile.
     pub(super) owned: BTreeSet<TopicPartition>,
@@ -69,25 +72,52 @@ impl From<Error> for Round {
     }
 }
 
-/// Joins, and leaves in `joined` what came of it.
-pub(super) async fn run(shared: Arc<Shared>, intent: Intent) {
-    let end = join(&shared, &intent).await;
-    let now = shared.now();
-    let mut state = shared.lock();
-    state.membership.is_joining = false;
-    match &end {
-        JoinEnd::Joined(joined) => {
-            state.membership.generation = joined.generation;
-            // The answer may have been held, or long on its way: what counts is the request.
-            state.membership.hear(joined.sent, true, now);
-            state.membership.beat_due = joined.sent.after(shared.config.heartbeat_interval);
-        }
-        JoinEnd::Lost(_) | JoinEnd::Failed(_) => state.membership.generation = -1,
+/// Joins, and leaves in `joined` what came of it. `before` is a commit that was cut off.
+pub(super) async fn run(shared: Arc<Shared>, intent: Intent, before: Option<Task<()>>) {
+    let ending = Ending { shared: shared.clone(), number: intent.number };
+    if let Some(before) = before {
+        // Cut off or not: it must not take back what is committed next.
+        drop(before.await);
     }
-    state.joined = Some(end);
-    drop(state);
-    shared.beat.notify_one();
-    shared.arrived.notify_one();
+    ending.end(join(&shared, &intent).await);
+}
+
+/// Ends a join, with a failure if nobody does.
+struct Ending {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Ending {
+    fn end(&self, end: JoinEnd) {
+        let shared = &self.shared;
+        let now = shared.now();
+        let mut state = shared.lock();
+        if !state.membership.is_joining || state.join_number != self.number {
+            return;
+        }
+        state.membership.is_joining = false;
+        match &end {
+            JoinEnd::Joined(joined) => {
+                state.membership.generation = joined.generation;
+                // The answer may have been held, or long on its way: what counts is the request.
+                state.membership.hear(joined.sent, true, now);
+                state.membership.beat_due = joined.sent.after(shared.config.heartbeat_interval);
+            }
+            JoinEnd::Lost(_) | JoinEnd::Failed(_) => state.membership.generation = -1,
+        }
+        state.joined = Some(end);
+        drop(state);
+        shared.beat.notify_one();
+        shared.arrived.notify_one();
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let text = "joining the group ended without a result, which is a fault of this client";
+        self.end(JoinEnd::Failed(Error::Invalid(text.to_owned())));
+    }
 }
 
 async fn join(shared: &Shared, intent: &Intent) -> JoinEnd {
@@ -236,13 +266,17 @@ async fn lead(
 ) -> Result<Vec<SyncGroupRequestAssignment>, Error> {
     let members: Vec<Member> =
         answer.members.iter().map(|row| read_member(assignor, row)).collect();
+    let ids: BTreeSet<&str> = members.iter().map(|member| member.id.as_str()).collect();
+    if ids.len() < members.len() {
+        return Err(Error::Malformed("two members of the group have the same id".to_owned()));
+    }
     let topics: BTreeSet<Arc<str>> =
         members.iter().flat_map(|member| member.subscription.topics.iter().cloned()).collect();
     let counts = partition_counts(shared, &topics).await?;
     {
         let mut state = shared.lock();
-        // Exactly these are watched; the own ones are among them.
-        state.topics.retain(|topic, _| topics.contains(topic));
+        // These are watched; the own ones are among them, but for a subscription since.
+        state.topics.retain(|topic, may_make| *may_make || topics.contains(topic));
         for topic in topics {
             state.topics.entry(topic).or_insert(false);
         }

@@ -96,6 +96,7 @@ impl Consumer {
 
     /// Everything that is read belongs to others now. Whether that was anything.
     fn lose(&mut self, reason: String) -> bool {
+        self.stop_joining();
         let part = self.part.as_mut().expect("only a member can be lost");
         part.phase = Phase::Out;
         part.before.clear();
@@ -172,19 +173,26 @@ impl Consumer {
     }
 
     fn begin_join(&mut self) {
-        if let Some(task) = self.committing.take() {
-            // What it has not committed is read again, or committed later.
-            task.abort();
-        }
         let part = self.part.as_mut().expect("only a member joins");
         let now = self.shared.now();
         let mut state = self.shared.lock();
+        if state.membership.lost.is_some() {
+            // The heartbeat was faster; the next step acts on that.
+            return;
+        }
+        let before = self.committing.take();
+        if let Some(task) = &before {
+            // What it has not committed is read again, or committed later.
+            task.abort();
+        }
         if !state.membership.is_member() {
             state.membership.silent_since = now;
         }
         state.membership.is_joining = true;
         state.membership.rejoin = None;
         state.joined = None;
+        state.join_number += 1;
+        let number = state.join_number;
         let owned = state.partitions.names();
         drop(state);
         assert!(
@@ -192,13 +200,14 @@ impl Consumer {
             "an eager member owns nothing while it joins"
         );
         let intent = Intent {
+            number,
             topics: part.topics.clone(),
             owned,
             before: part.before.clone(),
             generation: part.generation,
             reason: std::mem::take(&mut part.reason),
         };
-        let work = join::run(self.shared.clone(), intent);
+        let work = join::run(self.shared.clone(), intent, before);
         part.phase = Phase::Joining(self.shared.client.env().tasks.spawn("consumer-join", work));
     }
 
@@ -232,11 +241,13 @@ impl Consumer {
 
 impl Shared {
     /// Whether the coordinator may have put this member out, and others may have its partitions,
-    /// before anybody could tell it: its session may be over, or it may have joined too late.
+    /// before anybody could tell it: its session may be over, or it may have joined too late. Or
+    /// it has been told, but poll has not noticed yet.
     pub(super) fn may_be_out(&self) -> bool {
         let now = self.now();
         let me = &self.lock().membership;
-        now.since(me.heard_of) >= self.config.session_timeout
+        me.lost.is_some()
+            || now.since(me.heard_of) >= self.config.session_timeout
             || now.since(me.calm_at) >= self.config.max_poll_interval
     }
 

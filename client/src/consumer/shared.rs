@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) is_subscribed: bool,
     /// What was given up and is not committed yet.
     pub(super) given_up: Offsets,
+    /// Counts joins; one that is not the last has no effect.
+    pub(super) join_number: u64,
     /// What came out of a join, until poll takes it.
     pub(super) joined: Option<JoinEnd>,
     /// What is wrong and nobody was told of.
@@ -66,6 +68,7 @@ impl Shared {
             membership: Membership::new(now),
             is_subscribed: false,
             given_up: Offsets::new(),
+            join_number: 0,
             joined: None,
             trouble: None,
             under_way: BTreeSet::new(),
