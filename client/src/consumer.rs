@@ -117,22 +117,25 @@ impl Consumer {
             return Err(Error::Invalid(text.to_owned()));
         }
         state.is_subscribed = true;
-        state.topics = topics.iter().map(|topic| (topic.clone(), may_make)).collect();
+        let may_be_made = topics.iter().map(|topic| (topic.clone(), may_make)).collect();
         match &mut self.part {
-            None => self.part = Some(Part::new(topics)),
-            Some(part) if part.topics == topics => {}
+            // A leader of the group goes on watching those of the other members, too.
+            Some(part) if part.topics == topics => return Ok(()),
             Some(part) => {
                 part.topics = topics;
                 state.membership.rejoin = Some("the subscription has changed".to_owned());
             }
+            None => self.part = Some(Part::new(topics)),
         }
+        state.topics = may_be_made;
         drop(state);
         self.shared.work.notify_one();
         Ok(())
     }
 
     /// Reads exactly these partitions, without sharing them with a group; those that were read
-    /// before keep their positions. With a group, reading begins at its committed offsets.
+    /// before keep their positions. With a group, reading begins at its committed offsets, and an
+    /// automatic commit stores the positions of those that are given up.
     ///
     /// # Errors
     /// [`Error::Invalid`]: the consumer has subscribed.
@@ -142,6 +145,12 @@ impl Consumer {
             return Err(Error::Invalid(text.to_owned()));
         }
         let wanted: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
+        if self.shared.config.group.is_some() && self.shared.config.enable_auto_commit {
+            let offsets = self.shared.uncommitted(|_| true);
+            if offsets.keys().any(|of| !wanted.contains(of)) {
+                self.begin_commit(offsets);
+            }
+        }
         let mut state = self.shared.lock();
         state.partitions.rows.retain(|of, _| wanted.contains(of));
         let kept = state.partitions.names();
@@ -228,9 +237,22 @@ impl Consumer {
         if is_joining || offsets.is_empty() || self.shared.lock().is_out() {
             return;
         }
+        self.begin_commit(offsets);
+    }
+
+    fn begin_commit(&mut self, offsets: Offsets) {
+        let before = self.committing.take();
+        if let Some(before) = &before {
+            before.abort();
+        }
+        let config = &self.shared.config;
         let limit = config.auto_commit_interval.max(self.shared.client.config().retry_backoff);
         let shared = self.shared.clone();
         let work = async move {
+            if let Some(before) = before {
+                // It must not take the offsets back.
+                drop(before.await);
+            }
             if let Err(error) = commits::store(&shared, &offsets, limit).await {
                 tracing::warn!(%error, "the automatic commit failed");
             }
@@ -266,14 +288,20 @@ impl Consumer {
     /// Those of [`Consumer::commit`]
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), Error> {
         self.shared.group()?;
-        if let Some(before) = self.committing.take() {
-            // Tried again after this one it would take the offsets back.
-            before.abort();
-        }
+        self.stop_committing().await;
         if offsets.is_empty() {
             return Ok(());
         }
         commits::store(&self.shared, offsets, self.shared.client.config().api_timeout).await
+    }
+
+    /// Ends the automatic commit that is under way: it could take back what is committed next.
+    async fn stop_committing(&mut self) {
+        if let Some(task) = &mut self.committing {
+            task.abort();
+            drop(task.await);
+            self.committing = None;
+        }
     }
 
     /// What the group has committed for these partitions; those without are left out.
@@ -363,9 +391,7 @@ impl Consumer {
         if config.group.is_none() || !config.enable_auto_commit {
             return Ok(());
         }
-        if let Some(before) = self.committing.take() {
-            before.abort();
-        }
+        self.stop_committing().await;
         let mut offsets = std::mem::take(&mut self.shared.lock().given_up);
         offsets.extend(self.shared.uncommitted(|_| true));
         match offsets.is_empty() {

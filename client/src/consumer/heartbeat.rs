@@ -84,22 +84,22 @@ async fn beat(shared: &Shared, me: &Membership) {
         }
     };
     let now = shared.now();
-    let soon = now.after(shared.client.config().retry_backoff);
     // Records may have waited for this answer.
     let wakes = code.is_error() || shared.may_be_out();
+    let error = || Error::refused("heartbeat", code, None);
     let mut state = shared.lock();
     let is_known = matches!(code, ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS);
-    if is_known && state.membership.generation == me.generation {
+    if is_known && state.membership.is_still(me) {
         state.membership.hear(sent, code == ErrorCode::NONE, now);
     }
     let is_noticed = state.membership.notice(code, me);
     if !is_noticed && code.is_retriable() {
-        state.membership.beat_due = state.membership.beat_due.min(soon);
-    } else if !is_noticed && code.is_error() && state.membership.is_still(me) {
-        let reason = format!("the coordinator refuses this member: {code}");
-        state.membership.lose(reason);
-        let what = "heartbeat".to_owned();
-        state.trouble = Some(Error::refused(what, code, None));
+        drop(state);
+        return beat_soon(shared, error());
+    }
+    if !is_noticed && code.is_error() && state.membership.is_still(me) {
+        state.membership.lose(format!("the coordinator refuses this member: {code}"));
+        state.trouble = Some(error());
     }
     drop(state);
     if wakes {

@@ -295,6 +295,6 @@ impl Row {
     pub(super) fn lag(&self, is_committed_only: bool) -> Option<u64> {
         let (Position::At(at), Some(marks)) = (self.position, self.marks) else { return None };
         let end = if is_committed_only { marks.last_stable } else { marks.high_watermark };
-        Some(u64::try_from(end - at.offset).unwrap_or(0))
+        Some(u64::try_from(end.saturating_sub(at.offset)).unwrap_or(0))
     }
 }
