@@ -87,7 +87,9 @@ impl Shared {
             ..Coordinator::default()
         });
         let text = row.error_message.as_deref();
-        accepted(row.error_code, text, || format!("finding the coordinator of group {:?}", &*group))?;
+        accepted(row.error_code, text, || {
+            format!("finding the coordinator of group {:?}", &*group)
+        })?;
         let (node, address) = (row.node_id, (&*row.host, row.port));
         let is_there = self.client.image().brokers.get(&node).is_some_and(|broker| {
             (&*broker.address.host, i32::from(broker.address.port)) == address

@@ -66,7 +66,9 @@ pub(super) async fn offsets(shared: Arc<Shared>, leader: i32, lookups: Vec<Looku
     let first = ask(&shared, leader, &ends).await;
     for (lookup, found) in ends.into_iter().zip(first) {
         match (lookup.start, found) {
-            (Start::Timestamp(0..), Found::At(end)) => drop(known.insert(lookup.of, end)),
+            (Start::Timestamp(0..), Found::At(end)) => {
+                known.insert(lookup.of, end);
+            }
             (_, found) => settle(&shared, &lookup, found),
         }
     }

@@ -172,7 +172,7 @@ impl Consumer {
         self.begin_join();
     }
 
-    fn begin_join(&mut self) {
+    pub(super) fn begin_join(&mut self) {
         let part = self.part.as_mut().expect("only a member joins");
         let now = self.shared.now();
         let mut state = self.shared.lock();

@@ -18,10 +18,11 @@ use rivven_core::record::header::{
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 
+use super::Consumer;
 use super::batches::{Batch, cut};
 use super::commits::{self, Offsets};
 use super::config::{ConsumerConfig, OffsetReset};
-use super::partitions::{At, EARLIEST, Partitions, Position, Start};
+use super::partitions::{At, EARLIEST, Marks, Partitions, Position, Start};
 use super::plan::{Job, Plan, View};
 use super::record::ConsumerRecord;
 use super::shared::Shared;
@@ -425,4 +426,44 @@ fn a_lookup_waits_for_the_one_that_is_under_way() {
     assert!(plan(&mut partitions, &image(0), (&[job], NOW)).offsets.is_empty());
     assert_eq!(plan(&mut partitions, &image(0), (&[], NOW)).offsets[&1].len(), 1);
     assert!(plan(&mut partitions, &image(0), (&[], NOW)).offsets.is_empty(), "it is under way");
+}
+
+#[tokio::test]
+async fn no_join_begins_while_the_loss_before_it_is_unnoticed() {
+    let client = Client::new(Env::real(), ClientConfig::to("127.0.0.1:1")).unwrap();
+    let config = ConsumerConfig { group: Some("g".to_owned()), ..Default::default() };
+    let mut consumer = Consumer::new(client, config).unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    consumer.shared.lock().membership.lost = Some("it was slow".to_owned());
+    consumer.begin_join();
+    assert_eq!(consumer.shared.lock().join_number, 0);
+    assert!(consumer.shared.may_be_out());
+    assert!(!consumer.take_part().unwrap(), "nothing was owned");
+    assert!(!consumer.take_part().unwrap());
+    assert!(consumer.shared.lock().membership.is_joining);
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_repeated_changes_nothing() {
+    let client = Client::new(Env::real(), ClientConfig::to("127.0.0.1:1")).unwrap();
+    let config = ConsumerConfig { group: Some("g".to_owned()), ..Default::default() };
+    let mut consumer = Consumer::new(client, config).unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    consumer.shared.lock().topics.insert("another member's".into(), false);
+    consumer.subscribe(&["t"]).unwrap();
+    assert_eq!(consumer.shared.lock().topics.len(), 2);
+    consumer.subscribe(&["u"]).unwrap();
+    assert_eq!(consumer.shared.lock().topics.len(), 1);
+    let long = "x".repeat(40_000);
+    let error = consumer.subscribe(&[&long]).unwrap_err().to_string();
+    assert!(error.contains("a topic's name has 1 to 249 bytes"), "{error}");
+}
+
+#[test]
+fn hostile_marks_are_no_lag() {
+    let mut partitions = partitions(1);
+    let row = partitions.rows.get_mut(&of(0)).unwrap();
+    row.marks = Some(Marks { log_start: 0, last_stable: i64::MIN, high_watermark: i64::MIN });
+    row.set(Position::At(at(5)));
+    assert_eq!(row.lag(false), Some(0));
 }

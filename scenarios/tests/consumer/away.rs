@@ -101,9 +101,8 @@ async fn story(world: &World, assignor: Assignor) {
     }
     let lost = firsts.events.iter().find(|event| matches!(event, ConsumerEvent::Lost { .. }));
     assert_eq!(lost, None);
-    let repeated = firsts.given.iter().find(|(at, times)| {
-        **times > 1 || seconds.given.contains_key(at)
-    });
+    let repeated =
+        firsts.given.iter().find(|(at, times)| **times > 1 || seconds.given.contains_key(at));
     assert_eq!(repeated, None);
 }
 
