@@ -4,6 +4,8 @@
 //! the order in which [`Connection::send`] took them.
 
 mod reading;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -81,6 +83,9 @@ struct RequestPieces(Vec<Bytes>);
 struct Waiting {
     correlation_id: i32,
     answer: oneshot::Sender<Result<Bytes, ConnectionError>>,
+    /// When the connection ends if there is no answer, and how long that was.
+    deadline: Monotonic,
+    timeout: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -197,6 +202,7 @@ impl Connection {
     /// Why it is of no use any more; `None` as long as it is.
     #[must_use]
     pub fn end(&self) -> Option<ConnectionError> {
+        self.shared.end_if_overdue(self.env.clock.now());
         self.shared.lock().end.clone()
     }
 
@@ -212,8 +218,8 @@ impl Connection {
         self.send(request, timeout).await?.answer().await
     }
 
-    /// Sends a request when the number of unanswered ones allows it. When this returns, its place
-    /// in the order of requests is taken.
+    /// Sends a request when the number of unanswered ones allows it, for which it waits as long as
+    /// for its answer. When this returns, its place in the order of requests is taken.
     ///
     /// # Errors
     /// See [`ConnectionError`]; nothing was sent.
@@ -243,15 +249,20 @@ impl Connection {
         version: i16,
         timeout: Duration,
     ) -> Result<Pending<M>, ConnectionError> {
-        let permits = self.in_flight.clone();
-        let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-        let place = self.outgoing.reserve().await.map_err(|_| self.shared.why())?;
+        if let Some(why) = self.end() {
+            return Err(why);
+        }
+        let Ok(place) = self.env.clock.timeout(timeout, self.place()).await else {
+            self.shared.end_if_stuck(self.env.clock.now(), timeout);
+            return Err(ConnectionError::TimedOut(timeout));
+        };
+        let (place, permit) = place?;
         let (answer, answered) = oneshot::channel();
         let correlation_id = self.shared.number();
         let frame = self.encode(request, version, correlation_id);
-        let waiting = Waiting { correlation_id, answer, _permit: permit };
-        place.send(Outgoing { frame, waiting: Some(waiting) });
         let deadline = self.env.clock.now().after(timeout);
+        let waiting = Waiting { correlation_id, answer, deadline, timeout, _permit: permit };
+        place.send(Outgoing { frame, waiting: Some(waiting) });
         Ok(Pending {
             env: self.env.clone(),
             answer: answered,
@@ -261,6 +272,16 @@ impl Connection {
             timeout,
             response: PhantomData,
         })
+    }
+
+    /// Room for one more request.
+    async fn place(
+        &self,
+    ) -> Result<(mpsc::Permit<'_, Outgoing>, OwnedSemaphorePermit), ConnectionError> {
+        let permits = self.in_flight.clone();
+        let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+        let place = self.outgoing.reserve().await.map_err(|_| self.shared.why())?;
+        Ok((place, permit))
     }
 
     fn encode<M: Request>(&self, request: &M, version: i16, number: i32) -> RequestPieces {
@@ -326,6 +347,25 @@ impl Shared {
         for waiting in waiting {
             // Who asked may be gone.
             let _ = waiting.answer.send(Err(why.clone()));
+        }
+    }
+
+    /// Who waits for an answer ends the connection that misses it, but may be gone.
+    fn end_if_overdue(&self, now: Monotonic) {
+        let state = self.lock();
+        let overdue = state.waiting.iter().find(|waiting| waiting.deadline <= now);
+        let overdue = overdue.map(|waiting| waiting.timeout);
+        drop(state);
+        if let Some(timeout) = overdue {
+            self.fail(ConnectionError::TimedOut(timeout));
+        }
+    }
+
+    /// No place came free within `timeout`: the writer may hang before anybody waits.
+    fn end_if_stuck(&self, now: Monotonic, timeout: Duration) {
+        self.end_if_overdue(now);
+        if self.lock().waiting.is_empty() {
+            self.fail(ConnectionError::TimedOut(timeout));
         }
     }
 

@@ -25,7 +25,9 @@ mod shared;
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rivven_io::clock::Monotonic;
@@ -45,6 +47,8 @@ use shared::Shared;
 
 /// Events that are kept for an application that does not ask for them: the latest.
 const EVENTS_MAX: usize = 1000;
+/// Of the name of a topic.
+const TOPIC_BYTES_MAX: usize = 249;
 /// For the commit and the leave at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -96,6 +100,12 @@ impl Consumer {
     pub fn subscribe(&mut self, topics: &[&str]) -> Result<(), Error> {
         self.shared.group()?;
         let topics: BTreeSet<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
+        let is_name = |topic: &Arc<str>| (1..=TOPIC_BYTES_MAX).contains(&topic.len());
+        if let Some(wrong) = topics.iter().find(|topic| !is_name(topic)) {
+            let length = wrong.len();
+            let text = format!("a topic's name has 1 to {TOPIC_BYTES_MAX} bytes, not {length}");
+            return Err(Error::Invalid(text));
+        }
         if topics.is_empty() {
             let text = "a subscription names at least one topic; unsubscribe ends it";
             return Err(Error::Invalid(text.to_owned()));
@@ -106,22 +116,26 @@ impl Consumer {
             let text = "partitions were assigned; a consumer cannot subscribe beside that";
             return Err(Error::Invalid(text.to_owned()));
         }
-        state.topics = topics.iter().map(|topic| (topic.clone(), may_make)).collect();
+        state.is_subscribed = true;
+        let may_be_made = topics.iter().map(|topic| (topic.clone(), may_make)).collect();
         match &mut self.part {
-            None => self.part = Some(Part::new(topics)),
-            Some(part) if part.topics == topics => {}
+            // A leader of the group goes on watching those of the other members, too.
+            Some(part) if part.topics == topics => return Ok(()),
             Some(part) => {
                 part.topics = topics;
                 state.membership.rejoin = Some("the subscription has changed".to_owned());
             }
+            None => self.part = Some(Part::new(topics)),
         }
+        state.topics = may_be_made;
         drop(state);
         self.shared.work.notify_one();
         Ok(())
     }
 
     /// Reads exactly these partitions, without sharing them with a group; those that were read
-    /// before keep their positions. With a group, reading begins at its committed offsets.
+    /// before keep their positions. With a group, reading begins at its committed offsets, and an
+    /// automatic commit stores the positions of those that are given up.
     ///
     /// # Errors
     /// [`Error::Invalid`]: the consumer has subscribed.
@@ -131,6 +145,12 @@ impl Consumer {
             return Err(Error::Invalid(text.to_owned()));
         }
         let wanted: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
+        if self.shared.config.group.is_some() && self.shared.config.enable_auto_commit {
+            let offsets = self.shared.uncommitted(|_| true);
+            if offsets.keys().any(|of| !wanted.contains(of)) {
+                self.begin_commit(offsets);
+            }
+        }
         let mut state = self.shared.lock();
         state.partitions.rows.retain(|of, _| wanted.contains(of));
         let kept = state.partitions.names();
@@ -202,28 +222,52 @@ impl Consumer {
     /// Begins an automatic commit of what earlier polls gave out.
     fn commit_if_due(&mut self) {
         let now = self.shared.now();
-        let config = &self.shared.config;
-        if config.group.is_none() || !config.enable_auto_commit || now < self.auto_commit_due {
+        let is_due = self.shared.config.group.is_some()
+            && self.shared.config.enable_auto_commit
+            && now >= self.auto_commit_due;
+        // The one before may wait for an answer that shows that its connection is dead.
+        if !is_due || self.is_committing() {
             return;
         }
+        let config = &self.shared.config;
         self.auto_commit_due = now.after(config.auto_commit_interval);
         // A join commits by itself what it gives up.
         let is_joining = self.part.as_ref().is_some_and(|part| !matches!(part.phase, Phase::In));
         let offsets = self.shared.uncommitted(|is_revoked| !is_revoked);
-        if is_joining || offsets.is_empty() {
+        if is_joining || offsets.is_empty() || self.shared.lock().is_out() {
             return;
         }
-        if let Some(before) = self.committing.take() {
+        self.begin_commit(offsets);
+    }
+
+    fn begin_commit(&mut self, offsets: Offsets) {
+        let before = self.committing.take();
+        if let Some(before) = &before {
             before.abort();
         }
+        let config = &self.shared.config;
         let limit = config.auto_commit_interval.max(self.shared.client.config().retry_backoff);
         let shared = self.shared.clone();
         let work = async move {
+            if let Some(before) = before {
+                // It must not take the offsets back.
+                drop(before.await);
+            }
             if let Err(error) = commits::store(&shared, &offsets, limit).await {
                 tracing::warn!(%error, "the automatic commit failed");
             }
         };
         self.committing = Some(self.shared.client.env().tasks.spawn("consumer-commit", work));
+    }
+
+    /// Whether an automatic commit is under way.
+    fn is_committing(&mut self) -> bool {
+        let Some(task) = &mut self.committing else { return false };
+        let is_over = Pin::new(task).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if is_over {
+            self.committing = None;
+        }
+        !is_over
     }
 
     /// Commits the positions: all that was given out so far.
@@ -233,7 +277,8 @@ impl Consumer {
     /// others read the partitions by now. When the future is dropped or fails with anything but a
     /// refusal, the offsets may be committed or not.
     pub async fn commit(&mut self) -> Result<(), Error> {
-        let offsets = self.shared.uncommitted(|_| true);
+        // What is known to be committed is committed again: its time begins anew.
+        let offsets = self.shared.lock().partitions.positions(|_| true);
         self.commit_offsets(&offsets).await
     }
 
@@ -243,14 +288,20 @@ impl Consumer {
     /// Those of [`Consumer::commit`]
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), Error> {
         self.shared.group()?;
-        if let Some(before) = self.committing.take() {
-            // Tried again after this one it would take the offsets back.
-            before.abort();
-        }
+        self.stop_committing().await;
         if offsets.is_empty() {
             return Ok(());
         }
         commits::store(&self.shared, offsets, self.shared.client.config().api_timeout).await
+    }
+
+    /// Ends the automatic commit that is under way: it could take back what is committed next.
+    async fn stop_committing(&mut self) {
+        if let Some(task) = &mut self.committing {
+            task.abort();
+            drop(task.await);
+            self.committing = None;
+        }
     }
 
     /// What the group has committed for these partitions; those without are left out.
@@ -301,6 +352,7 @@ impl Consumer {
         let mut state = self.shared.lock();
         state.partitions.rows.clear();
         state.topics.clear();
+        state.is_subscribed = false;
         state.membership = Membership::new(now);
         done
     }
@@ -327,7 +379,10 @@ impl Consumer {
         if let Phase::Joining(task) = &part.phase {
             task.abort();
             part.phase = Phase::Out;
-            self.shared.lock().membership.is_joining = false;
+            let mut state = self.shared.lock();
+            // It may run on for a moment.
+            state.join_number += 1;
+            state.membership.is_joining = false;
         }
     }
 
@@ -336,9 +391,7 @@ impl Consumer {
         if config.group.is_none() || !config.enable_auto_commit {
             return Ok(());
         }
-        if let Some(before) = self.committing.take() {
-            before.abort();
-        }
+        self.stop_committing().await;
         let mut offsets = std::mem::take(&mut self.shared.lock().given_up);
         offsets.extend(self.shared.uncommitted(|_| true));
         match offsets.is_empty() {

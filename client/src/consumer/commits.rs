@@ -14,15 +14,27 @@ use rivven_core::kafka::messages::offset_commit::{
 use rivven_core::kafka::messages::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchTopic,
 };
+use rivven_io::clock::Monotonic;
 
 use super::config::Isolation;
 use super::coordinator::Retries;
 use super::membership::Membership;
+use super::partitions::{Partitions, Position, Row, Stored};
 use super::shared::Shared;
 use crate::assignor::TopicPartition;
 use crate::client::Lane;
 use crate::error::{Error, accepted};
 use crate::image::ClusterImage;
+
+/// After which an automatic commit stores an offset again that has not moved: brokers forget those
+/// of a group without members some days after they were committed.
+const STORED_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// For what is given up, once the coordinator is there.
+const GIVEN_UP_LIMIT: Duration = Duration::from_secs(5);
+
+const WENT_ON: &str =
+    "the group went on without this member, and its partitions are read by others";
 
 /// An offset that a group has committed: the next one to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +54,53 @@ impl From<i64> for CommittedOffset {
 
 /// Offsets by partition.
 pub type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
+
+impl Partitions {
+    /// Every position, of partitions that are revoked or not.
+    pub(super) fn positions(&self, wants: impl Fn(&Row) -> bool) -> Offsets {
+        let rows = self.rows.iter().filter(|(_, row)| wants(row));
+        let offsets = rows.filter_map(|(of, row)| match row.position {
+            Position::At(at) => {
+                let (offset, leader_epoch) = (at.offset, at.leader_epoch);
+                let metadata = String::new();
+                Some((of.clone(), CommittedOffset { offset, leader_epoch, metadata }))
+            }
+            Position::Unknown(_) => None,
+        });
+        offsets.collect()
+    }
+
+    /// A commit of these is about to be sent. From then on the group may have them, whatever
+    /// becomes of the answer. Its number.
+    pub(super) fn begin_commit(&mut self, offsets: &Offsets) -> u64 {
+        let number = self.number();
+        for of in offsets.keys() {
+            if let Some(row) = self.rows.get_mut(of) {
+                (row.committed, row.commit) = (None, number);
+            }
+        }
+        number
+    }
+
+    /// The group has these, unless a later commit was begun, or the partition assigned anew.
+    pub(super) fn end_commit(&mut self, offsets: &Offsets, number: u64, noted_at: Monotonic) {
+        for (of, committed) in offsets {
+            if let Some(row) = self.rows.get_mut(of).filter(|row| row.commit == number) {
+                row.committed = Some(Stored { offset: committed.offset, noted_at });
+            }
+        }
+    }
+}
+
+impl Row {
+    /// Whether an automatic commit would change nothing.
+    pub(super) fn is_committed(&self, now: Monotonic) -> bool {
+        let (Position::At(at), Some(stored)) = (self.position, self.committed) else {
+            return false;
+        };
+        stored.offset == at.offset && now.since(stored.noted_at) < STORED_AGE_MAX
+    }
+}
 
 /// Commits as a member of the current generation, or as nobody if the consumer is in no group.
 ///
@@ -79,12 +138,60 @@ pub(super) async fn store(
     }
 }
 
+/// Commits what is given up, before a join lets others have it. A coordinator that is away cannot
+/// give it to anybody: it is waited for, because what is not committed is read again.
+pub(super) async fn store_given_up(shared: &Shared) {
+    let mut backoff = shared.client.backoff();
+    let mut refused_since = None;
+    loop {
+        let offsets = shared.lock().given_up.clone();
+        if offsets.is_empty() {
+            return;
+        }
+        let Err(error) = store_once(shared, &offsets, &shared.me()).await else { break };
+        if is_away(&error) {
+            tracing::debug!(%error, "a commit before a rebalance waits for the coordinator");
+            refused_since = None;
+            shared.fall_silent(error);
+        } else {
+            let may_pass =
+                error.is_retriable() || error.code() == Some(ErrorCode::REBALANCE_IN_PROGRESS);
+            let now = shared.now();
+            let is_over = now.since(*refused_since.get_or_insert(now)) >= GIVEN_UP_LIMIT;
+            if is_over || !may_pass {
+                tracing::warn!(%error, "not committed before a rebalance: it is read again");
+                break;
+            }
+        }
+        backoff.wait(shared.client.env()).await;
+    }
+    shared.lock().given_up.clear();
+}
+
+/// Whether nobody has decided anything.
+fn is_away(error: &Error) -> bool {
+    let code = error.code();
+    code.is_none_or(|code| {
+        matches!(
+            code,
+            ErrorCode::NOT_COORDINATOR
+                | ErrorCode::COORDINATOR_NOT_AVAILABLE
+                | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+        )
+    }) && error.is_retriable()
+}
+
 fn are_owned(shared: &Shared, offsets: &Offsets) -> bool {
     let state = shared.lock();
     offsets.keys().all(|of| state.partitions.rows.contains_key(of))
 }
 
 async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Result<(), Error> {
+    if me.generation < 0 && shared.lock().is_subscribed {
+        // The coordinator would take it for nobody's, and accept it while the group is empty.
+        let code = ErrorCode::UNKNOWN_MEMBER_ID;
+        return Err(Error::refused("committing offsets", code, Some(WENT_ON)));
+    }
     let names: BTreeSet<&str> = offsets.keys().map(|of| &*of.topic).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let image = image_of(shared, &names).await?;
@@ -97,10 +204,12 @@ async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Resu
         ..OffsetCommitRequest::default()
     };
     let timeout = shared.client.config().request_timeout;
+    let number = shared.lock().partitions.begin_commit(offsets);
     let answer = shared.call_coordinator(Lane::Group, (&request, timeout)).await?;
     let (code, of) = worst(&answer);
     if !code.is_error() {
-        note_stored(shared, offsets);
+        let now = shared.now();
+        shared.lock().partitions.end_commit(offsets, number, now);
         return Ok(());
     }
     let is_noticed = shared.lock().membership.notice(code, me);
@@ -108,18 +217,21 @@ async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Resu
         shared.arrived.notify_one();
         shared.beat.notify_one();
     }
+    distrust_topics(shared, code);
+    let text = match code {
+        ErrorCode::REBALANCE_IN_PROGRESS => "the next poll takes part in it",
+        ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => WENT_ON,
+        _ => "",
+    };
+    Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))
+}
+
+/// A topic that was made anew has another id: the next try asks for it.
+fn distrust_topics(shared: &Shared, code: ErrorCode) {
     if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
         shared.distrust_metadata();
         shared.client.forget_topics();
     }
-    let text = match code {
-        ErrorCode::REBALANCE_IN_PROGRESS => "the next poll takes part in it",
-        ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => {
-            "the group went on without this member, and its partitions are read by others"
-        }
-        _ => "",
-    };
-    Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))
 }
 
 /// Metadata of these topics; one that is not there is refused by the coordinator, for itself.
@@ -127,15 +239,6 @@ async fn image_of(shared: &Shared, names: &[&str]) -> Result<Arc<ClusterImage>, 
     match shared.client.topics(names, false).await {
         Err(Error::Refused { .. }) => Ok(shared.client.image()),
         answer => answer,
-    }
-}
-
-fn note_stored(shared: &Shared, offsets: &Offsets) {
-    let mut state = shared.lock();
-    for (of, committed) in offsets {
-        if let Some(row) = state.partitions.rows.get_mut(of) {
-            row.committed = Some(committed.offset);
-        }
     }
 }
 
@@ -195,6 +298,7 @@ pub(super) async fn fetch(
     };
     let refuse = |code: ErrorCode, of: &str| {
         shared.lock().membership.notice(code, &me);
+        distrust_topics(shared, code);
         accepted(code, None, || format!("committed offsets of {of}"))
     };
     refuse(code, "the group")?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rivven_core::kafka::codec::message::Request;
 use rivven_core::kafka::codec::text::WireStr;
-use rivven_core::kafka::messages::find_coordinator::FindCoordinatorRequest;
+use rivven_core::kafka::messages::find_coordinator::{Coordinator, FindCoordinatorRequest};
 use rivven_io::clock::Monotonic;
 
 use super::membership::Membership;
@@ -53,6 +53,22 @@ impl Shared {
         answer
     }
 
+    /// The coordinator said nothing of use, and is asked again. The partitions are kept, though
+    /// nothing is given out once the session may be over: one that comes back may know this member
+    /// still. The application hears of it when it lasts, and again after as long.
+    pub(super) fn fall_silent(&self, error: Error) {
+        let now = self.now();
+        let mut state = self.lock();
+        let me = &mut state.membership;
+        if now.since(me.silent_since) < self.client.config().api_timeout {
+            return;
+        }
+        me.silent_since = now;
+        state.trouble = Some(error);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
     async fn find_coordinator(&self) -> Result<i32, Error> {
         let group = self.group()?;
         let request = FindCoordinatorRequest {
@@ -61,21 +77,27 @@ impl Shared {
             coordinator_keys: vec![group.clone()],
         };
         let answer = self.client.call(Target::Any, Lane::Admin, &request).await?;
-        let (node, code, text) = match answer.coordinators.first() {
-            Some(row) => (row.node_id, row.error_code, row.error_message.as_deref()),
-            None => (answer.node_id, answer.error_code, answer.error_message.as_deref()),
-        };
-        accepted(code, text, || format!("finding the coordinator of group {:?}", &*group))?;
-        if !self.client.image().brokers.contains_key(&node) {
-            // A broker is known once metadata names it.
-            self.client.forget_topics();
-            let topics: Vec<_> = self.lock().topics.keys().cloned().collect();
-            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-            match self.client.topics(&names, false).await {
-                // Topics that are not there say nothing about brokers.
-                Ok(_) | Err(Error::Refused { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        // Above version 3 there is a row for each group.
+        let row = answer.coordinators.into_iter().next().unwrap_or_else(|| Coordinator {
+            node_id: answer.node_id,
+            host: answer.host,
+            port: answer.port,
+            error_code: answer.error_code,
+            error_message: answer.error_message,
+            ..Coordinator::default()
+        });
+        let text = row.error_message.as_deref();
+        accepted(row.error_code, text, || {
+            format!("finding the coordinator of group {:?}", &*group)
+        })?;
+        let (node, address) = (row.node_id, (&*row.host, row.port));
+        let is_there = self.client.image().brokers.get(&node).is_some_and(|broker| {
+            (&*broker.address.host, i32::from(broker.address.port)) == address
+        });
+        if !is_there {
+            // A broker is called where metadata says that it is.
+            let topics = self.lock().topics.keys().map(ToString::to_string).collect::<Vec<_>>();
+            self.client.look_up(Some(&topics)).await?;
         }
         self.lock().membership.coordinator = Some(node);
         Ok(node)

@@ -25,6 +25,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let plan = shared.plan();
         let next = plan.next;
+        if plan.has_trouble {
+            shared.arrived.notify_one();
+        }
         jobs.begin(plan, &shared);
         match next {
             None => shared.work.notified().await,

@@ -80,26 +80,26 @@ async fn beat(shared: &Shared, me: &Membership) {
         Ok(code) => code,
         Err(error) => {
             tracing::debug!(%error, "no heartbeat");
-            return fall_silent(shared, error);
+            return beat_soon(shared, error);
         }
     };
     let now = shared.now();
-    let soon = now.after(shared.client.config().retry_backoff);
     // Records may have waited for this answer.
     let wakes = code.is_error() || shared.may_be_out();
+    let error = || Error::refused("heartbeat", code, None);
     let mut state = shared.lock();
     let is_known = matches!(code, ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS);
-    if is_known && state.membership.generation == me.generation {
+    if is_known && state.membership.is_still(me) {
         state.membership.hear(sent, code == ErrorCode::NONE, now);
     }
     let is_noticed = state.membership.notice(code, me);
     if !is_noticed && code.is_retriable() {
-        state.membership.beat_due = state.membership.beat_due.min(soon);
-    } else if !is_noticed && code.is_error() && state.membership.is_still(me) {
-        let reason = format!("the coordinator refuses this member: {code}");
-        state.membership.lose(reason);
-        let what = "heartbeat".to_owned();
-        state.trouble = Some(Error::refused(what, code, None));
+        drop(state);
+        return beat_soon(shared, error());
+    }
+    if !is_noticed && code.is_error() && state.membership.is_still(me) {
+        state.membership.lose(format!("the coordinator refuses this member: {code}"));
+        state.trouble = Some(error());
     }
     drop(state);
     if wakes {
@@ -107,19 +107,13 @@ async fn beat(shared: &Shared, me: &Membership) {
     }
 }
 
-/// Goes on trying. The partitions are kept, though nothing is given out once the session may be
-/// over: a coordinator that comes back may know this member still.
-fn fall_silent(shared: &Shared, error: Error) {
-    let (now, config) = (shared.now(), shared.client.config());
-    let mut state = shared.lock();
-    let me = &mut state.membership;
-    me.beat_due = me.beat_due.min(now.after(config.retry_backoff));
-    if now.since(me.silent_since) >= config.api_timeout {
-        me.silent_since = now;
-        state.trouble = Some(error);
-        drop(state);
-        shared.arrived.notify_one();
+fn beat_soon(shared: &Shared, error: Error) {
+    let soon = shared.now().after(shared.client.config().retry_backoff);
+    {
+        let me = &mut shared.lock().membership;
+        me.beat_due = me.beat_due.min(soon);
     }
+    shared.fall_silent(error);
 }
 
 async fn ask(shared: &Shared, me: &Membership) -> Result<ErrorCode, Error> {

@@ -6,30 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_core::kafka::codec::message::Request;
 use rivven_core::kafka::codec::text::WireStr;
 use rivven_core::kafka::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
 };
 use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use rivven_io::clock::Monotonic;
+use rivven_io::task::Task;
 
 use super::commits;
 use super::config::millis;
-use super::coordinator::Retries;
 use super::membership::Membership;
 use super::shared::Shared;
 use crate::assignor::{Assignor, Member, PartitionCounts, Subscription, TopicPartition, protocol};
 use crate::client::Lane;
+use crate::connection::ConnectionError;
 use crate::error::{Error, accepted};
 use crate::image::ClusterImage;
 
 /// Above the time for which the coordinator holds a join.
 const HELD_EXTRA: Duration = Duration::from_secs(5);
-/// For the commit before a join; what is not committed is read again.
-const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a member joins with.
 pub(super) struct Intent {
+    /// Of this join.
+    pub(super) number: u64,
     pub(super) topics: BTreeSet<Arc<str>>,
     /// What it goes on reading meanwhile.
     pub(super) owned: BTreeSet<TopicPartition>,
@@ -44,6 +46,7 @@ pub(super) enum JoinEnd {
     Joined(Joined),
     /// The group went on without this member: what it owned is not its own any more.
     Lost(String),
+    /// It was refused, or cannot work.
     Failed(Error),
 }
 
@@ -69,56 +72,76 @@ impl From<Error> for Round {
     }
 }
 
-/// Joins, and leaves in `joined` what came of it.
-pub(super) async fn run(shared: Arc<Shared>, intent: Intent) {
-    let end = join(&shared, &intent).await;
-    let now = shared.now();
-    let mut state = shared.lock();
-    state.membership.is_joining = false;
-    match &end {
-        JoinEnd::Joined(joined) => {
-            state.membership.generation = joined.generation;
-            // The answer may have been held, or long on its way: what counts is the request.
-            state.membership.hear(joined.sent, true, now);
-            state.membership.beat_due = joined.sent.after(shared.config.heartbeat_interval);
-        }
-        JoinEnd::Lost(_) | JoinEnd::Failed(_) => state.membership.generation = -1,
+/// Joins, and leaves in `joined` what came of it. `before` is a commit that was cut off.
+pub(super) async fn run(shared: Arc<Shared>, intent: Intent, before: Option<Task<()>>) {
+    let ending = Ending { shared: shared.clone(), number: intent.number };
+    if let Some(before) = before {
+        // Cut off or not: it must not take back what is committed next.
+        drop(before.await);
     }
-    state.joined = Some(end);
-    drop(state);
-    shared.beat.notify_one();
-    shared.arrived.notify_one();
+    ending.end(join(&shared, &intent).await);
+}
+
+/// Ends a join, with a failure if nobody does.
+struct Ending {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Ending {
+    fn end(&self, end: JoinEnd) {
+        let shared = &self.shared;
+        let now = shared.now();
+        let mut state = shared.lock();
+        if !state.membership.is_joining || state.join_number != self.number {
+            return;
+        }
+        state.membership.is_joining = false;
+        match &end {
+            JoinEnd::Joined(joined) => {
+                state.membership.generation = joined.generation;
+                // The answer may have been held, or long on its way: what counts is the request.
+                state.membership.hear(joined.sent, true, now);
+                state.membership.beat_due = joined.sent.after(shared.config.heartbeat_interval);
+            }
+            JoinEnd::Lost(_) | JoinEnd::Failed(_) => state.membership.generation = -1,
+        }
+        state.joined = Some(end);
+        drop(state);
+        shared.beat.notify_one();
+        shared.arrived.notify_one();
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let text = "joining the group ended without a result, which is a fault of this client";
+        self.end(JoinEnd::Failed(Error::Invalid(text.to_owned())));
+    }
 }
 
 async fn join(shared: &Shared, intent: &Intent) -> JoinEnd {
-    let given_up = shared.lock().given_up.clone();
-    if !given_up.is_empty() {
-        if let Err(error) = commits::store(shared, &given_up, COMMIT_LIMIT).await {
-            tracing::warn!(%error, "not committed before a rebalance: records will be read again");
-        }
-        shared.lock().given_up.clear();
-    }
-    let limit = shared.client.config().api_timeout;
-    let mut retries = Retries::new(&shared.client, "joining the group", limit);
+    commits::store_given_up(shared).await;
+    let mut backoff = shared.client.backoff();
     loop {
         let error = match round(shared, intent).await {
             Ok(joined) => return JoinEnd::Joined(joined),
-            Err(Round::Again) => continue,
             Err(Round::Lost(reason)) if !intent.owned.is_empty() => return JoinEnd::Lost(reason),
-            Err(Round::Lost(_)) => continue,
+            Err(Round::Again | Round::Lost(_)) => continue,
+            Err(Round::Failed(error)) if !error.is_retriable() => return JoinEnd::Failed(error),
             Err(Round::Failed(error)) => error,
         };
-        if let Err(error) = retries.after(&shared.client, error).await {
-            return JoinEnd::Failed(error);
-        }
+        // As long as the group has not said otherwise, what is owned stays owned.
+        tracing::debug!(%error, "joining again");
+        shared.fall_silent(error);
+        backoff.wait(shared.client.env()).await;
     }
 }
 
 async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
     let me = shared.me();
     let request = join_request(shared, intent, &me)?;
-    let held = shared.config.max_poll_interval + HELD_EXTRA;
-    let answer = shared.call_coordinator(Lane::Rebalance, (&request, held)).await?;
+    let answer = ask(shared, &request).await?;
     if answer.error_code == ErrorCode::MEMBER_ID_REQUIRED {
         shared.lock().membership.member_id = answer.member_id.to_string();
         return Err(Round::Again);
@@ -151,7 +174,7 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
         assignments,
     };
     let sent = shared.now();
-    let synced = shared.call_coordinator(Lane::Rebalance, (&request, held)).await?;
+    let synced = ask(shared, &request).await?;
     if synced.error_code == ErrorCode::REBALANCE_IN_PROGRESS {
         return Err(Round::Again);
     }
@@ -160,6 +183,24 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
         Error::Invalid("the leader of the group sent an assignment that is none".to_owned())
     })?;
     Ok(Joined { generation: me.generation, sent, partitions })
+}
+
+/// A request that the coordinator may hold until the other members have come.
+async fn ask<M: Request>(shared: &Shared, request: &M) -> Result<M::Response, Error> {
+    let held = shared.config.max_poll_interval + HELD_EXTRA;
+    let sent = shared.now();
+    let answer = shared.call_coordinator(Lane::Rebalance, (request, held)).await;
+    let was_there = match &answer {
+        Ok(_) => true,
+        Err(Error::Connection { error, .. }) => matches!(error, ConnectionError::Closed(_)),
+        Err(_) => false,
+    };
+    let now = shared.now();
+    if was_there && now.since(sent) > shared.client.config().request_timeout {
+        // Somebody held it until now.
+        shared.lock().membership.silent_since = now;
+    }
+    answer
 }
 
 fn join_request(
@@ -192,8 +233,10 @@ fn join_request(
 
 /// What an error code of a join or a sync means for who asked.
 fn heed(shared: &Shared, me: &Membership, code: ErrorCode) -> Result<(), Round> {
+    let now = shared.now();
     let mut state = shared.lock();
     match code {
+        ErrorCode::NONE => state.membership.silent_since = now,
         ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
             state.membership.coordinator = None;
         }
@@ -223,13 +266,17 @@ async fn lead(
 ) -> Result<Vec<SyncGroupRequestAssignment>, Error> {
     let members: Vec<Member> =
         answer.members.iter().map(|row| read_member(assignor, row)).collect();
+    let ids: BTreeSet<&str> = members.iter().map(|member| member.id.as_str()).collect();
+    if ids.len() < members.len() {
+        return Err(Error::Malformed("two members of the group have the same id".to_owned()));
+    }
     let topics: BTreeSet<Arc<str>> =
         members.iter().flat_map(|member| member.subscription.topics.iter().cloned()).collect();
     let counts = partition_counts(shared, &topics).await?;
     {
         let mut state = shared.lock();
-        // Exactly these are watched; the own ones are among them.
-        state.topics.retain(|topic, _| topics.contains(topic));
+        // These are watched; the own ones are among them, but for a subscription since.
+        state.topics.retain(|topic, may_make| *may_make || topics.contains(topic));
         for topic in topics {
             state.topics.entry(topic).or_insert(false);
         }

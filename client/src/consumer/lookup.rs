@@ -13,7 +13,7 @@ use rivven_core::kafka::messages::list_offsets::{
 
 use super::commits;
 use super::config::millis;
-use super::partitions::{At, LATEST, Position, Start};
+use super::partitions::{At, LATEST, Position, Start, Stored};
 use super::plan::Lookup;
 use super::shared::Shared;
 use crate::assignor::TopicPartition;
@@ -23,6 +23,8 @@ use crate::error::Error;
 /// What a lookup found out.
 enum Found {
     At(At),
+    /// No record is as young as what was asked for.
+    TooYoung,
     /// Nothing; look there instead.
     Else(Start),
     /// Ask again later.
@@ -54,30 +56,58 @@ pub(super) async fn committed(shared: Arc<Shared>, lookups: Vec<Lookup>) {
     shared.arrived.notify_one();
 }
 
-/// Asks a leader once.
+/// Asks a leader once; for a time twice.
 pub(super) async fn offsets(shared: Arc<Shared>, leader: i32, lookups: Vec<Lookup>) {
-    let request = request(&shared, &lookups);
+    let (times, mut ends): (Vec<Lookup>, Vec<Lookup>) =
+        lookups.into_iter().partition(|lookup| lookup.timestamp >= 0);
+    // The end comes first: what is written between both requests must not be passed over.
+    ends.extend(times.iter().map(|lookup| Lookup { timestamp: LATEST, ..lookup.clone() }));
+    let mut known = BTreeMap::new();
+    let first = ask(&shared, leader, &ends).await;
+    for (lookup, found) in ends.into_iter().zip(first) {
+        match (lookup.start, found) {
+            (Start::Timestamp(0..), Found::At(end)) => {
+                known.insert(lookup.of, end);
+            }
+            (_, found) => settle(&shared, &lookup, found),
+        }
+    }
+    let times: Vec<Lookup> =
+        times.into_iter().filter(|lookup| known.contains_key(&lookup.of)).collect();
+    if !times.is_empty() {
+        let second = ask(&shared, leader, &times).await;
+        for (lookup, found) in times.into_iter().zip(second) {
+            let found = match found {
+                Found::TooYoung => Found::At(known[&lookup.of]),
+                other => other,
+            };
+            settle(&shared, &lookup, found);
+        }
+    }
+    shared.arrived.notify_one();
+}
+
+/// What came of each.
+async fn ask(shared: &Shared, leader: i32, lookups: &[Lookup]) -> Vec<Found> {
+    let request = request(shared, lookups);
     let answer = shared.client.call(Target::Broker(leader), Lane::Admin, &request).await;
     let rows = match &answer {
         Ok(answer) => rows(answer),
         Err(error) => {
             tracing::debug!(leader, %error, "no offsets");
-            shared.distrust_metadata();
             BTreeMap::new()
         }
     };
-    for lookup in lookups {
-        let found = match (&answer, rows.get(&lookup.of)) {
-            (Ok(_), Some(row)) => found(&lookup, row),
-            (Err(error), _) if !error.is_retriable() => Found::Trouble(error.clone()),
-            _ => Found::Nothing,
-        };
-        if matches!(found, Found::Nothing) {
-            shared.distrust_metadata();
-        }
-        settle(&shared, &lookup, found);
+    let found = lookups.iter().map(|lookup| match (&answer, rows.get(&lookup.of)) {
+        (Ok(_), Some(row)) => found(lookup, row),
+        (Err(error), _) if !error.is_retriable() => Found::Trouble(error.clone()),
+        _ => Found::Nothing,
+    });
+    let found: Vec<Found> = found.collect();
+    if answer.is_err() || found.iter().any(|found| matches!(found, Found::Nothing)) {
+        shared.distrust_metadata();
     }
-    shared.arrived.notify_one();
+    found
 }
 
 fn request(shared: &Shared, lookups: &[Lookup]) -> ListOffsetsRequest {
@@ -120,8 +150,7 @@ fn found(lookup: &Lookup, row: &ListOffsetsPartitionResponse) -> Found {
         ErrorCode::NONE if row.offset >= 0 => {
             Found::At(At { offset: row.offset, leader_epoch: -1 })
         }
-        // No record is as young as that.
-        ErrorCode::NONE if lookup.timestamp >= 0 => Found::Else(Start::Timestamp(LATEST)),
+        ErrorCode::NONE if lookup.timestamp >= 0 => Found::TooYoung,
         ErrorCode::NONE => Found::Nothing,
         code if code.is_retriable() => Found::Nothing,
         code => Found::Trouble(Error::refused(format!("offsets of {}", lookup.of), code, None)),
@@ -141,11 +170,11 @@ fn settle(shared: &Shared, lookup: &Lookup, found: Found) {
             row.backoff.reset();
             row.set(Position::At(at));
             if lookup.start == Start::Committed {
-                row.committed = Some(at.offset);
+                row.committed = Some(Stored { offset: at.offset, noted_at: shared.now() });
             }
         }
         Found::Else(start) => row.set(Position::Unknown(start)),
-        Found::Nothing => row.wait(shared),
+        Found::Nothing | Found::TooYoung => row.wait(shared),
         Found::Trouble(error) => {
             row.wait(shared);
             row.trouble = Some(error);

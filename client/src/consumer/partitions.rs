@@ -72,6 +72,10 @@ pub(super) struct Row {
     /// A request for its position is under way.
     pub(super) is_looked_up: bool,
     pub(super) topic_id: Option<TopicId>,
+    /// The newest leader that is known to have been, by its epoch; -1 if none is.
+    pub(super) epoch_seen: i32,
+    /// Since when metadata names an older one.
+    pub(super) outdated_since: Option<Monotonic>,
     pub(super) marks: Option<Marks>,
     /// What poll says when all that is unread is given out.
     pub(super) trouble: Option<Error>,
@@ -79,8 +83,17 @@ pub(super) struct Row {
     pub(super) backoff: Backoff,
     /// Higher: served later by a fetch, so that all get their turn.
     pub(super) fed: u64,
-    /// The offset that was committed last.
-    pub(super) committed: Option<i64>,
+    /// What the group has; `None` while that is not certain.
+    pub(super) committed: Option<Stored>,
+    /// The last commit that was begun; 0 for none.
+    pub(super) commit: u64,
+}
+
+/// An offset that the group is known to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) offset: i64,
+    pub(super) noted_at: Monotonic,
 }
 
 /// Where a log stood when it was last looked at.
@@ -113,12 +126,15 @@ impl Partitions {
             is_revoked: false,
             is_looked_up: false,
             topic_id: None,
+            epoch_seen: -1,
+            outdated_since: None,
             marks: None,
             trouble: None,
             wait_until: Monotonic::default(),
             backoff,
             fed: 0,
             committed: None,
+            commit: 0,
         };
         let before = self.rows.insert(of, row);
         assert!(before.is_none(), "a partition is added once");
@@ -140,6 +156,8 @@ impl Partitions {
         row.incarnation = incarnation;
         row.trouble = None;
         row.wait_until = Monotonic::default();
+        // Who sets it knows better than what was read before.
+        (row.epoch_seen, row.outdated_since) = (-1, None);
         row.set(position);
         true
     }
@@ -165,7 +183,9 @@ impl Partitions {
             match row.take(of, count_max, &mut taken) {
                 Ok(()) if taken.records.len() < count_max => {}
                 Ok(()) => {
-                    self.turn = Some(next.clone());
+                    // One unpacked body at a time: it counts for nothing in `buffer_bytes`.
+                    let keeps_turn = row.reader.as_ref().is_some_and(BatchReader::is_unpacked);
+                    self.turn = Some(if keeps_turn { of } else { next }.clone());
                     break;
                 }
                 Err(error) if taken.records.is_empty() => {
@@ -196,6 +216,7 @@ impl Row {
         self.position = position;
         if let Position::At(at) = position {
             self.fetched = at;
+            self.epoch_seen = self.epoch_seen.max(at.leader_epoch);
         }
         self.unread.clear();
         self.unread_bytes = 0;
@@ -212,8 +233,13 @@ impl Row {
     pub(super) fn push(&mut self, batch: Batch) {
         assert!(batch.end > self.fetched.offset, "a batch brings the next offset");
         self.fetched = At { offset: batch.end, leader_epoch: batch.leader_epoch };
+        self.epoch_seen = self.epoch_seen.max(batch.leader_epoch);
         self.unread_bytes += batch.bytes.len();
-        self.unread.push_back(batch);
+        match self.unread.back_mut() {
+            // They have no bytes that would bound their number.
+            Some(last) if !last.has_records && !batch.has_records => *last = batch,
+            _ => self.unread.push_back(batch),
+        }
     }
 
     fn take(
@@ -269,6 +295,6 @@ impl Row {
     pub(super) fn lag(&self, is_committed_only: bool) -> Option<u64> {
         let (Position::At(at), Some(marks)) = (self.position, self.marks) else { return None };
         let end = if is_committed_only { marks.last_stable } else { marks.high_watermark };
-        Some(u64::try_from(end - at.offset).unwrap_or(0))
+        Some(u64::try_from(end.saturating_sub(at.offset)).unwrap_or(0))
     }
 }

@@ -1,6 +1,7 @@
 //! What is to be asked of whom: fetches and positions, from where the partitions stand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rivven_core::ids::TopicId;
 use rivven_io::clock::Monotonic;
@@ -28,6 +29,8 @@ pub(super) struct View<'a> {
     pub(super) image: &'a ClusterImage,
     pub(super) config: &'a ConsumerConfig,
     pub(super) under_way: &'a BTreeSet<Job>,
+    /// How long metadata may be out of date before the application hears of it.
+    pub(super) patience: Duration,
     pub(super) now: Monotonic,
 }
 
@@ -38,6 +41,8 @@ pub(super) struct Plan {
     pub(super) offsets: BTreeMap<i32, Vec<Lookup>>,
     pub(super) committed: Vec<Lookup>,
     pub(super) needs_metadata: bool,
+    /// Something was found that the application must be told.
+    pub(super) has_trouble: bool,
     /// When there is more to do though nothing happens.
     pub(super) next: Option<Monotonic>,
 }
@@ -107,6 +112,10 @@ impl Partitions {
                 continue;
             };
             row.notice_topic(of, led.topic_id);
+            if row.is_ahead_of(&led) {
+                plan.wait_for_leader((of, row), &led, view);
+                continue;
+            }
             match row.position {
                 Position::Unknown(start) => plan.look_up((of, row), (start, &led), view),
                 Position::At(_) if row.is_paused => {}
@@ -148,6 +157,26 @@ impl Leader {
 }
 
 impl Plan {
+    /// Metadata lags behind what was read: the leader that it names may lack that, and take the
+    /// position for one that is out of range (KIP-320).
+    fn wait_for_leader(
+        &mut self,
+        (of, row): (&TopicPartition, &mut Row),
+        led: &Led,
+        view: &View<'_>,
+    ) {
+        self.needs_metadata = true;
+        let since = *row.outdated_since.get_or_insert(view.now);
+        if view.now.since(since) >= view.patience {
+            let (known, seen) = (led.epoch, row.epoch_seen);
+            let what = format!("finding the leader of {of}");
+            let last = format!("metadata names that of epoch {known}, older than epoch {seen}");
+            row.trouble = Some(Error::TimedOut { what, after: view.patience, last });
+            row.outdated_since = None;
+            self.has_trouble = true;
+        }
+    }
+
     fn look_up(
         &mut self,
         (of, row): (&TopicPartition, &mut Row),
@@ -164,6 +193,7 @@ impl Plan {
             (Start::Reset, OffsetReset::None) => {
                 let text = format!("{of} has no committed offset, and auto_offset_reset is none");
                 row.trouble = Some(Error::Invalid(text));
+                self.has_trouble = true;
                 return;
             }
             (Start::Committed, _) => 0,
@@ -171,24 +201,39 @@ impl Plan {
         let incarnation = row.incarnation;
         let (of, leader_epoch) = (of.clone(), led.epoch);
         let lookup = Lookup { of, incarnation, leader_epoch, start, timestamp };
-        let (job, rows) = match start {
-            Start::Committed => (Job::Committed, &mut self.committed),
-            _ => (Job::Offsets(led.leader), self.offsets.entry(led.leader).or_default()),
+        let job = match start {
+            Start::Committed => Job::Committed,
+            _ => Job::Offsets(led.leader),
         };
-        if !view.under_way.contains(&job) {
-            row.is_looked_up = true;
-            rows.push(lookup);
+        if view.under_way.contains(&job) {
+            return;
+        }
+        row.is_looked_up = true;
+        match start {
+            Start::Committed => self.committed.push(lookup),
+            _ => self.offsets.entry(led.leader).or_default().push(lookup),
         }
     }
 }
 
 impl Row {
+    /// Whether metadata names a leader that is not the newest one.
+    fn is_ahead_of(&mut self, led: &Led) -> bool {
+        let is_ahead = led.epoch >= 0 && led.epoch < self.epoch_seen;
+        if !is_ahead {
+            self.epoch_seen = self.epoch_seen.max(led.epoch);
+            self.outdated_since = None;
+        }
+        is_ahead
+    }
+
     /// A topic that was deleted and made again is another one: it is read from its beginning.
     fn notice_topic(&mut self, of: &TopicPartition, id: TopicId) {
         let before = self.topic_id.replace(id);
         if before.is_some_and(|before| before != id) {
             tracing::warn!(partition = %of, "the topic was made anew: it is read from its start");
             self.marks = None;
+            (self.epoch_seen, self.outdated_since) = (-1, None);
             self.set(Position::Unknown(Start::Timestamp(EARLIEST)));
         }
     }

@@ -5,7 +5,7 @@
 //!            join begins            join ended, nothing to give up
 //!   Out ──────────────────▶ Joining ──────────────────────────────▶ In
 //!    ▲                       │  ▲                                   │
-//!    │ lost, or failed       │  │ next poll                         │ rebalance, and something
+//!    │ lost, or refused      │  │ next poll                         │ rebalance, and something
 //!    ├───────────────────────┘  │                                   │ to give up: Revoked
 //!    │                        GivingUp ◀──(joined: cooperative)─────┤
 //!    └──────────────────────────┴────────── lost: Lost ─────────────┘
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::task::Task;
 
-use super::commits::{CommittedOffset, Offsets};
+use super::commits::Offsets;
 use super::event::ConsumerEvent;
 use super::join::{self, Intent, JoinEnd, Joined};
-use super::partitions::{Position, Start};
+use super::partitions::{Row, Start};
 use super::shared::Shared;
 use super::{Consumer, EVENTS_MAX};
 use crate::assignor::TopicPartition;
@@ -96,6 +96,7 @@ impl Consumer {
 
     /// Everything that is read belongs to others now. Whether that was anything.
     fn lose(&mut self, reason: String) -> bool {
+        self.stop_joining();
         let part = self.part.as_mut().expect("only a member can be lost");
         part.phase = Phase::Out;
         part.before.clear();
@@ -171,16 +172,27 @@ impl Consumer {
         self.begin_join();
     }
 
-    fn begin_join(&mut self) {
-        if let Some(task) = self.committing.take() {
+    pub(super) fn begin_join(&mut self) {
+        let part = self.part.as_mut().expect("only a member joins");
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        if state.membership.lost.is_some() {
+            // The heartbeat was faster; the next step acts on that.
+            return;
+        }
+        let before = self.committing.take();
+        if let Some(task) = &before {
             // What it has not committed is read again, or committed later.
             task.abort();
         }
-        let part = self.part.as_mut().expect("only a member joins");
-        let mut state = self.shared.lock();
+        if !state.membership.is_member() {
+            state.membership.silent_since = now;
+        }
         state.membership.is_joining = true;
         state.membership.rejoin = None;
         state.joined = None;
+        state.join_number += 1;
+        let number = state.join_number;
         let owned = state.partitions.names();
         drop(state);
         assert!(
@@ -188,13 +200,14 @@ impl Consumer {
             "an eager member owns nothing while it joins"
         );
         let intent = Intent {
+            number,
             topics: part.topics.clone(),
             owned,
             before: part.before.clone(),
             generation: part.generation,
             reason: std::mem::take(&mut part.reason),
         };
-        let work = join::run(self.shared.clone(), intent);
+        let work = join::run(self.shared.clone(), intent, before);
         part.phase = Phase::Joining(self.shared.client.env().tasks.spawn("consumer-join", work));
     }
 
@@ -228,26 +241,20 @@ impl Consumer {
 
 impl Shared {
     /// Whether the coordinator may have put this member out, and others may have its partitions,
-    /// before anybody could tell it: its session may be over, or it may have joined too late.
+    /// before anybody could tell it: its session may be over, or it may have joined too late. Or
+    /// it has been told, but poll has not noticed yet.
     pub(super) fn may_be_out(&self) -> bool {
         let now = self.now();
         let me = &self.lock().membership;
-        now.since(me.heard_of) >= self.config.session_timeout
+        me.lost.is_some()
+            || now.since(me.heard_of) >= self.config.session_timeout
             || now.since(me.calm_at) >= self.config.max_poll_interval
     }
 
-    /// Positions that are not committed yet, of partitions that are revoked or not.
+    /// Positions that are not known to be committed, of partitions that are revoked or not.
     pub(super) fn uncommitted(&self, wants: impl Fn(bool) -> bool) -> Offsets {
-        let state = self.lock();
-        let rows = state.partitions.rows.iter().filter(|(_, row)| wants(row.is_revoked));
-        let offsets = rows.filter_map(|(of, row)| match row.position {
-            Position::At(at) if row.committed != Some(at.offset) => {
-                let (offset, leader_epoch) = (at.offset, at.leader_epoch);
-                let metadata = String::new();
-                Some((of.clone(), CommittedOffset { offset, leader_epoch, metadata }))
-            }
-            _ => None,
-        });
-        offsets.collect()
+        let now = self.now();
+        let wanted = |row: &Row| wants(row.is_revoked) && !row.is_committed(now);
+        self.lock().partitions.positions(wanted)
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct BatchReader {
     header: BatchHeader,
     /// What is left, unpacked.
     body: Bytes,
+    /// The body is memory of its own, not part of the answer.
+    is_unpacked: bool,
     next_delta: i32,
 }
 
@@ -42,11 +44,16 @@ impl BatchReader {
     pub(super) fn open(batch: &Bytes) -> Result<BatchReader, UnreadableBatch> {
         let unpacked = unpack(batch)?;
         let header = unpacked.header;
-        let body = match unpacked.codec {
-            Codec::None => batch.slice(HEADER_BYTES..),
-            _ => Bytes::from(unpacked.body.into_owned()),
+        let is_unpacked = unpacked.codec != Codec::None;
+        let body = match is_unpacked {
+            false => batch.slice(HEADER_BYTES..),
+            true => Bytes::from(unpacked.body.into_owned()),
         };
-        Ok(BatchReader { header, body, next_delta: 0 })
+        Ok(BatchReader { header, body, is_unpacked, next_delta: 0 })
+    }
+
+    pub(super) fn is_unpacked(&self) -> bool {
+        self.is_unpacked
     }
 
     /// Appends records from `from` on, until `out` has `count_max`; what is before `from` is

@@ -33,8 +33,12 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) partitions: Partitions,
     pub(super) membership: Membership,
+    /// It reads and commits as a member of its group, or not at all.
+    pub(super) is_subscribed: bool,
     /// What was given up and is not committed yet.
     pub(super) given_up: Offsets,
+    /// Counts joins; one that is not the last has no effect.
+    pub(super) join_number: u64,
     /// What came out of a join, until poll takes it.
     pub(super) joined: Option<JoinEnd>,
     /// What is wrong and nobody was told of.
@@ -49,13 +53,22 @@ pub(super) struct State {
     pub(super) fetch_count: u64,
 }
 
+impl State {
+    /// Whether it wants to be a member and is none.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_subscribed && self.membership.generation < 0
+    }
+}
+
 impl Shared {
     pub(super) fn new(client: Client, config: ConsumerConfig) -> Shared {
         let now = client.env().clock.now();
         let state = State {
             partitions: Partitions::default(),
             membership: Membership::new(now),
+            is_subscribed: false,
             given_up: Offsets::new(),
+            join_number: 0,
             joined: None,
             trouble: None,
             under_way: BTreeSet::new(),
@@ -110,7 +123,9 @@ impl Shared {
         let mut guard = self.lock();
         let state = &mut *guard;
         let (config, under_way) = (&self.config, &state.under_way);
-        let mut plan = state.partitions.plan(&View { image: &image, config, under_way, now });
+        let patience = self.client.config().api_timeout;
+        let view = View { image: &image, config, under_way, patience, now };
+        let mut plan = state.partitions.plan(&view);
         let is_lacking = plan.needs_metadata
             || state.topics.keys().any(|name| !image.topics.contains_key(&**name));
         plan.needs_metadata = false;

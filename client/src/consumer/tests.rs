@@ -1,11 +1,12 @@
 //! What is given out of fetched bytes: in order, once, from the position on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rivven_core::ids::{Offset, ProducerId, TimestampMs};
+use rivven_core::ids::{Offset, ProducerId, TimestampMs, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::fetch::AbortedTransaction;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
@@ -14,13 +15,23 @@ use rivven_core::record::header::{
     ATTRIBUTES_POSITION, BATCH_LENGTH_POSITION, CRC_POSITION, HEADER_BYTES, LOG_OVERHEAD_BYTES,
     compute_crc,
 };
+use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 
-use super::batches::cut;
-use super::partitions::{At, Partitions, Position, Start};
+use super::Consumer;
+use super::batches::{Batch, cut};
+use super::commits::{self, Offsets};
+use super::config::{ConsumerConfig, OffsetReset};
+use super::partitions::{At, EARLIEST, Marks, Partitions, Position, Start};
+use super::plan::{Job, Plan, View};
 use super::record::ConsumerRecord;
+use super::shared::Shared;
 use crate::assignor::TopicPartition;
 use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::config::{Address, ClientConfig};
+use crate::error::Error;
+use crate::image::{Broker, ClusterImage, Partition, Topic};
 
 fn of(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -254,4 +265,205 @@ fn partitions_take_turns() {
         turns.push(first.partition);
     }
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn an_offset_is_not_committed_as_long_as_a_commit_may_have_replaced_it() {
+    let (now, mut partitions) = (Monotonic(5), partitions(1));
+    let is_committed = |partitions: &Partitions| partitions.rows[&of(0)].is_committed(now);
+    let positions = |partitions: &Partitions| partitions.positions(|_| true);
+    partitions.set(&of(0), Position::At(at(80)));
+    assert!(!is_committed(&partitions));
+    let (first, stored) = (positions(&partitions), partitions.begin_commit(&Offsets::new()));
+    partitions.end_commit(&first, stored, now);
+    assert!(!is_committed(&partitions), "it was not part of that commit");
+    let stored = partitions.begin_commit(&first);
+    partitions.end_commit(&first, stored, now);
+    assert!(is_committed(&partitions));
+    // The group has 100 as soon as that is sent, though the answer may never come.
+    partitions.set(&of(0), Position::At(at(100)));
+    let lost = positions(&partitions);
+    let lost_number = partitions.begin_commit(&lost);
+    partitions.set(&of(0), Position::At(at(80)));
+    assert!(!is_committed(&partitions));
+    let stored = partitions.begin_commit(&first);
+    partitions.end_commit(&lost, lost_number, now);
+    assert_eq!(partitions.rows[&of(0)].committed, None, "a later commit was begun");
+    partitions.end_commit(&first, stored, now);
+    assert!(is_committed(&partitions));
+}
+
+#[test]
+fn an_offset_that_does_not_move_is_committed_again_before_it_is_forgotten() {
+    let mut partitions = partitions(1);
+    let offsets = partitions.positions(|_| true);
+    let number = partitions.begin_commit(&offsets);
+    partitions.end_commit(&offsets, number, Monotonic::default());
+    let after = |hours: u64| Monotonic::default().after(Duration::from_secs(hours * 3600));
+    assert!(partitions.rows[&of(0)].is_committed(Monotonic::default()));
+    assert!(!partitions.rows[&of(0)].is_committed(after(1)));
+}
+
+#[test]
+fn a_partition_keeps_its_turn_until_its_compressed_batch_is_read() {
+    let bits = 1;
+    let codec = Codec::from_bits(bits.into()).unwrap();
+    let log = [(6, packed(&builder(0, 6).build(), codec, bits))];
+    let mut partitions = partitions(2);
+    (0..2).for_each(|partition| fetch(&mut partitions, &of(partition), &log, 1));
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        turns.push(take(&mut partitions, 3)[0].partition);
+    }
+    assert_eq!(turns, [0, 0, 1, 1]);
+}
+
+#[test]
+fn batches_without_records_take_no_room() {
+    let mut partitions = partitions(1);
+    let row = partitions.rows.get_mut(&of(0)).unwrap();
+    for end in 1..100 {
+        let empty = |end| Batch { bytes: Bytes::new(), end, leader_epoch: 0, has_records: false };
+        row.push(empty(end));
+    }
+    assert_eq!(row.unread.len(), 1);
+    take(&mut partitions, 1);
+    assert_eq!(partitions.rows[&of(0)].position, Position::At(At { offset: 99, leader_epoch: 0 }));
+}
+
+/// The inside of a consumer whose broker is not there.
+fn alone(config: ConsumerConfig) -> Arc<Shared> {
+    let client = Client::new(Env::real(), ClientConfig::to("127.0.0.1:1")).unwrap();
+    let shared = Shared::new(client, ConsumerConfig { group: Some("g".to_owned()), ..config });
+    Arc::new(shared)
+}
+
+#[tokio::test]
+async fn who_is_out_of_its_group_does_not_commit_as_nobody() {
+    let shared = alone(ConsumerConfig::default());
+    let offsets = Offsets::from([(of(0), 7.into())]);
+    let store = || commits::store(&shared, &offsets, Duration::from_millis(1));
+    shared.lock().is_subscribed = true;
+    let refused = store().await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::UNKNOWN_MEMBER_ID), "{refused}");
+    for (is_subscribed, generation) in [(true, 3), (false, -1)] {
+        {
+            let mut state = shared.lock();
+            (state.is_subscribed, state.membership.generation) = (is_subscribed, generation);
+        }
+        let error = store().await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "it was sent: {error}");
+    }
+}
+
+const EARLIER: Start = Start::Timestamp(EARLIEST);
+const NOW: Monotonic = Monotonic(1 << 40);
+
+/// A topic of one partition, led by broker 1.
+fn image(leader_epoch: i32) -> ClusterImage {
+    let partition = Partition {
+        leader: Some(1),
+        leader_epoch,
+        replicas: vec![1],
+        in_sync: vec![1],
+        error: ErrorCode::NONE,
+    };
+    let topic = Topic { id: TopicId([1; 16]), is_internal: false, partitions: vec![partition] };
+    let address = Address { host: "h".to_owned(), port: 1 };
+    ClusterImage {
+        brokers: [(1, Broker { address, rack: None })].into(),
+        topics: [("t".to_owned(), topic)].into(),
+        ..ClusterImage::default()
+    }
+}
+
+fn plan(
+    partitions: &mut Partitions,
+    image: &ClusterImage,
+    (under_way, now): (&[Job], Monotonic),
+) -> Plan {
+    let config = ConsumerConfig { auto_offset_reset: OffsetReset::None, ..Default::default() };
+    let under_way = &under_way.iter().copied().collect();
+    let patience = Duration::from_secs(60);
+    partitions.plan(&View { image, config: &config, under_way, patience, now })
+}
+
+#[test]
+fn a_leader_older_than_what_was_read_is_not_believed() {
+    for read_on in [Position::At(At { offset: 7, leader_epoch: 5 }), Position::Unknown(EARLIER)] {
+        let mut partitions = partitions(1);
+        let position = Position::At(At { offset: 7, leader_epoch: 5 });
+        partitions.rows.get_mut(&of(0)).unwrap().set(position);
+        partitions.rows.get_mut(&of(0)).unwrap().set(read_on);
+        let late = NOW.after(Duration::from_secs(60));
+        for (epoch, now, has_trouble) in [(4, NOW, false), (4, late, true)] {
+            let plan = plan(&mut partitions, &image(epoch), (&[], now));
+            assert!(plan.needs_metadata && plan.fetches.is_empty() && plan.offsets.is_empty());
+            assert_eq!(plan.has_trouble, has_trouble);
+        }
+        let error = partitions.take(1, late).err().unwrap().to_string();
+        assert!(error.contains("metadata names that of epoch 4, older than epoch 5"), "{error}");
+        let plan = plan(&mut partitions, &image(5), (&[], late));
+        assert_eq!(plan.fetches.len() + plan.offsets.len(), 1);
+        assert!(!plan.needs_metadata);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_found_is_told_at_once() {
+    let mut partitions = partitions(1);
+    partitions.set(&of(0), Position::Unknown(Start::Reset));
+    assert!(plan(&mut partitions, &image(0), (&[], NOW)).has_trouble);
+    let error = partitions.take(1, NOW).err().unwrap().to_string();
+    assert!(error.contains("auto_offset_reset is none"), "{error}");
+}
+
+#[test]
+fn a_lookup_waits_for_the_one_that_is_under_way() {
+    let mut partitions = partitions(1);
+    partitions.set(&of(0), Position::Unknown(EARLIER));
+    let job = Job::Offsets(1);
+    assert!(plan(&mut partitions, &image(0), (&[job], NOW)).offsets.is_empty());
+    assert_eq!(plan(&mut partitions, &image(0), (&[], NOW)).offsets[&1].len(), 1);
+    assert!(plan(&mut partitions, &image(0), (&[], NOW)).offsets.is_empty(), "it is under way");
+}
+
+#[tokio::test]
+async fn no_join_begins_while_the_loss_before_it_is_unnoticed() {
+    let client = Client::new(Env::real(), ClientConfig::to("127.0.0.1:1")).unwrap();
+    let config = ConsumerConfig { group: Some("g".to_owned()), ..Default::default() };
+    let mut consumer = Consumer::new(client, config).unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    consumer.shared.lock().membership.lost = Some("it was slow".to_owned());
+    consumer.begin_join();
+    assert_eq!(consumer.shared.lock().join_number, 0);
+    assert!(consumer.shared.may_be_out());
+    assert!(!consumer.take_part().unwrap(), "nothing was owned");
+    assert!(!consumer.take_part().unwrap());
+    assert!(consumer.shared.lock().membership.is_joining);
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_repeated_changes_nothing() {
+    let client = Client::new(Env::real(), ClientConfig::to("127.0.0.1:1")).unwrap();
+    let config = ConsumerConfig { group: Some("g".to_owned()), ..Default::default() };
+    let mut consumer = Consumer::new(client, config).unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    consumer.shared.lock().topics.insert("another member's".into(), false);
+    consumer.subscribe(&["t"]).unwrap();
+    assert_eq!(consumer.shared.lock().topics.len(), 2);
+    consumer.subscribe(&["u"]).unwrap();
+    assert_eq!(consumer.shared.lock().topics.len(), 1);
+    let long = "x".repeat(40_000);
+    let error = consumer.subscribe(&[&long]).unwrap_err().to_string();
+    assert!(error.contains("a topic's name has 1 to 249 bytes"), "{error}");
+}
+
+#[test]
+fn hostile_marks_are_no_lag() {
+    let mut partitions = partitions(1);
+    let row = partitions.rows.get_mut(&of(0)).unwrap();
+    row.marks = Some(Marks { log_start: 0, last_stable: i64::MIN, high_watermark: i64::MIN });
+    row.set(Position::At(at(5)));
+    assert_eq!(row.lag(false), Some(0));
 }

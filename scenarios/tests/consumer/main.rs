@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "functions that tests share")]
 
+#[cfg(feature = "sim")]
+mod away;
 mod fixture;
 mod groups;
 mod reading;

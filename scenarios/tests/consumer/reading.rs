@@ -142,3 +142,23 @@ async fn without_a_reset_a_lost_place_is_an_error() {
     assert_eq!(consumer.position(&of(0)).await.unwrap(), 10);
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_assigned_no_more_is_committed() {
+    let mut fixture = Fixture::start(2).await;
+    fixture.write(0, 10).await;
+    let rarely = ConsumerConfig { auto_commit_interval: Duration::from_secs(3600), ..grouped() };
+    let mut consumer = fixture.consumer(rarely);
+    consumer.assign(&[of(0), of(1)]).unwrap();
+    let mut seen = Seen::default();
+    fixture.read_all(&mut [&mut consumer], &mut seen).await;
+    consumer.assign(&[of(1)]).unwrap();
+    let committed = loop {
+        let committed = consumer.committed(&[of(0)]).await.unwrap();
+        if let Some(committed) = committed.get(&of(0)) {
+            break committed.offset;
+        }
+    };
+    assert_eq!(committed, 10);
+    fixture.stop().await;
+}

@@ -26,10 +26,10 @@ use rivven_io::sim::{SimNode, World};
 use crate::fixture::TOPIC;
 
 const SEEDS: u64 = 8;
-const PARTITIONS: i32 = 6;
-const BROKER: u64 = 1;
-const JUDGE: u64 = 2;
-const MEMBERS: [u64; 3] = [11, 12, 13];
+pub(crate) const PARTITIONS: i32 = 6;
+pub(crate) const BROKER: u64 = 1;
+pub(crate) const JUDGE: u64 = 2;
+pub(crate) const MEMBERS: [u64; 3] = [11, 12, 13];
 /// Time with faults, and the longest time after them.
 const TROUBLED: Duration = Duration::from_secs(90);
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -93,7 +93,7 @@ impl Stints {
     }
 }
 
-fn client(env: &Env, broker: SocketAddr) -> Client {
+pub(crate) fn client(env: &Env, broker: SocketAddr) -> Client {
     let config = ClientConfig {
         connect_timeout: Duration::from_secs(2),
         request_timeout: Duration::from_secs(3),
@@ -111,7 +111,7 @@ async fn pause(env: &Env, below_ms: u64) {
     env.clock.sleep(Duration::from_millis(draw(env, below_ms))).await;
 }
 
-fn config(assignor: Assignor, name: Option<String>) -> ConsumerConfig {
+pub(crate) fn config(assignor: Assignor, name: Option<String>) -> ConsumerConfig {
     ConsumerConfig {
         group: Some("g".to_owned()),
         instance_id: name,
@@ -199,7 +199,7 @@ fn check_error(error: &Error) {
     assert!(is_expected, "{error}");
 }
 
-fn start_broker(node: &SimNode) {
+pub(crate) fn start_broker(node: &SimNode) {
     let env = node.env();
     node.spawn_main(async move {
         let config = Config {
@@ -217,7 +217,7 @@ fn start_broker(node: &SimNode) {
     });
 }
 
-async fn create(client: Client) {
+pub(crate) async fn create(client: Client) {
     let topic = CreatableTopic {
         name: TOPIC.into(),
         num_partitions: PARTITIONS,
