@@ -34,7 +34,7 @@ use rivven_io::task::Task;
 use crate::assignor::TopicPartition;
 use crate::client::Client;
 use crate::error::Error;
-use commits::Offsets;
+use commits::{Counted, Offsets};
 use config::ConsumerConfig;
 use event::ConsumerEvent;
 use membership::Membership;
@@ -234,7 +234,7 @@ impl Consumer {
     /// refusal, the offsets may be committed or not.
     pub async fn commit(&mut self) -> Result<(), Error> {
         let offsets = self.shared.uncommitted(|_| true);
-        self.commit_offsets(&offsets).await
+        self.store(&offsets).await
     }
 
     /// Commits these offsets, each the next one to read of its partition.
@@ -242,6 +242,10 @@ impl Consumer {
     /// # Errors
     /// Those of [`Consumer::commit`]
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), Error> {
+        self.store(&offsets.clone().into()).await
+    }
+
+    async fn store(&mut self, offsets: &Counted) -> Result<(), Error> {
         self.shared.group()?;
         if let Some(before) = self.committing.take() {
             // Tried again after this one it would take the offsets back.

@@ -13,7 +13,7 @@ use rivven_core::kafka::messages::join_group::{
 use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use rivven_io::clock::Monotonic;
 
-use super::commits;
+use super::commits::{self, Counted};
 use super::config::millis;
 use super::coordinator::Retries;
 use super::membership::Membership;
@@ -96,7 +96,7 @@ async fn join(shared: &Shared, intent: &Intent) -> JoinEnd {
         if let Err(error) = commits::store(shared, &given_up, COMMIT_LIMIT).await {
             tracing::warn!(%error, "not committed before a rebalance: records will be read again");
         }
-        shared.lock().given_up.clear();
+        shared.lock().given_up = Counted::default();
     }
     let limit = shared.client.config().api_timeout;
     let mut retries = Retries::new(&shared.client, "joining the group", limit);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::task::Task;
 
-use super::commits::{CommittedOffset, Offsets};
+use super::commits::{CommittedOffset, Counted};
 use super::event::ConsumerEvent;
 use super::join::{self, Intent, JoinEnd, Joined};
 use super::partitions::{Position, Start};
@@ -102,10 +102,11 @@ impl Consumer {
         part.generation = -1;
         part.reason.clone_from(&reason);
         let mut state = self.shared.lock();
-        let lost = std::mem::take(&mut state.partitions.rows);
-        state.given_up.clear();
+        let partitions: Vec<TopicPartition> = state.partitions.names().into_iter().collect();
+        let keeps = rivven_io::planted!("B73") && self.shared.config.is_cooperative();
+        state.partitions.rows.retain(|_, _| keeps);
+        state.given_up = Counted::default();
         drop(state);
-        let partitions: Vec<TopicPartition> = lost.into_keys().collect();
         tracing::warn!(reason, ?partitions, "out of the group");
         if partitions.is_empty() {
             return false;
@@ -160,7 +161,7 @@ impl Consumer {
 
     /// Gives up what was announced, and joins again, which commits it first.
     fn give_up(&mut self) {
-        let mut offsets = Offsets::new();
+        let mut offsets = Counted::default();
         if self.shared.config.enable_auto_commit {
             offsets = self.shared.uncommitted(|is_revoked| is_revoked);
         }
@@ -237,17 +238,19 @@ impl Shared {
     }
 
     /// Positions that are not committed yet, of partitions that are revoked or not.
-    pub(super) fn uncommitted(&self, wants: impl Fn(bool) -> bool) -> Offsets {
+    pub(super) fn uncommitted(&self, wants: impl Fn(bool) -> bool) -> Counted {
         let state = self.lock();
         let rows = state.partitions.rows.iter().filter(|(_, row)| wants(row.is_revoked));
-        let offsets = rows.filter_map(|(of, row)| match row.position {
-            Position::At(at) if row.committed != Some(at.offset) => {
+        let mut offsets = Counted::default();
+        for (of, row) in rows {
+            let Position::At(at) = row.position else { continue };
+            let at = if rivven_io::planted!("B72") { row.fetched } else { at };
+            if row.committed != Some(at.offset) {
                 let (offset, leader_epoch) = (at.offset, at.leader_epoch);
-                let metadata = String::new();
-                Some((of.clone(), CommittedOffset { offset, leader_epoch, metadata }))
+                let at = CommittedOffset { offset, leader_epoch, metadata: String::new() };
+                offsets.add(of.clone(), at, row.topic_id);
             }
-            _ => None,
-        });
-        offsets.collect()
+        }
+        offsets
     }
 }

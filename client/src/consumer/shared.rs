@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rivven_io::clock::Monotonic;
 use tokio::sync::Notify;
 
-use super::commits::Offsets;
+use super::commits::Counted;
 use super::config::ConsumerConfig;
 use super::join::JoinEnd;
 use super::membership::Membership;
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) partitions: Partitions,
     pub(super) membership: Membership,
     /// What was given up and is not committed yet.
-    pub(super) given_up: Offsets,
+    pub(super) given_up: Counted,
     /// What came out of a join, until poll takes it.
     pub(super) joined: Option<JoinEnd>,
     /// What is wrong and nobody was told of.
@@ -55,7 +55,7 @@ impl Shared {
         let state = State {
             partitions: Partitions::default(),
             membership: Membership::new(now),
-            given_up: Offsets::new(),
+            given_up: Counted::default(),
             joined: None,
             trouble: None,
             under_way: BTreeSet::new(),

@@ -282,9 +282,12 @@ fn rows_of<'a>(
         true => names.get(&topic.topic_id).cloned().unwrap_or_default(),
         false => topic.name.to_string(),
     };
+    // Earlier versions say a name only.
+    let named = names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id);
+    let id = if topic.topic_id == TopicId::NIL { named } else { Some(topic.topic_id) };
     topic.partitions.iter().map(move |row| CommittedOffset {
         topic: name.clone(),
-        id: topic.topic_id,
+        id: id.unwrap_or(TopicId::NIL),
         partition: row.partition_index,
         offset: row.committed_offset,
     })

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rivven_core::ids::PartitionId;
+use rivven_core::ids::{PartitionId, TopicId};
 
 use super::{Case, Findings, Oracle};
 use crate::history::event::{CommittedOffset, ConsumerSaw, GroupAsk};
@@ -94,7 +94,11 @@ fn check_commit<'a>(
     all: &mut All<'a>,
     findings: &mut Findings,
 ) {
+    // A topic without an id is none, and refused.
     let Ok(index) = u32::try_from(of.partition) else { return };
+    if of.id == TopicId::NIL {
+        return;
+    }
     let place = PartitionId { topic: of.id, index };
     let given = all.entry((&op.call.group, place)).or_default();
     given.skip_to(case.ledger.removed_below(place, op.invoked));
