@@ -2,6 +2,7 @@
 //! the cluster.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::config::{Address, ClientConfig};
 use crate::connection::{Connection, ConnectionError};
 use crate::error::Error;
 use crate::image::{ClusterImage, Topic};
+use crate::watch::{Watch, Watched};
 
 /// How often something is tried again, and after which waits.
 pub struct Tries {
@@ -64,6 +66,9 @@ struct Inner {
     state: Mutex<State>,
     /// One Metadata request at a time.
     refreshing: tokio::sync::Mutex<()>,
+    watch: Option<Watch>,
+    /// Requests so far.
+    asked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -90,9 +95,23 @@ impl Client {
     /// # Errors
     /// [`Error::Invalid`]
     pub fn new(env: Env, config: ClientConfig) -> Result<Client, Error> {
+        Client::with(env, config, None)
+    }
+
+    /// A client that tells `watch` of its requests.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    pub fn watched(env: Env, config: ClientConfig, watch: Watch) -> Result<Client, Error> {
+        Client::with(env, config, Some(watch))
+    }
+
+    fn with(env: Env, config: ClientConfig, watch: Option<Watch>) -> Result<Client, Error> {
         let bootstrap = config.check()?;
         let (state, refreshing) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Ok(Client { inner: Arc::new(Inner { env, config, bootstrap, state, refreshing }) })
+        let asked = AtomicU64::new(0);
+        let inner = Inner { env, config, bootstrap, state, refreshing, watch, asked };
+        Ok(Client { inner: Arc::new(inner) })
     }
 
     #[must_use]
@@ -135,8 +154,20 @@ impl Client {
         (request, timeout): (&M, Duration),
     ) -> Result<M::Response, Error> {
         let (connection, peer) = self.connect(target, lane).await?;
+        let number = self.inner.asked.fetch_add(1, Relaxed);
+        let tell = |what: Watched<'_>| {
+            if let Some(watch) = &self.inner.watch {
+                watch(number, what);
+            }
+        };
+        tell(Watched::Asked(request));
         let answer = connection.call(request, timeout).await;
-        answer.map_err(|error| Error::Connection { peer, error })
+        let answer = answer.map_err(|error| Error::Connection { peer, error });
+        match &answer {
+            Ok(answer) => tell(Watched::Answered(answer)),
+            Err(error) => tell(Watched::Failed(error)),
+        }
+        answer
     }
 
     /// [`Client::call`] until an answer comes that is not retriable, with waits between, for as

@@ -36,7 +36,7 @@ use rivven_io::task::Task;
 use crate::assignor::TopicPartition;
 use crate::client::Client;
 use crate::error::Error;
-use commits::Offsets;
+use commits::{Counted, Offsets};
 use config::ConsumerConfig;
 use event::ConsumerEvent;
 use membership::Membership;
@@ -147,7 +147,7 @@ impl Consumer {
         let wanted: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
         if self.shared.config.group.is_some() && self.shared.config.enable_auto_commit {
             let offsets = self.shared.uncommitted(|_| true);
-            if offsets.keys().any(|of| !wanted.contains(of)) {
+            if offsets.offsets.keys().any(|of| !wanted.contains(of)) {
                 self.begin_commit(offsets);
             }
         }
@@ -240,7 +240,7 @@ impl Consumer {
         self.begin_commit(offsets);
     }
 
-    fn begin_commit(&mut self, offsets: Offsets) {
+    fn begin_commit(&mut self, offsets: Counted) {
         let before = self.committing.take();
         if let Some(before) = &before {
             before.abort();
@@ -279,7 +279,7 @@ impl Consumer {
     pub async fn commit(&mut self) -> Result<(), Error> {
         // What is known to be committed is committed again: its time begins anew.
         let offsets = self.shared.lock().partitions.positions(|_| true);
-        self.commit_offsets(&offsets).await
+        self.store(&offsets).await
     }
 
     /// Commits these offsets, each the next one to read of its partition.
@@ -287,6 +287,10 @@ impl Consumer {
     /// # Errors
     /// Those of [`Consumer::commit`]
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), Error> {
+        self.store(&offsets.clone().into()).await
+    }
+
+    async fn store(&mut self, offsets: &Counted) -> Result<(), Error> {
         self.shared.group()?;
         self.stop_committing().await;
         if offsets.is_empty() {

@@ -13,6 +13,7 @@ pub mod consumer;
 pub mod error;
 pub mod image;
 pub mod producer;
+pub mod watch;
 
 pub use client::{Client, Lane, Target};
 pub use config::ClientConfig;

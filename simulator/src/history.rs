@@ -21,6 +21,8 @@ pub const EVENTS_MAX: usize = 1_000_000;
 pub const READ_BACK_CLIENT: u32 = 1_000_000;
 /// The client number of the fresh client that probes the broker in the liveness phase.
 pub const LIVENESS_CLIENT: u32 = 1_000_002;
+/// The client number of the fresh client that sees groups read everything.
+pub const SETTLE_CLIENT: u32 = 1_000_004;
 /// The client number under which the supervisor records what it does to nodes.
 pub const SUPERVISOR: u32 = 1_000_001;
 
@@ -104,6 +106,13 @@ impl History {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.lock().clone()
+    }
+
+    /// Shows `look` the events from the `from`-th on, and says how many there are.
+    pub fn look(&self, from: usize, look: impl FnMut(&Event)) -> usize {
+        let events = self.lock();
+        events[from..].iter().for_each(look);
+        events.len()
     }
 
     /// Writes one JSON object a line.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use rivven_core::ids::{PartitionId, TopicId};
 
 use crate::history::event::{
-    Compaction, Event, Fetch, Fetched, GroupCall, GroupReply, NewTopic, Produce, Retention,
-    SeenBatch, SeenRecord,
+    Compaction, ConsumerSaw, Event, Fetch, Fetched, GivenRecord, GroupCall, GroupReply, NewTopic,
+    Produce, Retention, SeenBatch, SeenRecord,
 };
 use crate::history::value::ValueId;
 
@@ -179,9 +179,31 @@ pub(crate) enum GroupEnd<'a> {
 /// A request about a group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupOp<'a> {
+    pub(crate) client: u32,
     pub(crate) invoked: Moment,
     pub(crate) call: &'a GroupCall,
     pub(crate) end: GroupEnd<'a>,
+}
+
+/// What a consumer told its application.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) at: Moment,
+    pub(crate) client: u32,
+    /// Unique in the history; a client has one after the other.
+    pub(crate) consumer: u64,
+    pub(crate) group: &'a str,
+    pub(crate) what: &'a ConsumerSaw,
+}
+
+/// How far a group came, after its time to read a partition to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupEndSeen<'a> {
+    pub(crate) at: Moment,
+    pub(crate) group: &'a str,
+    pub(crate) partition: PartitionId,
+    pub(crate) end: i64,
+    pub(crate) reached: bool,
 }
 
 /// The digest; it borrows the history.
@@ -193,6 +215,9 @@ pub(crate) struct Ledger<'a> {
     pub(crate) damaged: Vec<(Moment, &'a Fetch)>,
     /// Requests about groups, in the order in which they were made.
     pub(crate) groups: Vec<GroupOp<'a>>,
+    /// What consumers of the client library told, in order.
+    pub(crate) told: Vec<Told<'a>>,
+    pub(crate) group_ends: Vec<GroupEndSeen<'a>>,
     /// Which batch each value was sent in, and its place there.
     pub(crate) values: BTreeMap<ValueId, (usize, usize)>,
     pub(crate) partitions: BTreeMap<PartitionId, PartitionLedger<'a>>,
@@ -223,6 +248,35 @@ impl<'a> Ledger<'a> {
     /// Every fetch answer, the ambiguous ones included.
     pub(crate) fn all_fetches(&self) -> impl Iterator<Item = &FetchSeen<'a>> {
         self.partitions.values().flat_map(|partition| &partition.fetches).chain(&self.ambiguous)
+    }
+
+    /// The partition that a record was sent to, which the name of its topic leaves open; else what
+    /// is wrong with it.
+    pub(crate) fn place_of(&self, given: &GivenRecord) -> Result<PartitionId, String> {
+        let GivenRecord { topic, partition, record } = given;
+        let sent = record.value.and_then(|id| self.values.get(&id));
+        let Some((batch, _)) = sent.copied() else {
+            return Err(format!("the record at {} was never sent", record.offset));
+        };
+        let call = self.sent[batch].call;
+        if call.topic != *topic || i64::from(call.partition.index) != i64::from(*partition) {
+            let (to, index) = (&call.topic, call.partition.index);
+            return Err(format!("the record at {} was sent to {to}-{index}", record.offset));
+        }
+        self.judge_record(call.partition, record)?;
+        Ok(call.partition)
+    }
+
+    /// Below which offset a partition's records may have been removed at `moment`: `i64::MAX` if
+    /// compaction or retention may take any.
+    pub(crate) fn removed_below(&self, partition: PartitionId, moment: Moment) -> i64 {
+        let Some(known) = self.partitions.get(&partition) else { return 0 };
+        let retention = self.retention.get(&known.topic).copied().unwrap_or_default();
+        if self.compaction.contains_key(&known.topic) || retention != Retention::default() {
+            return i64::MAX;
+        }
+        let deletes = known.deletes.iter().filter(|delete| delete.invoked < moment);
+        deletes.map(|delete| delete.to).max().unwrap_or(0)
     }
 
     /// The batches that were sent to a partition, in the order of first attempts.

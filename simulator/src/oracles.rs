@@ -14,6 +14,8 @@ mod i14_log_order_is_send_order;
 mod i22_commits_are_kept;
 mod i23_old_generations_are_fenced;
 mod i24_one_owner_per_partition;
+mod i25_runs_are_contiguous;
+mod i26_nothing_is_skipped;
 mod i27_last_value_of_each_key_stays;
 mod i28_cleaned_only_below_the_bound;
 mod i30_retention_stays_in_bounds;
@@ -116,7 +118,7 @@ impl Findings {
 }
 
 /// All oracles, in the order of their numbers.
-pub const ORACLES: [Oracle; 18] = [
+pub const ORACLES: [Oracle; 20] = [
     i01_acked_is_read_back::ORACLE,
     i02_one_value_per_offset::ORACLE,
     i03_high_watermark_never_falls::ORACLE,
@@ -128,6 +130,8 @@ pub const ORACLES: [Oracle; 18] = [
     i22_commits_are_kept::ORACLE,
     i23_old_generations_are_fenced::ORACLE,
     i24_one_owner_per_partition::ORACLE,
+    i25_runs_are_contiguous::ORACLE,
+    i26_nothing_is_skipped::ORACLE,
     i27_last_value_of_each_key_stays::ORACLE,
     i28_cleaned_only_below_the_bound::ORACLE,
     i30_retention_stays_in_bounds::ORACLE,

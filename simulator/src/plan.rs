@@ -12,7 +12,10 @@ use crate::oracles::Contract;
 use crate::plan::fault::{PlannedFault, pick};
 use crate::scenario::draw::Draw;
 use crate::scenario::{ClientSpec, CompactionSpec, CrashStyle, DiskSpec, Scenario, TopicSpec};
-use crate::workload::{ClientKind, ClientParams, TopicParams, WorkloadParams};
+use crate::workload::library_member::LIBRARY_GROUPS;
+use crate::workload::{
+    ClientKind, ClientParams, CommitStyle, GroupParams, TopicParams, WorkloadParams,
+};
 
 /// The broker's node.
 pub const SERVER: u64 = 1;
@@ -215,17 +218,46 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         (ClientKind::GroupMember, &spec.group_members),
         (ClientKind::LibraryProducer, &spec.library_producers),
         (ClientKind::Deserter, &spec.deserters),
+        (ClientKind::LibraryMember, &spec.library_members),
     ];
+    let groups = draw_groups(seed);
     let mut clients = Vec::new();
     for (index, (kind, count)) in (1..).zip(kinds) {
         let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
         for k in 0..count {
             let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are ten kinds");
-            clients.push(draw_client(spec, (client, kind), topics, &mut draws));
+            let client = u32::try_from(index * 100 + k).expect("there are eleven kinds");
+            let mut drawn = draw_client(spec, (client, kind), topics, &mut draws);
+            if kind == ClientKind::LibraryMember {
+                drawn.group = pick(&groups, &mut draws).cloned();
+            }
+            clients.push(drawn);
         }
     }
     clients
+}
+
+/// The groups of library members: one, or sometimes two.
+fn draw_groups(seed: u64) -> Vec<GroupParams> {
+    let assignors: [&[&str]; 5] = [
+        &["range"],
+        &["sticky"],
+        &["cooperative-sticky"],
+        &["cooperative-sticky"],
+        &["range", "cooperative-sticky"],
+    ];
+    let styles = [CommitStyle::Automatic, CommitStyle::Explicit, CommitStyle::Mixed];
+    let group = |(k, name): (u64, &str)| {
+        let mut draws = stream(seed, "plan.groups", SERVER, k);
+        let assignors = pick(&assignors, &mut draws).expect("there are five");
+        GroupParams {
+            name: name.to_owned(),
+            assignors: assignors.iter().map(|name| (*name).to_owned()).collect(),
+            commits: *pick(&styles, &mut draws).expect("there are three"),
+        }
+    };
+    let count = 1 + usize::from(stream(seed, "plan.groups", SERVER, u64::MAX).below(3) == 0);
+    (0..).zip(LIBRARY_GROUPS).take(count).map(group).collect()
 }
 
 fn draw_client(
@@ -251,6 +283,7 @@ fn draw_client(
             | ClientKind::LibraryProducer => (pause_ms / 2, pause_ms + pause_ms / 2),
             ClientKind::TailConsumer => (0, 50),
             ClientKind::GroupMember => (1, 80),
+            ClientKind::LibraryMember => (0, 30),
             ClientKind::ScanConsumer => (50, 500),
             _ => (200, 3_000),
         },
@@ -264,6 +297,7 @@ fn draw_client(
         keys: spec.keys.draw(draws),
         tombstone_percent: spec.tombstone_percent.draw(draws),
         operations_max: OPERATIONS_MAX,
+        group: None,
     }
 }
 

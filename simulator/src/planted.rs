@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 26] = [
+pub const ALL: [PlantedBug; 31] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -196,6 +196,41 @@ pub const ALL: [PlantedBug; 26] = [
         origin: "KAFKA-6119",
         scenario: "client_library",
         oracles: &["I13", "I14"],
+    },
+    PlantedBug {
+        id: "B72",
+        what: "the client library's consumer commits what it has fetched, given out or not",
+        origin: "franz-go 57, where a killed consumer had committed what it had not worked on",
+        scenario: "library_members",
+        oracles: &["I26"],
+    },
+    PlantedBug {
+        id: "B73",
+        what: "a member that is out of its group goes on with its partitions",
+        origin: "KAFKA-12983, where they were claimed again with the next join",
+        scenario: "library_members",
+        oracles: &["I24", "I25"],
+    },
+    PlantedBug {
+        id: "B74",
+        what: "a failed question for committed offsets is taken for an answer that there are none",
+        origin: "kafka_ex 548",
+        scenario: "library_members",
+        oracles: &["I25"],
+    },
+    PlantedBug {
+        id: "B75",
+        what: "a topic that was made anew is read from where the one before was left",
+        origin: "KAFKA-12257",
+        scenario: "topics_come_and_go",
+        oracles: &["I25", "I26"],
+    },
+    PlantedBug {
+        id: "B76",
+        what: "a group's offsets of a deleted topic are those of the next one of its name",
+        origin: "KAFKA-4095, Strimzi 9269",
+        scenario: "topics_come_and_go",
+        oracles: &["I22"],
     },
 ];
 

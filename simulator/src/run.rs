@@ -2,7 +2,8 @@
 //! run of its process.
 //!
 //! ```text
-//! start ─► topics ─► clients + faults ─► heal ─► clients end ─► liveness ─► power cut ─► read-back
+//! start ─► topics ─► clients + faults ─► heal ─► clients end ─► liveness ─► groups read to the end
+//!       ─► power cut ─► read-back
 //! ```
 
 pub mod outcome;
@@ -129,15 +130,16 @@ async fn story(
     history: &Arc<History>,
 ) -> Option<ResourceReading> {
     world.net().set_all(&link(plan));
-    let context = |node: u64, stop: &Arc<Stop>| ClientContext {
+    let (stop, leave) = (Arc::new(Stop::new()), Arc::new(Stop::new()));
+    let context = |node: u64| ClientContext {
         env: world.node(node).env(),
         broker: SocketAddr::new(supervisor_ip(world), server::PORT),
         history: history.clone(),
         topics: Arc::new(plan.workload.topics.clone()),
         stop: stop.clone(),
+        leave: leave.clone(),
     };
-    let (stop, never) = (Arc::new(Stop::new()), Arc::new(Stop::new()));
-    let judge = context(JUDGE, &never);
+    let judge = context(JUDGE);
     supervisor.start();
     if !supervisor.pass_until_ready(SET_UP).await {
         supervisor.violate("liveness", "the broker does not serve on an empty disk".to_owned());
@@ -149,12 +151,11 @@ async fn story(
     }
     supervisor.pass(REST).await;
     let baseline = supervisor.node().resources();
-    let clients: Vec<Task<()>> = plan
-        .workload
-        .clients
-        .iter()
-        .map(|client| spawn_client(world, context(node_of(client), &stop), client))
-        .collect();
+    let spawn = |client: &ClientParams| spawn_client(world, context(node_of(client)), client);
+    let (members, clients): (Vec<&ClientParams>, Vec<&ClientParams>) =
+        plan.workload.clients.iter().partition(|client| client.group.is_some());
+    let clients: Vec<Task<()>> = clients.into_iter().map(spawn).collect();
+    let members: Vec<Task<()>> = members.into_iter().map(spawn).collect();
     supervisor.schedule_faults();
     supervisor.pass(Duration::from_secs(plan.seconds)).await;
     if !heal(supervisor, plan).await {
@@ -162,13 +163,12 @@ async fn story(
     }
     supervisor.pass(AFTERMATH).await;
     stop.give();
-    let ended = end_all(clients);
-    let clock = world.node(JUDGE).env().clock;
-    if supervisor.pass_while(clock.timeout(CLIENTS_END, ended)).await.is_err() {
-        supervisor.violate("harness", "the clients do not end".to_owned());
-    }
+    end_all(supervisor, (&judge, clients)).await;
     let within = Duration::from_secs(plan.liveness_seconds);
     supervisor.pass_while(workload::probe_liveness(&judge, within)).await;
+    supervisor.pass_while(workload::settle_groups(&judge, &plan.workload, within)).await;
+    leave.give();
+    end_all(supervisor, (&judge, members)).await;
     supervisor.mark(Mark::LivenessEnd);
     last_words(supervisor, (plan, &judge), baseline).await
 }
@@ -222,10 +222,19 @@ fn spawn_client(world: &World, context: ClientContext, client: &ClientParams) ->
     world.node(node_of(client)).spawn(workload::run_client(context, client.clone()))
 }
 
-async fn end_all(clients: Vec<Task<()>>) {
-    for client in clients {
-        // A panic of a client is in the world's list of panics.
-        let _ = client.await;
+/// Waits for clients that were asked to end.
+async fn end_all(
+    supervisor: &mut Supervisor<'_>,
+    (judge, clients): (&ClientContext, Vec<Task<()>>),
+) {
+    let ended = async {
+        for client in clients {
+            // A panic of a client is in the world's list of panics.
+            let _ = client.await;
+        }
+    };
+    if supervisor.pass_while(judge.env.clock.timeout(CLIENTS_END, ended)).await.is_err() {
+        supervisor.violate("harness", "the clients do not end".to_owned());
     }
 }
 

@@ -160,6 +160,8 @@ pub struct ClientSpec {
     pub group_members: Draw,
     /// Producers of the client library.
     pub library_producers: Draw,
+    /// Members of groups whose consumers are those of the client library.
+    pub library_members: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -187,6 +189,7 @@ impl Default for ClientSpec {
             config_admins: Draw::Fixed(0),
             group_members: Draw::Fixed(0),
             library_producers: Draw::Fixed(0),
+            library_members: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             keys: Draw::Fixed(0),

@@ -4,7 +4,8 @@ use rivven_core::ids::{PartitionId, TopicId};
 
 use crate::history::READ_BACK_CLIENT;
 use crate::history::event::{
-    Call, Event, EventKind, Failure, Fetch, Fetched, Mark, Produce, Reply, SeenBatch, SeenRecord,
+    Call, CommittedOffset, Consumed, ConsumerSaw, Event, EventKind, Failure, Fetch, Fetched,
+    GivenRecord, GroupAsk, GroupCall, GroupReply, Mark, Produce, Reply, SeenBatch, SeenRecord,
     SentValue, Stamp,
 };
 use crate::history::value::ValueId;
@@ -46,6 +47,11 @@ pub(crate) fn stamped(base: i64, made: &[u64], base_sequence: i32) -> SeenBatch 
 
 pub(crate) fn stamp(base_sequence: i32) -> Option<Stamp> {
     Some(Stamp { producer_id: 9, epoch: 0, base_sequence })
+}
+
+/// An offset of partition 1.
+pub(crate) fn committed(offset: i64) -> CommittedOffset {
+    CommittedOffset { topic: "t".to_owned(), id: partition(1).topic, partition: 0, offset }
 }
 
 /// A history in the making; each event is a millisecond after the one before.
@@ -141,6 +147,41 @@ impl Story {
         }
         self.mark(Mark::ReadBackEnd { partition, next_offset: high_watermark });
         self.mark(Mark::ReadBackDone)
+    }
+
+    /// A consumer of group "g" tells its application something. It is client 3.
+    pub(crate) fn told(&mut self, consumer: u64, what: ConsumerSaw) -> &mut Story {
+        let told = Consumed { group: "g".to_owned(), what };
+        self.event(1_000 + consumer, 3, EventKind::Consumer(told))
+    }
+
+    /// A consumer gets partition 1.
+    pub(crate) fn assigned(&mut self, consumer: u64) -> &mut Story {
+        self.told(consumer, ConsumerSaw::Assigned(vec![("t".to_owned(), 0)]))
+    }
+
+    /// A consumer gives out records of partition 1: the offset and value of each.
+    pub(crate) fn given(&mut self, consumer: u64, records: &[(i64, u64)]) -> &mut Story {
+        let record = |(offset, made): &(i64, u64)| {
+            let sent = sent(*made);
+            let record = SeenRecord { offset: *offset, value: Some(sent.id), hash: sent.hash };
+            GivenRecord { topic: "t".to_owned(), partition: 0, record }
+        };
+        self.told(consumer, ConsumerSaw::Given(records.iter().map(record).collect()))
+    }
+
+    /// Group "g" is told that it has committed `offset` of partition 1 (-1: nothing).
+    pub(crate) fn looked_up(&mut self, offset: i64) -> &mut Story {
+        let asked = vec![committed(-1)];
+        let reply = GroupReply::Offsets(vec![committed(offset)]);
+        self.of_group(GroupAsk::FetchOffsetsOf(asked), reply)
+    }
+
+    /// Client 3 asks something of group "g".
+    pub(crate) fn of_group(&mut self, what: GroupAsk, reply: GroupReply) -> &mut Story {
+        let (group, member) = ("g".to_owned(), "m".to_owned());
+        let call = Call::Group(GroupCall { group, member, generation: 1, what });
+        self.ask(3, call, EventKind::Ok(Reply::Group(reply)))
     }
 
     /// What one oracle says of the story so far.

@@ -8,13 +8,17 @@ mod admin;
 mod consumer;
 mod known;
 mod library;
+pub(crate) mod library_member;
 pub(crate) mod member;
 mod producer;
 mod read_back;
 mod set_up;
+mod settle;
 mod stop;
+mod watched;
 
 use core::net::SocketAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +90,27 @@ pub enum ClientKind {
     GroupMember,
     /// A producer of the client library, which batches, retries and reconnects by itself.
     LibraryProducer,
+    /// Consumers of the client library, one after the other, in a group of their own kind.
+    LibraryMember,
+}
+
+/// What the members of a group have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupParams {
+    pub name: String,
+    /// By their names in the group protocol, the preferred one first.
+    pub assignors: Vec<String>,
+    pub commits: CommitStyle,
+}
+
+/// How the members of a group commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommitStyle {
+    Automatic,
+    Explicit,
+    /// Each consumer as it likes.
+    Mixed,
 }
 
 /// One client; ranges are inclusive at both ends.
@@ -120,6 +145,9 @@ pub struct ClientParams {
     pub request_timeout_ms: u64,
     /// Operations after which it stops by itself.
     pub operations_max: u64,
+    /// Of a library member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupParams>,
 }
 
 /// The clients and topics of one run.
@@ -127,6 +155,14 @@ pub struct ClientParams {
 pub struct WorkloadParams {
     pub topics: Vec<TopicParams>,
     pub clients: Vec<ClientParams>,
+}
+
+impl WorkloadParams {
+    /// The groups of library members, by name.
+    fn groups(&self) -> BTreeSet<String> {
+        let groups = self.clients.iter().filter_map(|client| client.group.as_ref());
+        groups.map(|group| group.name.clone()).collect()
+    }
 }
 
 /// What a client task needs; clones share the history.
@@ -138,7 +174,10 @@ pub struct ClientContext {
     pub broker: SocketAddr,
     pub history: Arc<History>,
     pub topics: Arc<Vec<TopicParams>>,
+    /// Asks all to end, but members of the library's groups only to be quiet.
     pub stop: Arc<Stop>,
+    /// Asks those to end.
+    pub leave: Arc<Stop>,
 }
 
 /// Creates the topics and waits until Metadata shows them, at most `within`.
@@ -163,6 +202,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
         ClientKind::GroupMember => member::run(context, params).await,
         ClientKind::LibraryProducer => library::run(context, params).await,
+        ClientKind::LibraryMember => library_member::run(context, params).await,
     }
 }
 
@@ -171,6 +211,12 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
 /// request has `within` to be answered. What went wrong is in the history, for I42.
 pub async fn probe_liveness(context: &ClientContext, within: Duration) {
     read_back::probe(context, within).await;
+}
+
+/// Gives the library's groups of a plan, which must be quiet, `within` to read everything, and
+/// notes for I26 how far they came.
+pub async fn settle_groups(context: &ClientContext, plan: &WorkloadParams, within: Duration) {
+    settle::run(context, &plan.groups(), within).await;
 }
 
 /// Reads every partition that exists from its log start to its high watermark, and records it with

@@ -55,19 +55,60 @@ impl From<i64> for CommittedOffset {
 /// Offsets by partition.
 pub type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
 
+/// Offsets to commit, with the topic whose records each of them counts, where that is known: a name
+/// may be another topic's by the time of the commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) offsets: Offsets,
+    topics: BTreeMap<TopicPartition, TopicId>,
+}
+
+impl From<Offsets> for Counted {
+    fn from(offsets: Offsets) -> Counted {
+        Counted { offsets, topics: BTreeMap::new() }
+    }
+}
+
+impl Counted {
+    pub(super) fn add(&mut self, of: TopicPartition, at: CommittedOffset, topic: Option<TopicId>) {
+        self.topics.extend(topic.map(|topic| (of.clone(), topic)));
+        self.offsets.insert(of, at);
+    }
+
+    pub(super) fn extend(&mut self, other: Counted) {
+        self.topics.retain(|of, _| !other.offsets.contains_key(of));
+        self.offsets.extend(other.offsets);
+        self.topics.extend(other.topics);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Those whose topic was not made anew. Of one that is not there the coordinator has the word.
+    fn of_topics_in(&self, image: &ClusterImage) -> Offsets {
+        let is_there = |of: &TopicPartition| {
+            let found = image.topics.get(&*of.topic);
+            let other = |topic: &TopicId| found.is_some_and(|found| found.id != *topic);
+            !self.topics.get(of).is_some_and(other)
+        };
+        let offsets = self.offsets.iter().filter(|(of, _)| is_there(of));
+        offsets.map(|(of, at)| (of.clone(), at.clone())).collect()
+    }
+}
+
 impl Partitions {
     /// Every position, of partitions that are revoked or not.
-    pub(super) fn positions(&self, wants: impl Fn(&Row) -> bool) -> Offsets {
-        let rows = self.rows.iter().filter(|(_, row)| wants(row));
-        let offsets = rows.filter_map(|(of, row)| match row.position {
-            Position::At(at) => {
-                let (offset, leader_epoch) = (at.offset, at.leader_epoch);
-                let metadata = String::new();
-                Some((of.clone(), CommittedOffset { offset, leader_epoch, metadata }))
-            }
-            Position::Unknown(_) => None,
-        });
-        offsets.collect()
+    pub(super) fn positions(&self, wants: impl Fn(&Row) -> bool) -> Counted {
+        let mut offsets = Counted::default();
+        for (of, row) in self.rows.iter().filter(|(_, row)| wants(row)) {
+            let Position::At(at) = row.position else { continue };
+            let at = if rivven_io::planted!("B72") { row.fetched } else { at };
+            let (offset, leader_epoch) = (at.offset, at.leader_epoch);
+            let at = CommittedOffset { offset, leader_epoch, metadata: String::new() };
+            offsets.add(of.clone(), at, row.topic_id);
+        }
+        offsets
     }
 
     /// A commit of these is about to be sent. From then on the group may have them, whatever
@@ -108,7 +149,7 @@ impl Row {
 /// The first that is not retriable, or the last one when `limit` is over.
 pub(super) async fn store(
     shared: &Shared,
-    offsets: &Offsets,
+    offsets: &Counted,
     limit: Duration,
 ) -> Result<(), Error> {
     let mut retries = Retries::new(&shared.client, "committing offsets", limit);
@@ -165,7 +206,7 @@ pub(super) async fn store_given_up(shared: &Shared) {
         }
         backoff.wait(shared.client.env()).await;
     }
-    shared.lock().given_up.clear();
+    shared.lock().given_up = Counted::default();
 }
 
 /// Whether nobody has decided anything.
@@ -181,20 +222,24 @@ fn is_away(error: &Error) -> bool {
     }) && error.is_retriable()
 }
 
-fn are_owned(shared: &Shared, offsets: &Offsets) -> bool {
+fn are_owned(shared: &Shared, counted: &Counted) -> bool {
     let state = shared.lock();
-    offsets.keys().all(|of| state.partitions.rows.contains_key(of))
+    counted.offsets.keys().all(|of| state.partitions.rows.contains_key(of))
 }
 
-async fn store_once(shared: &Shared, offsets: &Offsets, me: &Membership) -> Result<(), Error> {
+async fn store_once(shared: &Shared, counted: &Counted, me: &Membership) -> Result<(), Error> {
     if me.generation < 0 && shared.lock().is_subscribed {
         // The coordinator would take it for nobody's, and accept it while the group is empty.
         let code = ErrorCode::UNKNOWN_MEMBER_ID;
         return Err(Error::refused("committing offsets", code, Some(WENT_ON)));
     }
-    let names: BTreeSet<&str> = offsets.keys().map(|of| &*of.topic).collect();
+    let names: BTreeSet<&str> = counted.offsets.keys().map(|of| &*of.topic).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let image = image_of(shared, &names).await?;
+    let offsets = &counted.of_topics_in(&image);
+    if offsets.is_empty() {
+        return Ok(());
+    }
     let request = OffsetCommitRequest {
         group_id: shared.group()?,
         generation_id_or_member_epoch: me.generation,
@@ -350,4 +395,43 @@ fn fetch_request(
     };
     let require_stable = shared.config.isolation_level == Isolation::ReadCommitted;
     Ok(OffsetFetchRequest { group_id, topics, groups: vec![group], require_stable })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Topic;
+
+    #[test]
+    fn an_offset_is_committed_for_the_topic_whose_records_it_counts() {
+        let topic =
+            |id: u8| Topic { id: TopicId([id; 16]), is_internal: false, partitions: vec![] };
+        let of = TopicPartition::new("t", 0);
+        for (known, there, stays) in [
+            (Some(1), Some(1), true),
+            (Some(1), Some(2), false),
+            (Some(1), None, true),
+            (None, Some(2), true),
+        ] {
+            let mut image = ClusterImage::default();
+            image.topics.extend(there.map(|id| ("t".to_owned(), topic(id))));
+            let mut counted = Counted::default();
+            counted.add(of.clone(), CommittedOffset::from(7), known.map(|id| TopicId([id; 16])));
+            assert_eq!(
+                counted.of_topics_in(&image).len(),
+                usize::from(stays),
+                "{known:?} {there:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_added_later_counts() {
+        let of = TopicPartition::new("t", 0);
+        let mut counted = Counted::default();
+        counted.add(of.clone(), CommittedOffset::from(7), Some(TopicId([1; 16])));
+        let later = Counted::from(Offsets::from([(of.clone(), CommittedOffset::from(3))]));
+        counted.extend(later.clone());
+        assert_eq!(counted, later);
+    }
 }

@@ -48,6 +48,7 @@ pub(super) async fn committed(shared: Arc<Shared>, lookups: Vec<Lookup>) {
                 }
                 None => Found::Else(Start::Reset),
             },
+            Err(_) if rivven_io::planted!("B74") => Found::Else(Start::Reset),
             Err(error) if error.is_retriable() => Found::Nothing,
             Err(error) => Found::Trouble(error.clone()),
         };

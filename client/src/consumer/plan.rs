@@ -230,7 +230,7 @@ impl Row {
     /// A topic that was deleted and made again is another one: it is read from its beginning.
     fn notice_topic(&mut self, of: &TopicPartition, id: TopicId) {
         let before = self.topic_id.replace(id);
-        if before.is_some_and(|before| before != id) {
+        if before.is_some_and(|before| before != id) && !rivven_io::planted!("B75") {
             tracing::warn!(partition = %of, "the topic was made anew: it is read from its start");
             self.marks = None;
             (self.epoch_seen, self.outdated_since) = (-1, None);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::task::Task;
 
-use super::commits::Offsets;
+use super::commits::Counted;
 use super::event::ConsumerEvent;
 use super::join::{self, Intent, JoinEnd, Joined};
 use super::partitions::{Row, Start};
@@ -103,10 +103,11 @@ impl Consumer {
         part.generation = -1;
         part.reason.clone_from(&reason);
         let mut state = self.shared.lock();
-        let lost = std::mem::take(&mut state.partitions.rows);
-        state.given_up.clear();
+        let partitions: Vec<TopicPartition> = state.partitions.names().into_iter().collect();
+        let keeps = rivven_io::planted!("B73") && self.shared.config.is_cooperative();
+        state.partitions.rows.retain(|_, _| keeps);
+        state.given_up = Counted::default();
         drop(state);
-        let partitions: Vec<TopicPartition> = lost.into_keys().collect();
         tracing::warn!(reason, ?partitions, "out of the group");
         if partitions.is_empty() {
             return false;
@@ -161,7 +162,7 @@ impl Consumer {
 
     /// Gives up what was announced, and joins again, which commits it first.
     fn give_up(&mut self) {
-        let mut offsets = Offsets::new();
+        let mut offsets = Counted::default();
         if self.shared.config.enable_auto_commit {
             offsets = self.shared.uncommitted(|is_revoked| is_revoked);
         }
@@ -252,7 +253,7 @@ impl Shared {
     }
 
     /// Positions that are not known to be committed, of partitions that are revoked or not.
-    pub(super) fn uncommitted(&self, wants: impl Fn(bool) -> bool) -> Offsets {
+    pub(super) fn uncommitted(&self, wants: impl Fn(bool) -> bool) -> Counted {
         let now = self.now();
         let wanted = |row: &Row| wants(row.is_revoked) && !row.is_committed(now);
         self.lock().partitions.positions(wanted)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rivven_io::clock::Monotonic;
 use tokio::sync::Notify;
 
-use super::commits::Offsets;
+use super::commits::Counted;
 use super::config::ConsumerConfig;
 use super::join::JoinEnd;
 use super::membership::Membership;
@@ -36,7 +36,7 @@ pub(super) struct State {
     /// It reads and commits as a member of its group, or not at all.
     pub(super) is_subscribed: bool,
     /// What was given up and is not committed yet.
-    pub(super) given_up: Offsets,
+    pub(super) given_up: Counted,
     /// Counts joins; one that is not the last has no effect.
     pub(super) join_number: u64,
     /// What came out of a join, until poll takes it.
@@ -67,7 +67,7 @@ impl Shared {
             partitions: Partitions::default(),
             membership: Membership::new(now),
             is_subscribed: false,
-            given_up: Offsets::new(),
+            given_up: Counted::default(),
             join_number: 0,
             joined: None,
             trouble: None,

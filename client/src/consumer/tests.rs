@@ -271,7 +271,7 @@ fn partitions_take_turns() {
 fn an_offset_is_not_committed_as_long_as_a_commit_may_have_replaced_it() {
     let (now, mut partitions) = (Monotonic(5), partitions(1));
     let is_committed = |partitions: &Partitions| partitions.rows[&of(0)].is_committed(now);
-    let positions = |partitions: &Partitions| partitions.positions(|_| true);
+    let positions = |partitions: &Partitions| partitions.positions(|_| true).offsets;
     partitions.set(&of(0), Position::At(at(80)));
     assert!(!is_committed(&partitions));
     let (first, stored) = (positions(&partitions), partitions.begin_commit(&Offsets::new()));
@@ -296,7 +296,7 @@ fn an_offset_is_not_committed_as_long_as_a_commit_may_have_replaced_it() {
 #[test]
 fn an_offset_that_does_not_move_is_committed_again_before_it_is_forgotten() {
     let mut partitions = partitions(1);
-    let offsets = partitions.positions(|_| true);
+    let offsets = partitions.positions(|_| true).offsets;
     let number = partitions.begin_commit(&offsets);
     partitions.end_commit(&offsets, number, Monotonic::default());
     let after = |hours: u64| Monotonic::default().after(Duration::from_secs(hours * 3600));
@@ -341,7 +341,7 @@ fn alone(config: ConsumerConfig) -> Arc<Shared> {
 #[tokio::test]
 async fn who_is_out_of_its_group_does_not_commit_as_nobody() {
     let shared = alone(ConsumerConfig::default());
-    let offsets = Offsets::from([(of(0), 7.into())]);
+    let offsets = Offsets::from([(of(0), 7.into())]).into();
     let store = || commits::store(&shared, &offsets, Duration::from_millis(1));
     shared.lock().is_subscribed = true;
     let refused = store().await.unwrap_err();

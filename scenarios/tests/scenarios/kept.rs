@@ -72,4 +72,6 @@ every_scenario![
     delete_recreate,
     deserted_changes,
     group_members,
+    library_members,
+    topics_come_and_go,
 ];

@@ -64,4 +64,9 @@ every_bug![
     b64_is_found "B64",
     b70_is_found "B70",
     b71_is_found "B71",
+    b72_is_found "B72",
+    b73_is_found "B73",
+    b74_is_found "B74",
+    b75_is_found "B75",
+    b76_is_found "B76",
 ];

@@ -152,6 +152,7 @@ impl Connection {
             ApiKey::ListOffsets => 4,
             ApiKey::DeleteTopics => 6,
             ApiKey::JoinGroup => 5,
+            ApiKey::OffsetCommit | ApiKey::OffsetFetch if self.config.by_id => 10,
             ApiKey::OffsetCommit => 7,
             ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::LeaveGroup => 3,
             ApiKey::OffsetFetch => 2,

@@ -22,6 +22,7 @@ use rivven_core::kafka::messages::offset_fetch::{
 use rivven_core::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 
 use super::reads::no_row;
+use super::refusal::is_definite;
 use super::{Client, Trouble};
 use crate::history::event::{Call, CommittedOffset, GroupAsk, GroupCall, GroupReply, Reply};
 
@@ -192,18 +193,18 @@ impl Client {
         self.ask(me.call(GroupAsk::Leave), &request, read).await.map(drop)
     }
 
-    /// Commits offsets of topics with these ids.
+    /// Commits offsets.
     ///
     /// # Errors
     /// See [`Trouble`].
     pub async fn commit(
         &mut self,
         me: &Membership,
-        offsets: Vec<(CommittedOffset, TopicId)>,
+        offsets: Vec<CommittedOffset>,
     ) -> Result<(), Trouble> {
-        let topics = offsets.iter().map(|(of, id)| OffsetCommitRequestTopic {
+        let topics = offsets.iter().map(|of| OffsetCommitRequestTopic {
             name: of.topic.as_str().into(),
-            topic_id: *id,
+            topic_id: of.id,
             partitions: vec![OffsetCommitRequestPartition {
                 partition_index: of.partition,
                 committed_offset: of.offset,
@@ -218,18 +219,22 @@ impl Client {
             topics: topics.collect(),
             ..OffsetCommitRequest::default()
         };
-        let all: Vec<CommittedOffset> = offsets.into_iter().map(|(of, _)| of).collect();
-        let rows = all.len();
+        let rows = offsets.len();
         let read = |answer: OffsetCommitResponse| {
             let answered = answer.topics.iter().flat_map(|topic| &topic.partitions);
             let codes: Vec<ErrorCode> = answered.map(|row| row.error_code).collect();
             if codes.len() != rows {
                 return Err(no_row("OffsetCommit"));
             }
-            codes.into_iter().try_for_each(refusal)?;
-            Ok(Reply::Group(GroupReply::Committed))
+            let Some(code) = codes.iter().copied().find(|code| code.is_error()) else {
+                return Ok(Reply::Group(GroupReply::Committed));
+            };
+            // Of several topics one may be gone; the offsets of the others are committed.
+            let definite = codes.iter().all(|code| code.is_error() && is_definite(*code));
+            let text = "some of the offsets".to_owned();
+            Err(Trouble::Refused { code, text, definite })
         };
-        self.ask(me.call(GroupAsk::Commit(all)), &request, read).await.map(drop)
+        self.ask(me.call(GroupAsk::Commit(offsets)), &request, read).await.map(drop)
     }
 
     /// Everything that a group has committed, for topics with these names.
@@ -277,8 +282,12 @@ fn rows_of<'a>(
         true => names.get(&topic.topic_id).cloned().unwrap_or_default(),
         false => topic.name.to_string(),
     };
+    // Earlier versions say a name only.
+    let named = names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id);
+    let id = if topic.topic_id == TopicId::NIL { named } else { Some(topic.topic_id) };
     topic.partitions.iter().map(move |row| CommittedOffset {
         topic: name.clone(),
+        id: id.unwrap_or(TopicId::NIL),
         partition: row.partition_index,
         offset: row.committed_offset,
     })

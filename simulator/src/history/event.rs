@@ -27,7 +27,38 @@ pub enum EventKind {
     Fail(Failure),
     /// Nobody knows whether the request had, or will have, an effect.
     Info(Failure),
+    /// What a consumer of the client library told its application. The consumer's number is `op`:
+    /// a client has one consumer after the other.
+    Consumer(Consumed),
     Mark(Mark),
+}
+
+/// What an application was told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Consumed {
+    pub group: String,
+    pub what: ConsumerSaw,
+}
+
+/// What a member of a group sees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ConsumerSaw {
+    /// Topic and partition of each, here and below.
+    Assigned(Vec<(String, i32)>),
+    Revoked(Vec<(String, i32)>),
+    Lost(Vec<(String, i32)>),
+    /// Records in the order in which they were given out.
+    Given(Vec<GivenRecord>),
+    /// It was closed, or dropped.
+    Ended,
+}
+
+/// A record that a consumer gave its application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GivenRecord {
+    pub topic: String,
+    pub partition: i32,
+    pub record: SeenRecord,
 }
 
 /// Why a request has no good answer.
@@ -74,13 +105,18 @@ pub enum GroupAsk {
     Commit(Vec<CommittedOffset>),
     /// Every offset that the group has committed.
     FetchOffsets,
+    /// The same of these partitions only, whose offsets are -1 here.
+    FetchOffsetsOf(Vec<CommittedOffset>),
 }
 
 /// An offset of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CommittedOffset {
     pub topic: String,
+    /// Which topic of that name; nil if it is not known.
+    pub id: TopicId,
     pub partition: i32,
+    /// -1: none.
     pub offset: i64,
 }
 
@@ -268,6 +304,15 @@ pub enum Mark {
     Healed,
     /// The liveness phase ends; the read-back follows.
     LivenessEnd,
+    /// Nobody writes any more, and a group had its time to read a partition to its end.
+    GroupEnd {
+        group: String,
+        partition: PartitionId,
+        /// The high watermark.
+        end: i64,
+        /// Whether the last record was given out.
+        reached: bool,
+    },
     /// The read-back client begins a partition.
     ReadBackBegin {
         topic: String,

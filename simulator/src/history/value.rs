@@ -115,6 +115,12 @@ pub fn id_of(record: &Record<'_>) -> Option<ValueId> {
         let id = header.value?.first_chunk::<8>()?;
         return Some(ValueId(u64::from_be_bytes(*id)));
     };
+    id_in(value)
+}
+
+/// The id that a value begins with, if it is one of ours.
+#[must_use]
+pub fn id_in(value: &[u8]) -> Option<ValueId> {
     let head = value.first_chunk::<HEAD_BYTES>()?;
     let (magic, rest) = head.split_first_chunk::<4>()?;
     let id = rest.first_chunk::<8>()?;

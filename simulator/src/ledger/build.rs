@@ -6,12 +6,14 @@ use rivven_core::ids::{PartitionId, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use super::{
-    Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, GroupEnd, GroupOp, Ledger, Moment,
-    Outcome, Probe, ProbeEnd, ProbeKind, Sent,
+    Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, GroupEnd, GroupEndSeen, GroupOp, Ledger,
+    Moment, Outcome, Probe, ProbeEnd, ProbeKind, Sent, Told,
 };
 use crate::client::TIMED_OUT;
 use crate::client::reads::{EARLIEST, LATEST};
-use crate::history::event::{Call, Event, EventKind, Failure, Fetched, Mark, Reply, Retention};
+use crate::history::event::{
+    Call, Consumed, Event, EventKind, Failure, Fetched, Mark, Reply, Retention,
+};
 use crate::history::{LIVENESS_CLIENT, READ_BACK_CLIENT};
 
 pub(super) fn build(events: &[Event]) -> Ledger<'_> {
@@ -80,6 +82,10 @@ impl<'a> Builder<'a> {
             EventKind::Ok(reply) => self.answered(at, event, reply),
             EventKind::Fail(failure) => self.failed(at, event, (failure, false)),
             EventKind::Info(failure) => self.failed(at, event, (failure, true)),
+            EventKind::Consumer(Consumed { group, what }) => {
+                let (client, consumer) = (event.client, event.op);
+                self.ledger.told.push(Told { at, client, consumer, group, what });
+            }
             EventKind::Mark(mark) => self.mark(at, mark),
         }
     }
@@ -140,7 +146,8 @@ impl<'a> Builder<'a> {
             Call::Fetch(_) | Call::ListOffsets { .. } | Call::Metadata | Call::InitProducerId => {}
             Call::Group(call) => {
                 self.groups.insert(event.op, self.ledger.groups.len());
-                let op = GroupOp { invoked: at, call, end: GroupEnd::Unknown };
+                let client = event.client;
+                let op = GroupOp { client, invoked: at, call, end: GroupEnd::Unknown };
                 self.ledger.groups.push(op);
             }
         }
@@ -296,6 +303,10 @@ impl<'a> Builder<'a> {
             Mark::Healed => self.ledger.healed = Some(at),
             Mark::LivenessEnd => self.ledger.liveness_end = Some(at),
             Mark::ReadBackDone => self.ledger.read_back_done = Some(at),
+            Mark::GroupEnd { group, partition, end, reached } => {
+                let (partition, end, reached) = (*partition, *end, *reached);
+                self.ledger.group_ends.push(GroupEndSeen { at, group, partition, end, reached });
+            }
             Mark::ReadBackBegin { topic, partition, log_start, high_watermark } => {
                 let log = FinalLog {
                     at,

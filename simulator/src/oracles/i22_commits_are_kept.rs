@@ -1,17 +1,20 @@
 //! I22: a committed offset is never lost: what a group is told it has committed is what somebody
-//! committed, and nothing that was acknowledged later had replaced it before the question.
+//! committed for that very topic, and nothing that was acknowledged later had replaced it before
+//! the question. An offset goes with its topic: another one of the same name has none.
 
 use std::collections::BTreeMap;
 
+use rivven_core::ids::TopicId;
+
 use super::{Case, Findings, Oracle};
 use crate::history::event::{CommittedOffset, GroupAsk, GroupReply};
-use crate::ledger::{GroupEnd, Moment};
+use crate::ledger::{GroupEnd, GroupOp, Moment};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I22", about: "a committed offset is never lost", check };
 
 /// Group, topic and partition.
-type Key<'a> = (&'a str, &'a str, i32);
+type Key<'a> = (&'a str, TopicId, i32);
 
 /// One commit of one partition.
 #[derive(Clone, Copy)]
@@ -26,40 +29,65 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
     if case.may_lose() {
         return;
     }
-    let mut writes: BTreeMap<Key<'_>, Vec<Write>> = BTreeMap::new();
+    let writes = writes(case);
     for op in &case.ledger.groups {
-        let GroupAsk::Commit(offsets) = &op.call.what else { continue };
-        let acked = match op.end {
-            GroupEnd::Ok(at, _) => Some(at),
+        let GroupEnd::Ok(at, GroupReply::Offsets(shown)) = op.end else { continue };
+        let group = op.call.group.as_str();
+        for (key, writes) in writes.range((group, TopicId::NIL, i32::MIN)..) {
+            if key.0 != group {
+                break;
+            }
+            let is_it = |of: &CommittedOffset| (of.id, of.partition) == (key.1, key.2);
+            if matches!(&op.call.what, GroupAsk::FetchOffsetsOf(asked) if !asked.iter().any(is_it))
+            {
+                continue;
+            }
+            let shown = shown.iter().find(|of| is_it(of)).map_or(-1, |of| of.offset);
+            // A topic that goes takes its offsets along.
+            if shown < 0 && may_be_deleted(case, key.1, at) {
+                continue;
+            }
+            if let Some(what) = contradicts(writes, shown, (op.invoked, at)) {
+                findings.add(at.at_ns, format!("{}: {what}", name(case, *key)));
+            }
+        }
+        let never = |of: &&CommittedOffset| {
+            of.offset >= 0 && !writes.contains_key(&(group, of.id, of.partition))
+        };
+        for of in shown.iter().filter(never) {
+            let key = (group, of.id, of.partition);
+            let text = format!("{}: {} was never committed", name(case, key), of.offset);
+            findings.add(at.at_ns, text);
+        }
+    }
+}
+
+/// All commits that took effect or may have.
+fn writes<'a>(case: &Case<'a>) -> BTreeMap<Key<'a>, Vec<Write>> {
+    let mut writes: BTreeMap<Key<'_>, Vec<Write>> = BTreeMap::new();
+    for GroupOp { call, end, invoked, .. } in &case.ledger.groups {
+        let GroupAsk::Commit(offsets) = &call.what else { continue };
+        let acked = match end {
+            GroupEnd::Ok(at, _) => Some(*at),
             GroupEnd::Unknown => None,
             GroupEnd::Refused => continue,
         };
         for of in offsets {
-            let key = (op.call.group.as_str(), of.topic.as_str(), of.partition);
-            let write = Write { invoked: op.invoked, acked, offset: of.offset };
-            writes.entry(key).or_default().push(write);
+            let write = Write { invoked: *invoked, acked, offset: of.offset };
+            writes.entry((&call.group, of.id, of.partition)).or_default().push(write);
         }
     }
-    for op in &case.ledger.groups {
-        let GroupEnd::Ok(at, GroupReply::Offsets(shown)) = op.end else { continue };
-        for (key, writes) in writes.iter().filter(|(key, _)| key.0 == op.call.group) {
-            let is_it = |of: &&CommittedOffset| of.topic == key.1 && of.partition == key.2;
-            let shown = shown.iter().find(is_it).map_or(-1, |of| of.offset);
-            if let Some(what) = contradicts(writes, shown, (op.invoked, at)) {
-                let (group, topic, partition) = key;
-                findings.add(at.at_ns, format!("{group} {topic}-{partition}: {what}"));
-            }
-        }
-        for of in shown {
-            let key = (op.call.group.as_str(), of.topic.as_str(), of.partition);
-            if of.offset >= 0 && !writes.contains_key(&key) {
-                let (group, topic, partition) = key;
-                let text =
-                    format!("{group} {topic}-{partition}: {} was never committed", of.offset);
-                findings.add(at.at_ns, text);
-            }
-        }
-    }
+    writes
+}
+
+fn may_be_deleted(case: &Case<'_>, topic: TopicId, at: Moment) -> bool {
+    let topic = case.ledger.topics.get(&topic);
+    topic.and_then(|topic| topic.delete_invoked).is_some_and(|deleted| deleted < at)
+}
+
+fn name(case: &Case<'_>, (group, topic, partition): Key<'_>) -> String {
+    let name = case.ledger.topics.get(&topic).map_or("", |topic| topic.name.as_str());
+    format!("{group} {name} ({topic}) {partition}")
 }
 
 /// Why `shown` cannot have been the last commit at any moment between question and answer.
@@ -92,10 +120,10 @@ fn contradicts(
 mod tests {
     use crate::history::event::CommittedOffset;
     use crate::history::event::{Call, EventKind, GroupAsk, GroupCall, GroupReply, Reply};
-    use crate::story::{Story, failure};
+    use crate::story::{Story, failure, partition};
 
     fn of(offset: i64) -> CommittedOffset {
-        CommittedOffset { topic: "t".to_owned(), partition: 0, offset }
+        CommittedOffset { topic: "t".to_owned(), id: partition(1).topic, partition: 0, offset }
     }
 
     fn ask(story: &mut Story, what: GroupAsk, end: EventKind) {
@@ -128,6 +156,32 @@ mod tests {
             let end = EventKind::Ok(Reply::Group(GroupReply::Offsets(shown.clone())));
             ask(&mut story, GroupAsk::FetchOffsets, end);
             assert_eq!(story.is_broken("I22"), broken, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn an_offset_that_outlives_its_topic_fires() {
+        for (id, shown, broken) in [(1, 5, false), (1, -1, false), (2, -1, false), (2, 5, true)] {
+            let mut story = Story::new();
+            commit(&mut story, 5, true);
+            let call = Call::DeleteTopic { name: "t".to_owned(), id: partition(1).topic };
+            story.ask(3, call, EventKind::Ok(Reply::Deleted));
+            let of = CommittedOffset { id: partition(id).topic, ..of(shown) };
+            let end = EventKind::Ok(Reply::Group(GroupReply::Offsets(vec![of])));
+            ask(&mut story, GroupAsk::FetchOffsets, end);
+            assert_eq!(story.is_broken("I22"), broken, "{id} {shown}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_one_partition_hears_nothing_of_others() {
+        for (asked, broken) in [(0, true), (1, false)] {
+            let mut story = Story::new();
+            commit(&mut story, 5, true);
+            let asked = vec![CommittedOffset { partition: asked, ..of(-1) }];
+            let end = EventKind::Ok(Reply::Group(GroupReply::Offsets(asked.clone())));
+            ask(&mut story, GroupAsk::FetchOffsetsOf(asked), end);
+            assert_eq!(story.is_broken("I22"), broken);
         }
     }
 }

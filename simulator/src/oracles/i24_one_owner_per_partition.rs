@@ -1,10 +1,11 @@
 //! I24: a partition has at most one owner in a generation, and a generation has one assignment,
-//! whatever crashes in between.
+//! whatever crashes in between. A consumer gives nothing more out of a partition once a later owner
+//! has begun to.
 
 use std::collections::BTreeMap;
 
 use super::{Case, Findings, Oracle};
-use crate::history::event::GroupReply;
+use crate::history::event::{ConsumerSaw, GroupReply};
 use crate::ledger::GroupEnd;
 
 pub(super) const ORACLE: Oracle =
@@ -17,6 +18,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
     if case.may_lose() {
         return;
     }
+    check_turns(case, findings);
     let mut owners: BTreeMap<Owned<'_>, &str> = BTreeMap::new();
     for op in &case.ledger.groups {
         let GroupEnd::Ok(at, GroupReply::Assigned(partitions)) = op.end else { continue };
@@ -33,6 +35,41 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
                 );
                 findings.add(at.at_ns, text);
             }
+        }
+    }
+}
+
+/// Each owner of a partition begins after the one before has ended.
+fn check_turns(case: &Case<'_>, findings: &mut Findings) {
+    let mut stints: BTreeMap<(u64, &str, i32), usize> = BTreeMap::new();
+    let mut newest: BTreeMap<(&str, &str, i32), usize> = BTreeMap::new();
+    for (number, told) in case.ledger.told.iter().enumerate() {
+        match told.what {
+            ConsumerSaw::Assigned(partitions) => {
+                for (topic, partition) in partitions {
+                    stints.insert((told.consumer, topic, *partition), number);
+                }
+            }
+            ConsumerSaw::Given(records) => {
+                for given in records {
+                    let (topic, partition) = (given.topic.as_str(), given.partition);
+                    // What nobody was assigned is I25's.
+                    let stint = stints.get(&(told.consumer, topic, partition));
+                    let Some(stint) = stint.copied() else { continue };
+                    let newest = newest.entry((told.group, topic, partition)).or_default();
+                    if stint < *newest {
+                        let (group, offset) = (told.group, given.record.offset);
+                        let text = format!(
+                            "{group}: {topic}-{partition} at {offset} is given out by client {} \
+                             after its next owner has begun",
+                            told.client
+                        );
+                        findings.add(told.at.at_ns, text);
+                    }
+                    *newest = stint.max(*newest);
+                }
+            }
+            ConsumerSaw::Revoked(_) | ConsumerSaw::Lost(_) | ConsumerSaw::Ended => {}
         }
     }
 }
@@ -77,5 +114,20 @@ mod tests {
             story.ask(1, Call::Group(call), EventKind::Ok(Reply::Group(reply)));
         }
         assert!(!story.is_broken("I24"));
+    }
+
+    #[test]
+    fn an_owner_that_goes_on_after_the_next_one_has_begun_fires() {
+        for (order, broken) in [(&[1, 1, 2, 2][..], false), (&[1, 2, 1], true), (&[2, 1], true)] {
+            let mut story = Story::new();
+            story.acked(&[1, 2, 3, 4], 0);
+            for consumer in [1, 2] {
+                story.assigned(consumer);
+            }
+            for consumer in order {
+                story.given(*consumer, &[(0, 1)]);
+            }
+            assert_eq!(story.is_broken("I24"), broken, "{order:?}");
+        }
     }
 }

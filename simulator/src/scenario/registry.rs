@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 19] = scenarios![
+const FILES: [(&str, &str); 21] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -31,6 +31,8 @@ const FILES: [(&str, &str); 19] = scenarios![
     "administration/delete_recreate.toml",
     "administration/deserted_changes.toml",
     "groups/group_members.toml",
+    "groups/library_members.toml",
+    "groups/topics_come_and_go.toml",
 ];
 
 /// All built-in scenarios, in a fixed order.

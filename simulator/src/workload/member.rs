@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rivven_core::ids::{PartitionId, TopicId};
+use rivven_core::ids::PartitionId;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
@@ -162,14 +162,10 @@ impl Member {
         let Some(owned) = &self.owned else { return Ok(()) };
         let ids = self.known.ids();
         let read = owned.iter().filter(|(_, offset)| **offset >= 0);
-        let offsets: Vec<(CommittedOffset, TopicId)> = read
+        let offsets: Vec<CommittedOffset> = read
             .filter_map(|((topic, partition), offset)| {
-                let of = CommittedOffset {
-                    topic: topic.clone(),
-                    partition: *partition,
-                    offset: *offset,
-                };
-                Some((of, *ids.get(topic)?))
+                let (id, partition, offset) = (*ids.get(topic)?, *partition, *offset);
+                Some(CommittedOffset { topic: topic.clone(), id, partition, offset })
             })
             .collect();
         match offsets.is_empty() {

@@ -9,6 +9,7 @@ use rivven_io::clock::Monotonic;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::partitions;
+use super::library_member::LIBRARY_GROUPS;
 use super::member::GROUPS;
 use super::producer::lane::{Lanes, Stamps};
 use super::producer::read_answer;
@@ -25,7 +26,7 @@ const READ_BYTES: i32 = 1 << 20;
 /// Offsets that are tried one by one behind a range that answers errors.
 const GAP_OFFSETS_MAX: i64 = 20_000;
 
-fn fresh_client(context: &ClientContext, number: u32) -> Client {
+pub(crate) fn fresh_client(context: &ClientContext, number: u32) -> Client {
     let connection = ConnectionConfig {
         client_id: format!("client-{number}"),
         connect_timeout: Duration::from_secs(5),
@@ -86,8 +87,12 @@ impl Prober {
     async fn probe_group(&mut self, context: &ClientContext, place: &Place, deadline: Monotonic) {
         let group = "liveness".to_owned();
         let me = Membership { group, generation: -1, ..Membership::default() };
-        let (topic, partition) = (place.topic.clone(), place.index());
-        let of = (CommittedOffset { topic, partition, offset: 1 }, place.partition.topic);
+        let of = CommittedOffset {
+            topic: place.topic.clone(),
+            id: place.partition.topic,
+            partition: place.index(),
+            offset: 1,
+        };
         while self.client.commit(&me, vec![of.clone()]).await.is_err() {
             if context.env.clock.now() >= deadline {
                 return;
@@ -127,11 +132,12 @@ fn probe_params() -> ClientParams {
         fetch_bytes: 1 << 20,
         request_timeout_ms: 10_000,
         operations_max: 0,
+        group: None,
     }
 }
 
 /// Every partition, tried until `within` is over.
-async fn all_places(
+pub(crate) async fn all_places(
     client: &mut Client,
     context: &ClientContext,
     within: Duration,
@@ -153,7 +159,7 @@ pub(crate) async fn run(context: &ClientContext, patience: Duration) {
     for place in &places {
         reader.partition(place).await;
     }
-    for group in GROUPS {
+    for group in GROUPS.into_iter().chain(LIBRARY_GROUPS) {
         reader.committed(group, &places).await;
     }
     reader.mark(Mark::ReadBackDone);

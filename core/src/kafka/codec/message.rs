@@ -69,6 +69,6 @@ pub trait Message: Wire {
 }
 
 /// A request body, which knows the type of its answer.
-pub trait Request: Message {
-    type Response: Message;
+pub trait Request: Message + 'static {
+    type Response: Message + 'static;
 }

@@ -1,0 +1,310 @@
+//! Members of a group that are consumers of the client library: they poll, work, commit, lose
+//! patience, fall asleep, go away with or without a word, and others take their places. The history
+//! holds what they were given, and each of their requests about the group.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rivven_client::assignor::{Assignor, TopicPartition};
+use rivven_client::consumer::commits::Offsets;
+use rivven_client::consumer::config::OffsetReset;
+use rivven_client::consumer::event::ConsumerEvent;
+use rivven_client::consumer::record::ConsumerRecord;
+use rivven_client::{Client, ClientConfig, Consumer, ConsumerConfig, Error};
+use rivven_core::kafka::codec::error_code::ErrorCode;
+use rivven_io::sim::rng::{Stream, stream};
+
+use super::watched::watch;
+use super::{ClientContext, ClientParams, CommitStyle, GroupParams, millis};
+use crate::history::event::{Consumed, ConsumerSaw, Event, EventKind, GivenRecord, SeenRecord};
+use crate::history::value;
+
+/// The groups that library members of a run may be in.
+pub(crate) const LIBRARY_GROUPS: [&str; 2] = ["library-0", "library-1"];
+/// For a close that nobody cuts off; it bounds itself.
+const CLOSE_LIMIT: Duration = Duration::from_secs(100);
+
+struct Member {
+    context: ClientContext,
+    params: ClientParams,
+    group: GroupParams,
+    rng: Stream,
+    /// Of a static member, which has it in all its lives.
+    instance: Option<String>,
+    /// The session and the longest time between two polls, which members of a group must share
+    /// only roughly.
+    times: (Duration, Duration),
+    /// Of its present life.
+    number: u64,
+    /// The next offset of each partition, by what was given out.
+    next: BTreeMap<TopicPartition, i64>,
+}
+
+pub(crate) async fn run(context: ClientContext, params: ClientParams) {
+    let mut rng = stream(params.seed, "library-member", u64::from(params.client), 0);
+    let group = params.group.clone().expect("a plan gives each library member its group");
+    let is_static = rng.below(3) == 0;
+    let instance = is_static.then(|| format!("instance-{}", params.client));
+    let times = (millis(rng.between(1_500, 6_000)), millis(rng.between(2_000, 6_000)));
+    let next = BTreeMap::new();
+    let mut member = Member { context, params, group, rng, instance, times, number: 0, next };
+    while !member.context.leave.is_given() {
+        member.live().await;
+        let pause = millis(member.rng.below(2_000));
+        member.context.stop.pause(&member.context.env, pause).await;
+    }
+}
+
+impl Member {
+    /// One consumer from its first poll to its end.
+    async fn live(&mut self) {
+        self.number = self.context.history.next_op();
+        self.next.clear();
+        let mut consumer = self.consumer();
+        let topics: Vec<&str> = self.params.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).expect("it has a group and reads nothing yet");
+        let polls = self.rng.between(20, 400);
+        let mut polled = 0;
+        while !self.context.leave.is_given() && (self.is_quiet() || polled < polls) {
+            polled += 1;
+            if !self.poll(&mut consumer).await {
+                break;
+            }
+        }
+        let end = if self.is_quiet() { 2 } else { self.rng.below(4) };
+        // Who closes has no part any more; what a close that is cut off leaves undone, the end of
+        // its session does.
+        if end > 0 {
+            let limit = if end == 1 { millis(self.rng.below(1_000)) } else { CLOSE_LIMIT };
+            let _ = self.context.env.clock.timeout(limit, consumer.close()).await;
+        } else {
+            drop(consumer);
+        }
+        self.tell(ConsumerSaw::Ended);
+    }
+
+    /// Nothing but polls is wanted any more.
+    fn is_quiet(&self) -> bool {
+        self.context.stop.is_given()
+    }
+
+    fn consumer(&mut self) -> Consumer {
+        let timeout = millis(self.params.request_timeout_ms);
+        let client = ClientConfig {
+            bootstrap: vec![self.context.broker.to_string()],
+            client_id: format!("member-{}", self.params.client),
+            connect_timeout: timeout.min(Duration::from_secs(2)),
+            request_timeout: timeout,
+            api_timeout: Duration::from_secs(10),
+            metadata_max_age: millis(self.one_of(&[500, 3_000, 300_000])),
+            ..ClientConfig::default()
+        };
+        let watch = watch(self.context.history.clone(), self.params.client);
+        let client = Client::watched(self.context.env.clone(), client, watch);
+        let client = client.expect("the configuration is sound");
+        let config = self.config();
+        Consumer::new(client, config).expect("the configuration is sound")
+    }
+
+    fn config(&mut self) -> ConsumerConfig {
+        let (session_timeout, max_poll_interval) = self.times;
+        let assignor = |name: &String| Assignor::from_name(name).expect("a plan names known ones");
+        let enable_auto_commit = match self.group.commits {
+            CommitStyle::Automatic => true,
+            CommitStyle::Explicit => false,
+            CommitStyle::Mixed => self.rng.below(2) == 0,
+        };
+        let bytes = |bytes: u64| i32::try_from(bytes).expect("a plan's sizes are small");
+        ConsumerConfig {
+            group: Some(self.group.name.clone()),
+            instance_id: self.instance.clone(),
+            assignors: self.group.assignors.iter().map(assignor).collect(),
+            session_timeout,
+            max_poll_interval,
+            heartbeat_interval: session_timeout / 5,
+            max_poll_records: usize::try_from(self.one_of(&[1, 10, 500])).expect("it is small"),
+            enable_auto_commit,
+            auto_commit_interval: millis(self.one_of(&[50, 700, 3_000])),
+            auto_offset_reset: OffsetReset::Earliest,
+            fetch_max_wait: millis(self.params.fetch_wait_ms),
+            fetch_max_bytes: bytes(self.one_of(&[1, 5_000, 1 << 20])),
+            max_partition_fetch_bytes: bytes(self.one_of(&[1, 2_000, 1 << 20])),
+            buffer_bytes: usize::try_from(self.one_of(&[3_000, 1 << 20])).expect("it is small"),
+            allow_auto_create_topics: false,
+            ..ConsumerConfig::default()
+        }
+    }
+
+    fn one_of(&mut self, among: &[u64]) -> u64 {
+        let index = usize::try_from(self.rng.below(among.len() as u64)).expect("below a length");
+        among[index]
+    }
+
+    /// One poll and the work on what it gave; whether this consumer goes on.
+    async fn poll(&mut self, consumer: &mut Consumer) -> bool {
+        let env = self.context.env.clone();
+        let wait = millis(self.rng.below(400));
+        // One in four is given up before it ends.
+        let patience = if self.rng.below(4) == 0 { self.rng.below(5) } else { 10_000 };
+        let polled = env.clock.timeout(millis(patience), consumer.poll(wait)).await;
+        let events = consumer.events();
+        let is_told = !events.is_empty();
+        for event in events {
+            self.note(event, consumer).await;
+        }
+        let records = match polled {
+            Err(_) => return true,
+            Ok(Ok(records)) => records,
+            Ok(Err(error)) => {
+                assert!(is_expected(&error), "a consumer says: {error}");
+                env.clock.sleep(millis(self.rng.between(1, 300))).await;
+                return error.code() != Some(ErrorCode::FENCED_INSTANCE_ID);
+            }
+        };
+        assert!(!is_told || records.is_empty(), "a poll that brings events brings no records");
+        if !records.is_empty() {
+            self.take(records);
+            self.work().await;
+        }
+        if self.rng.below(if self.group.commits == CommitStyle::Automatic { 60 } else { 8 }) == 0 {
+            self.commit(consumer).await;
+        }
+        true
+    }
+
+    async fn note(&mut self, event: ConsumerEvent, consumer: &mut Consumer) {
+        let names = |all: &[TopicPartition]| -> Vec<(String, i32)> {
+            all.iter().map(|of| (of.topic.to_string(), of.partition)).collect()
+        };
+        match event {
+            ConsumerEvent::Assigned(all) => self.tell(ConsumerSaw::Assigned(names(&all))),
+            ConsumerEvent::Revoked(all) => {
+                self.tell(ConsumerSaw::Revoked(names(&all)));
+                if self.rng.below(2) == 0 {
+                    self.commit(consumer).await;
+                }
+                self.next.retain(|of, _| !all.contains(of));
+            }
+            ConsumerEvent::Lost { partitions, .. } => {
+                self.tell(ConsumerSaw::Lost(names(&partitions)));
+                self.next.retain(|of, _| !partitions.contains(of));
+            }
+        }
+    }
+
+    fn take(&mut self, records: Vec<ConsumerRecord>) {
+        for record in &records {
+            let of = TopicPartition::new(record.topic.clone(), record.partition);
+            self.next.insert(of, record.offset + 1);
+        }
+        self.tell(ConsumerSaw::Given(records.iter().map(given).collect()));
+    }
+
+    /// Works on records, now and then for longer than the group waits.
+    async fn work(&mut self) {
+        if self.is_quiet() {
+            return;
+        }
+        let (low, high) = self.params.pause_ms;
+        let long = self.times.1 + millis(self.rng.below(3_000));
+        let is_long = self.rng.below(300) == 0;
+        let work = if is_long { long } else { millis(self.rng.between(low, high)) };
+        self.context.stop.pause(&self.context.env, work).await;
+    }
+
+    /// Commits in one of the ways that there are, and may not wait for the end.
+    async fn commit(&mut self, consumer: &mut Consumer) {
+        let patience = millis(if self.rng.below(3) == 0 { self.rng.below(20) } else { 20_000 });
+        let clock = self.context.env.clock.clone();
+        // An offset by name may meet a topic that was made anew, which only the library knows.
+        let churns = self.context.topics.iter().any(|topic| topic.churn);
+        let committed = if !churns && self.rng.below(2) == 0 {
+            let offsets = self.next.iter().map(|(of, next)| (of.clone(), (*next).into()));
+            let offsets: Offsets = offsets.collect();
+            clock.timeout(patience, consumer.commit_offsets(&offsets)).await
+        } else {
+            clock.timeout(patience, consumer.commit()).await
+        };
+        if let Ok(Err(error)) = committed {
+            assert!(is_expected(&error), "a commit says: {error}");
+        }
+    }
+
+    fn tell(&self, what: ConsumerSaw) {
+        let history = &self.context.history;
+        let kind = EventKind::Consumer(Consumed { group: self.group.name.clone(), what });
+        let (at_ns, client, op) = (history.now_ns(), self.params.client, self.number);
+        history.record(Event { at_ns, client, op, kind });
+    }
+}
+
+fn given(record: &ConsumerRecord) -> GivenRecord {
+    let seen = SeenRecord {
+        offset: record.offset,
+        value: record.value.as_deref().and_then(value::id_in),
+        hash: value::hash(record.key.as_deref(), record.value.as_deref()),
+    };
+    GivenRecord { topic: record.topic.to_string(), partition: record.partition, record: seen }
+}
+
+/// Trouble with the broker, and what a group tells those who are late, is no surprise; anything
+/// else is.
+fn is_expected(error: &Error) -> bool {
+    match error {
+        Error::Unreachable { .. } | Error::Connection { .. } | Error::TimedOut { .. } => true,
+        Error::Refused { code, .. } => {
+            let is_late = matches!(
+                *code,
+                ErrorCode::FENCED_INSTANCE_ID
+                    | ErrorCode::UNKNOWN_MEMBER_ID
+                    | ErrorCode::ILLEGAL_GENERATION
+                    | ErrorCode::REBALANCE_IN_PROGRESS
+            );
+            is_late || (code.is_retriable() && *code != ErrorCode::CORRUPT_MESSAGE)
+        }
+        Error::Uncertain { .. } | Error::Malformed(_) | Error::Invalid(_) | Error::Closed => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration as Time;
+
+    use super::*;
+
+    #[test]
+    fn only_trouble_of_brokers_and_groups_is_expected() {
+        let refused = |code| Error::refused("polling", code, None);
+        let timed_out =
+            Error::TimedOut { what: "x".into(), after: Time::from_secs(1), last: "y".into() };
+        for (error, expected) in [
+            (timed_out, true),
+            (refused(ErrorCode::REBALANCE_IN_PROGRESS), true),
+            (refused(ErrorCode::NOT_COORDINATOR), true),
+            (refused(ErrorCode::CORRUPT_MESSAGE), false),
+            (refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL), false),
+            (Error::Malformed("z".into()), false),
+        ] {
+            assert_eq!(is_expected(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_known_by_its_value() {
+        let id = value::ValueId::of(3, 4);
+        let sent = value::Value { id, counter: 1, key: 2, filler_bytes: 5, tombstone: false };
+        let record = ConsumerRecord {
+            topic: Arc::from("t"),
+            partition: 1,
+            offset: 9,
+            timestamp: 0,
+            key: Some(sent.key_bytes().into()),
+            value: Some(sent.value_bytes().into()),
+            headers: Vec::new(),
+            leader_epoch: -1,
+        };
+        let seen = SeenRecord { offset: 9, value: Some(id), hash: sent.sent().hash };
+        assert_eq!(given(&record).record, seen);
+    }
+}
