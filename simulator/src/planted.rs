@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 26] = [
+pub const ALL: [PlantedBug; 28] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -196,6 +196,20 @@ pub const ALL: [PlantedBug; 26] = [
         origin: "KAFKA-6119",
         scenario: "client_library",
         oracles: &["I13", "I14"],
+    },
+    PlantedBug {
+        id: "B80",
+        what: "a native batch is appended without its producer, and again when it is sent again",
+        origin: "Rivven 0.0.22, whose duplicates were found in memory only",
+        scenario: "native_clients",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B81",
+        what: "a native answer begins where its first batch does, not where it was asked to",
+        origin: "readers that forget that the log gives whole batches",
+        scenario: "native_clients",
+        oracles: &["I25"],
     },
 ];
 

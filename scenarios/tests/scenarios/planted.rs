@@ -64,4 +64,6 @@ every_bug![
     b64_is_found "B64",
     b70_is_found "B70",
     b71_is_found "B71",
+    b80_is_found "B80",
+    b81_is_found "B81",
 ];
