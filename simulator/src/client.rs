@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod groups;
+pub(crate) mod native;
 pub mod reads;
 mod refusal;
 mod seen;

@@ -219,6 +219,7 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         (ClientKind::LibraryProducer, &spec.library_producers),
         (ClientKind::Deserter, &spec.deserters),
         (ClientKind::LibraryMember, &spec.library_members),
+        (ClientKind::NativeClient, &spec.native_clients),
     ];
     let groups = draw_groups(seed);
     let mut clients = Vec::new();
@@ -226,11 +227,17 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
         for k in 0..count {
             let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are eleven kinds");
+            let client = u32::try_from(index * 100 + k).expect("there are twelve kinds");
             let mut drawn = draw_client(spec, (client, kind), topics, &mut draws);
-            if kind == ClientKind::LibraryMember {
-                drawn.group = pick(&groups, &mut draws).cloned();
-            }
+            drawn.group = match kind {
+                ClientKind::LibraryMember => pick(&groups, &mut draws).cloned(),
+                ClientKind::NativeClient => Some(GroupParams {
+                    name: format!("native-{client}"),
+                    assignors: Vec::new(),
+                    commits: CommitStyle::Explicit,
+                }),
+                _ => None,
+            };
             clients.push(drawn);
         }
     }
@@ -280,7 +287,8 @@ fn draw_client(
         pause_ms: match kind {
             ClientKind::PlainProducer
             | ClientKind::IdempotentProducer
-            | ClientKind::LibraryProducer => (pause_ms / 2, pause_ms + pause_ms / 2),
+            | ClientKind::LibraryProducer
+            | ClientKind::NativeClient => (pause_ms / 2, pause_ms + pause_ms / 2),
             ClientKind::TailConsumer => (0, 50),
             ClientKind::GroupMember => (1, 80),
             ClientKind::LibraryMember => (0, 30),

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 31] = [
+pub const ALL: [PlantedBug; 33] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -231,6 +231,20 @@ pub const ALL: [PlantedBug; 31] = [
         origin: "KAFKA-4095, Strimzi 9269",
         scenario: "topics_come_and_go",
         oracles: &["I22"],
+    },
+    PlantedBug {
+        id: "B80",
+        what: "a native batch is appended without its producer, and again when it is sent again",
+        origin: "Rivven 0.0.22, whose duplicates were found in memory only",
+        scenario: "native_clients",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B81",
+        what: "a native answer begins where its first batch does, not where it was asked to",
+        origin: "readers that forget that the log gives whole batches",
+        scenario: "native_clients",
+        oracles: &["I25"],
     },
 ];
 

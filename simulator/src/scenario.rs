@@ -162,6 +162,8 @@ pub struct ClientSpec {
     pub library_producers: Draw,
     /// Members of groups whose consumers are those of the client library.
     pub library_members: Draw,
+    /// Clients of the native protocol, each with a group of its own.
+    pub native_clients: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -190,6 +192,7 @@ impl Default for ClientSpec {
             group_members: Draw::Fixed(0),
             library_producers: Draw::Fixed(0),
             library_members: Draw::Fixed(0),
+            native_clients: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             keys: Draw::Fixed(0),

@@ -10,6 +10,7 @@ mod known;
 mod library;
 pub(crate) mod library_member;
 pub(crate) mod member;
+mod native;
 mod producer;
 mod read_back;
 mod set_up;
@@ -92,6 +93,8 @@ pub enum ClientKind {
     LibraryProducer,
     /// Consumers of the client library, one after the other, in a group of their own kind.
     LibraryMember,
+    /// A client of the native protocol, which publishes, reads and commits.
+    NativeClient,
 }
 
 /// What the members of a group have in common.
@@ -145,7 +148,7 @@ pub struct ClientParams {
     pub request_timeout_ms: u64,
     /// Operations after which it stops by itself.
     pub operations_max: u64,
-    /// Of a library member.
+    /// Of a library member, or a native client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupParams>,
 }
@@ -158,7 +161,7 @@ pub struct WorkloadParams {
 }
 
 impl WorkloadParams {
-    /// The groups of library members, by name.
+    /// The groups of library members and native clients, by name.
     fn groups(&self) -> BTreeSet<String> {
         let groups = self.clients.iter().filter_map(|client| client.group.as_ref());
         groups.map(|group| group.name.clone()).collect()
@@ -203,6 +206,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::GroupMember => member::run(context, params).await,
         ClientKind::LibraryProducer => library::run(context, params).await,
         ClientKind::LibraryMember => library_member::run(context, params).await,
+        ClientKind::NativeClient => native::run(context, params).await,
     }
 }
 

@@ -171,7 +171,7 @@ impl Publish {
     fn batch(&self, now: TimestampMs) -> Result<Bytes, Failure> {
         let time = |record: &NewRecord| record.timestamp_ms.map_or(now, TimestampMs);
         let mut batch = BatchBuilder::new(time(&self.records[0]));
-        if let Some(run) = &self.producer {
+        if let Some(run) = self.producer.as_ref().filter(|_| !rivven_io::planted!("B80")) {
             let id = i64::try_from(run.producer_id);
             let id = id.map_err(|_| Failure::new(ErrorCode::UNKNOWN_PRODUCER_ID, "no such id"))?;
             let epoch = i16::try_from(run.producer_epoch).map_err(|_| {

@@ -69,6 +69,7 @@ every_scenario![
     connection_resets,
     retry_other_connection,
     client_library,
+    native_clients,
     delete_recreate,
     deserted_changes,
     group_members,

@@ -69,4 +69,6 @@ every_bug![
     b74_is_found "B74",
     b75_is_found "B75",
     b76_is_found "B76",
+    b80_is_found "B80",
+    b81_is_found "B81",
 ];

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 21] = scenarios![
+const FILES: [(&str, &str); 22] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -28,6 +28,7 @@ const FILES: [(&str, &str); 21] = scenarios![
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",
+    "network/native_clients.toml",
     "administration/delete_recreate.toml",
     "administration/deserted_changes.toml",
     "groups/group_members.toml",
