@@ -107,6 +107,7 @@ impl Consumer {
             return Err(Error::Invalid(text.to_owned()));
         }
         state.topics = topics.iter().map(|topic| (topic.clone(), may_make)).collect();
+        state.membership.has_subscribed = true;
         match &mut self.part {
             None => self.part = Some(Part::new(topics)),
             Some(part) if part.topics == topics => {}

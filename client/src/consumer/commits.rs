@@ -43,10 +43,11 @@ impl From<i64> for CommittedOffset {
 /// Offsets by partition.
 pub type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
 
-/// Commits as a member of the current generation, or as nobody if the consumer is in no group.
+/// Commits as a member of the current generation, or as nobody if the consumer never subscribed.
 ///
 /// # Errors
-/// The first that is not retriable, or the last one when `limit` is over.
+/// UNKNOWN_MEMBER_ID: it has subscribed and is in no generation. The first that is not retriable,
+/// or the last one when `limit` is over.
 pub(super) async fn store(
     shared: &Shared,
     offsets: &Offsets,
@@ -56,6 +57,12 @@ pub(super) async fn store(
     let first = shared.me();
     loop {
         let me = shared.me();
+        if me.has_subscribed && me.generation < 0 {
+            // An empty group takes such a commit, and would go back behind its last member's.
+            let code = ErrorCode::UNKNOWN_MEMBER_ID;
+            let text = "this consumer is no member of the group (any more)";
+            return Err(Error::refused("committing offsets", code, Some(text)));
+        }
         if me.generation != first.generation && !are_owned(shared, offsets) {
             let code = ErrorCode::REBALANCE_IN_PROGRESS;
             let text = "the group rebalanced, and a partition may be another member's by now";

@@ -8,6 +8,9 @@ use crate::assignor::PartitionCounts;
 /// A consumer's place in its group, as far as it knows.
 #[derive(Clone, Debug)]
 pub(super) struct Membership {
+    /// It shares partitions with others, so what it commits outside a generation may be older than
+    /// what they have committed.
+    pub(super) has_subscribed: bool,
     /// Empty before the coordinator has given it one.
     pub(super) member_id: String,
     /// -1 while it belongs to none.
@@ -37,6 +40,7 @@ pub(super) struct Membership {
 impl Membership {
     pub(super) fn new(now: Monotonic) -> Membership {
         Membership {
+            has_subscribed: false,
             member_id: String::new(),
             generation: -1,
             coordinator: None,

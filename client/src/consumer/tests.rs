@@ -14,13 +14,19 @@ use rivven_core::record::header::{
     ATTRIBUTES_POSITION, BATCH_LENGTH_POSITION, CRC_POSITION, HEADER_BYTES, LOG_OVERHEAD_BYTES,
     compute_crc,
 };
+use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 
 use super::batches::cut;
+use super::commits;
+use super::config::ConsumerConfig;
 use super::partitions::{At, Partitions, Position, Start};
 use super::record::ConsumerRecord;
+use super::shared::Shared;
 use crate::assignor::TopicPartition;
 use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::config::ClientConfig;
 
 fn of(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -254,4 +260,24 @@ fn partitions_take_turns() {
         turns.push(first.partition);
     }
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn a_subscriber_that_is_no_member_commits_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // Nobody answers there: what is sent at all ends as unreachable.
+        let config = ClientConfig::to("127.0.0.1:1");
+        let client = Client::new(Env::real(), config).unwrap();
+        let config = ConsumerConfig { group: Some("g".to_owned()), ..ConsumerConfig::default() };
+        let shared = Shared::new(client, config);
+        let offsets = commits::Offsets::from([(of(0), 5.into())]);
+        let mut codes = Vec::new();
+        for has_subscribed in [false, true] {
+            shared.lock().membership.has_subscribed = has_subscribed;
+            let stored = commits::store(&shared, &offsets, Duration::ZERO).await;
+            codes.push(stored.unwrap_err().code());
+        }
+        assert_eq!(codes, [None, Some(ErrorCode::UNKNOWN_MEMBER_ID)]);
+    });
 }
