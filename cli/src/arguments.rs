@@ -30,10 +30,11 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Exit codes:
   0  done
-  1  refused or failed; one sentence on stderr says why
+  1  refused or failed, or the output cannot be written; one sentence on stderr says why
   2  the arguments are wrong
   3  no broker was reached; of `log`: the file or directory cannot be opened
-  130  interrupted (143: terminated); what was begun is finished, a group is left
+  130  interrupted (143: terminated); what was begun is finished, a group is left; a second
+       signal ends it at once
 
 Examples:
   rivven topic create orders --partitions 6
@@ -77,11 +78,6 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it has something to finish when it is interrupted.
-    pub(crate) fn finishes(&self) -> bool {
-        matches!(self, Command::Produce(_) | Command::Consume(_) | Command::Bench(_))
-    }
-
     /// Whether one thread would be what it measures.
     pub(crate) fn wants_threads(&self) -> bool {
         matches!(self, Command::Bench(_))
@@ -158,6 +154,8 @@ Exit codes:
   2  the arguments are wrong
   3  the file cannot be opened, or it is none of a broker's
 
+In JSON, bytes that are no UTF-8 stand in base64 under another name: key_base64, value_base64.
+
 Examples:
   rivven log dump data/topics/orders/partition-0/00000000000000000000.log
   rivven log dump --records --from 4711 --max 1 .../00000000000000000000.log
@@ -174,6 +172,8 @@ pub(crate) struct DumpArguments {
     #[arg(long)]
     pub(crate) records: bool,
     /// Begin at the batch or entry that holds this offset; of a WAL file, at this commit.
+    ///
+    /// A checkpoint and a .timeindex are printed from their beginning.
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     pub(crate) from: i64,
     /// Print at most so many batches, entries or commits.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::arguments::cluster::ClusterArguments;
 use crate::output::Output;
 use crate::session::Session;
-use crate::table::{Table, bytes, or_dash};
+use crate::table::{Table, bytes, or_dash, printable};
 use crate::{CommandError, Outcome};
 
 struct Row {
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     }
     output.text(&format!(
         "cluster {}, {} topic(s), {} partition(s)",
-        cluster.cluster_id,
+        printable(&cluster.cluster_id),
         topics.len(),
         partitions().count()
     ))?;

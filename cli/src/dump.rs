@@ -14,6 +14,7 @@ use rivven_io::disk::{File, OpenOptions};
 
 use crate::arguments::DumpArguments;
 use crate::output::Output;
+use crate::table::printable;
 use crate::{CommandError, Outcome};
 
 /// Bytes that are enough to tell what a file is.
@@ -74,7 +75,10 @@ impl Printer<'_, '_> {
         self.is_damaged = true;
         self.output.item(
             || serde_json::json!({"kind": "damage", "position": position, "what": what}),
-            || format!("@{position} {}: {what}", console::style("DAMAGED").red().bold()),
+            || {
+                let damaged = console::style("DAMAGED").red().bold();
+                format!("@{position} {damaged}: {}", printable(what))
+            },
         )
     }
 }

@@ -32,11 +32,9 @@ const NOT_REACHED: u8 = 3;
 impl CommandError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            CommandError::Failed(_) => FAILED,
+            CommandError::Failed(_) | CommandError::Output(_) => FAILED,
             CommandError::Usage(_) => USAGE,
-            CommandError::CannotOpen(_)
-            | CommandError::Unreachable(_)
-            | CommandError::Output(_) => NOT_REACHED,
+            CommandError::CannotOpen(_) | CommandError::Unreachable(_) => NOT_REACHED,
         }
     }
 }

@@ -197,7 +197,7 @@ fn document(record: Shown<'_>) -> Value {
 }
 
 /// Bytes that are no text stand in base64 under another name, so that nothing is lost.
-fn put_bytes(map: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+pub(crate) fn put_bytes(map: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
     let text = bytes.map(std::str::from_utf8);
     match (bytes, text) {
         (Some(bytes), Some(Err(_))) => {

@@ -36,11 +36,6 @@ impl<'a> Output<'a> {
         if self.json { writeln!(self.out, "{json}") } else { Ok(()) }
     }
 
-    /// Bytes as they are.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)
-    }
-
     /// What was written is seen now, not at the end.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rivven_client::connection::Connection;
 use rivven_client::{Lane, Target};
 use rivven_core::kafka::codec::text::WireStr;
 use rivven_core::kafka::messages::api_versions::ApiVersionsRequest;
@@ -9,6 +10,7 @@ use rivven_io::Env;
 use serde_json::json;
 
 use crate::arguments::cluster::PingArguments;
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::session::Session;
 use crate::time::shown;
@@ -16,7 +18,7 @@ use crate::{CommandError, Outcome};
 
 pub(crate) async fn run(
     env: &Env,
-    arguments: &PingArguments,
+    (arguments, interrupt): (&PingArguments, &Interrupt),
     output: &mut Output<'_>,
 ) -> Result<Outcome, CommandError> {
     let begun = env.clock.now();
@@ -25,18 +27,40 @@ pub(crate) async fn run(
     let (connection, peer) = session.client.connect(Target::Any, Lane::Admin).await?;
     output.text(&format!("connected to {peer} in {}", shown(connecting)))?;
     output.flush()?;
+    interrupt.hold();
+    let mut times = Vec::new();
+    let pinged = tokio::select! {
+        biased;
+        () = interrupt.raised() => Ok(()),
+        pinged = ping((env, arguments), &connection, (&mut times, output)) => pinged,
+    };
+    // What came is told, whatever ended it.
+    if !times.is_empty() {
+        summary(&peer, &mut times, output)?;
+    }
+    pinged.map_err(|error| match error {
+        CommandError::Failed(text) => {
+            CommandError::Failed(format!("{peer} after {} answers: {text}", times.len()))
+        }
+        other => other,
+    })?;
+    Ok(interrupt.outcome())
+}
+
+async fn ping(
+    (env, arguments): (&Env, &PingArguments),
+    connection: &Connection,
+    (times, output): (&mut Vec<Duration>, &mut Output<'_>),
+) -> Result<(), CommandError> {
     let request = ApiVersionsRequest {
         client_software_name: WireStr::from_static("rivven-cli"),
         client_software_version: WireStr::from_static(env!("CARGO_PKG_VERSION")),
     };
-    let mut times = Vec::new();
     for number in 1..=arguments.count {
         let asked = env.clock.now();
         let answer = connection.call(&request, arguments.connection.timeout).await;
         let time = env.clock.now().since(asked);
-        answer.map_err(|error| {
-            CommandError::Failed(format!("{peer} after {} answers: {error}", number - 1))
-        })?;
+        answer.map_err(|error| CommandError::Failed(error.to_string()))?;
         times.push(time);
         output.item(
             || json!({ "number": number, "us": micros(time) }),
@@ -47,14 +71,14 @@ pub(crate) async fn run(
             env.clock.sleep(arguments.interval).await;
         }
     }
-    summary(&peer, &mut times, output)
+    Ok(())
 }
 
 fn summary(
     peer: &str,
     times: &mut [Duration],
     output: &mut Output<'_>,
-) -> Result<Outcome, CommandError> {
+) -> Result<(), CommandError> {
     times.sort();
     let at = |percent| percentile(times, percent);
     let (min, max) = (at(0), at(100));
@@ -82,7 +106,7 @@ fn summary(
             )
         },
     )?;
-    Ok(Outcome::Clean)
+    Ok(())
 }
 
 /// The least time that so many percent do not exceed, of sorted times.

@@ -1,5 +1,7 @@
 //! A client for one command, and what it says when a name is not known.
 
+use std::time::Duration;
+
 use rivven_client::admin::Admin;
 use rivven_client::{Client, ClientConfig, Error, Lane, Target};
 use rivven_core::kafka::codec::error_code::ErrorCode;
@@ -9,6 +11,9 @@ use serde_json::{Value, json};
 use crate::CommandError;
 use crate::arguments::cluster::ConnectionArguments;
 use crate::failure::sentence;
+
+/// For a look at which names there are.
+const HINT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A broker that answers.
 pub(crate) struct Session {
@@ -37,11 +42,18 @@ impl Session {
 
     /// An error about a topic, with the nearest name if it is not there.
     pub(crate) async fn about_topic(&self, topic: &str, error: &Error) -> String {
-        if error.code() != Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+        let is_unknown = error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        // One that waited in vain for a topic to be made says no code.
+        if !is_unknown && !matches!(error, Error::TimedOut { .. }) || error.is_after_lost_try() {
             return sentence(error);
         }
-        match self.admin.list_topics().await {
-            Ok(topics) if !topics.contains_key(topic) => {
+        // Who could not be asked in time for the command itself does not get as long for a hint.
+        let clock = &self.client.env().clock;
+        match clock.timeout(HINT_LIMIT, self.admin.list_topics()).await.ok().and_then(Result::ok) {
+            Some(topics) if topics.contains_key(topic) && is_unknown => {
+                format!("{error}; `rivven topic describe {topic}` shows its partitions")
+            }
+            Some(topics) if !topics.contains_key(topic) => {
                 let names = topics.iter().filter(|(_, topic)| !topic.is_internal);
                 let names = names.map(|(name, _)| name.as_str());
                 not_there(("topic", topic), names, "`rivven topic list` shows all")
@@ -52,7 +64,7 @@ impl Session {
 
     /// An error about a group, with the nearest name if it is not there.
     pub(crate) async fn about_group(&self, group: &str, error: &Error) -> String {
-        if error.code() != Some(ErrorCode::GROUP_ID_NOT_FOUND) {
+        if error.code() != Some(ErrorCode::GROUP_ID_NOT_FOUND) || error.is_after_lost_try() {
             return sentence(error);
         }
         match self.admin.list_groups().await {

@@ -7,6 +7,7 @@ use rivven_io::Env;
 
 use crate::arguments::VerifyArguments;
 use crate::output::Output;
+use crate::table::printable;
 use crate::{CommandError, Outcome};
 
 pub(crate) async fn run(
@@ -39,7 +40,8 @@ fn bar(is_hidden: bool) -> ProgressBar {
 fn text(report: &VerifyReport) -> String {
     let mut lines = Vec::new();
     if !report.cluster_id.is_empty() {
-        lines.push(format!("cluster {}, node {}", report.cluster_id, report.node_id));
+        let cluster = printable(&report.cluster_id);
+        lines.push(format!("cluster {cluster}, node {}", report.node_id));
     }
     lines.push(format!(
         "{} partitions, {} segments, {} batches, {} records, {} bytes",
@@ -79,10 +81,10 @@ fn table(findings: &[Finding]) -> Vec<String> {
         };
         [
             severity.to_owned(),
-            finding.path.clone(),
+            printable(&finding.path),
             number(finding.offset.map(|offset| offset.to_string())),
             number(finding.position.map(|position| position.to_string())),
-            finding.what.clone(),
+            printable(&finding.what),
         ]
     });
     let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();

@@ -145,6 +145,23 @@ fn dump_prints_records_from_an_offset_on_and_not_more_than_asked() {
 }
 
 #[test]
+fn dump_loses_no_byte_in_json_and_begins_at_the_entry_that_covers_an_offset() {
+    let lines =
+        json_lines(&rivven(&["log", "dump", "--json", "--records", name(&segment(&golden()))]));
+    let record = lines.iter().find(|line| line["kind"] == "record").expect("a record");
+    assert_eq!(record["key"], Value::Null);
+    assert_eq!(record["value"].as_str().map(str::len), Some(1010));
+    let index = segment(&golden()).with_extension("idx");
+    let entries = |from: &str| {
+        let lines = json_lines(&rivven(&["log", "dump", "--json", "--from", from, name(&index)]));
+        let entries = lines.into_iter().filter(|line| line["kind"] == "entry");
+        entries.map(|line| line["offset"].as_i64().expect("a number")).collect::<Vec<_>>()
+    };
+    let all = entries("0");
+    assert_eq!(entries("1000000"), all[all.len() - 1..], "the last one covers all that follows");
+}
+
+#[test]
 fn dump_unpacks_compressed_batches() {
     // Attributes, deltas of time and offset, no key, a value of 10 bytes, no headers.
     let record = b"\x00\x00\x00\x01\x14squeeze me\x00";

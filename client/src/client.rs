@@ -219,7 +219,8 @@ impl Client {
         Tries { env: self.inner.env.clone(), what, limit, deadline, backoff: self.backoff() }
     }
 
-    /// A connection to a broker, and its name for messages.
+    /// A connection to a broker, and its name for messages. However many brokers are tried, it
+    /// takes no longer than the API timeout.
     ///
     /// # Errors
     /// [`Error::Unreachable`]
@@ -229,10 +230,14 @@ impl Client {
         lane: Lane,
     ) -> Result<(Arc<Connection>, String), Error> {
         let peers = self.peers(target);
+        let (clock, limit) = (&self.inner.env.clock, self.inner.config.api_timeout);
+        let deadline = clock.now().after(limit);
         let mut failed = Vec::new();
         for peer in peers {
             let name = peer.address().to_string();
-            match self.connection_to(peer, lane).await {
+            let left = deadline.since(clock.now());
+            let opened = clock.timeout(left, self.connection_to(peer, lane)).await;
+            match opened.unwrap_or(Err(ConnectionError::TimedOut(limit))) {
                 Ok(connection) => return Ok((connection, name)),
                 Err(error) => failed.push((name, error)),
             }
@@ -267,9 +272,14 @@ impl Client {
         }
         *held = None;
         let env = &self.inner.env;
-        let addresses = env.net.resolve(&address.host, address.port).await.map_err(|error| {
-            ConnectionError::Connect(format!("the name {:?}: {error}", address.host))
-        })?;
+        let limit = self.inner.config.connect_timeout;
+        let unknown = |why: &dyn std::fmt::Display| {
+            ConnectionError::Connect(format!("the name {:?}: {why}", address.host))
+        };
+        let resolved = env.clock.timeout(limit, env.net.resolve(&address.host, address.port)).await;
+        let addresses = resolved
+            .map_err(|_| unknown(&format!("no answer within {limit:?}")))?
+            .map_err(|error| unknown(&error))?;
         let mut last = ConnectionError::Connect(format!("{:?} has no address", address.host));
         for address in addresses {
             match Connection::open(env, address, &self.inner.config).await {
@@ -307,7 +317,9 @@ impl Client {
         for peers in [&mut known, &mut first] {
             let count = u64::try_from(peers.len()).expect("a list is short").max(1);
             peers.rotate_left(usize::try_from(random % count).expect("below a length"));
-            peers.sort_by_key(|peer| !state.slots.keys().any(|(open, _)| open == peer));
+            peers.sort_by_key(|peer| {
+                !state.slots.iter().any(|((of, _), slot)| of == peer && is_live(slot))
+            });
         }
         known.extend(first);
         known
@@ -463,6 +475,12 @@ impl Client {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it holds a connection that works, and nobody is opening another one.
+fn is_live(slot: &Slot) -> bool {
+    let held = slot.try_lock();
+    held.is_ok_and(|held| held.as_ref().is_some_and(|connection| connection.end().is_none()))
 }
 
 impl Tries {

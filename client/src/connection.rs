@@ -159,10 +159,7 @@ impl Connection {
         &self,
         timeout: Duration,
     ) -> Result<BTreeMap<i16, (i16, i16)>, ConnectionError> {
-        let request = ApiVersionsRequest {
-            client_software_name: WireStr::from_static("rivven-client"),
-            client_software_version: WireStr::from_static(env!("CARGO_PKG_VERSION")),
-        };
+        let request = versions_request();
         let version = ApiVersionsRequest::VERSION_MAX;
         let pending = self.send_version(&request, version, timeout).await?;
         let body = pending.body().await.map_err(|error| match error {
@@ -216,6 +213,14 @@ impl Connection {
         timeout: Duration,
     ) -> Result<M::Response, ConnectionError> {
         self.send(request, timeout).await?.answer().await
+    }
+
+    /// Waits until the peer has taken every request that was sent before.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`]; whether it has taken them is open.
+    pub(crate) async fn settle(&self, timeout: Duration) -> Result<(), ConnectionError> {
+        self.call(&versions_request(), timeout).await.map(drop)
     }
 
     /// Sends a request when the number of unanswered ones allows it, for which it waits as long as
@@ -372,6 +377,13 @@ impl Shared {
     fn why(&self) -> ConnectionError {
         let ended = self.lock().end.clone();
         ended.unwrap_or_else(|| ConnectionError::Closed("its task has ended".to_owned()))
+    }
+}
+
+fn versions_request() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: WireStr::from_static("rivven-client"),
+        client_software_version: WireStr::from_static(env!("CARGO_PKG_VERSION")),
     }
 }
 

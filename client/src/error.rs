@@ -35,7 +35,28 @@ pub enum Error {
     Closed,
 }
 
+/// Said of a refusal that may be the work of the same request.
+const LOST_TRY: &str = "an earlier try, whose answer was lost, may have done it";
+
 impl Error {
+    /// The same, after an earlier try without an answer.
+    pub(crate) fn after_lost_try(self) -> Error {
+        match self {
+            Error::Refused { what, code, text } => {
+                let said = text.trim_end_matches(['.', ' ']);
+                let comma = if said.is_empty() { "" } else { "; " };
+                Error::Refused { what, code, text: format!("{said}{comma}{LOST_TRY}") }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether it may be the work of an earlier try of the same request, whose answer was lost.
+    #[must_use]
+    pub fn is_after_lost_try(&self) -> bool {
+        matches!(self, Error::Refused { text, .. } if text.ends_with(LOST_TRY))
+    }
+
     #[must_use]
     pub fn refused(what: impl Into<String>, code: ErrorCode, text: Option<&str>) -> Error {
         let text = text.unwrap_or_default().to_owned();

@@ -16,6 +16,7 @@ use rivven_io::task::Task;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::client::Client;
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::image::ClusterImage;
 use accumulator::Accumulator;
@@ -38,6 +39,8 @@ struct Shared {
     accumulator: Mutex<Accumulator>,
     /// There may be something to send.
     wake: Notify,
+    /// What requests went out on that are never answered, since the last flush.
+    unanswered: Mutex<Vec<Arc<Connection>>>,
 }
 
 impl Producer {
@@ -54,6 +57,7 @@ impl Producer {
             room: Arc::new(Semaphore::new(config.buffer_bytes)),
             accumulator: Mutex::new(accumulator),
             wake: Notify::new(),
+            unanswered: Mutex::default(),
             client,
             config,
         });
@@ -82,13 +86,21 @@ impl Producer {
         Ok(delivery)
     }
 
-    /// Waits until every record that was sent before is delivered or has failed.
+    /// Waits until every record that was sent before is delivered or has failed; with acks 0, until
+    /// the brokers have taken it, or their connections have ended.
     pub async fn flush(&self) {
         let open = self.shared.lock().flush();
         self.shared.wake.notify_one();
         for batch in open {
             // Each record's own delivery says how it ended.
             let _ = batch.done().await;
+        }
+        let unanswered = std::mem::take(&mut *self.shared.unanswered());
+        let timeout = self.shared.client.config().request_timeout;
+        for connection in unanswered {
+            if let Err(error) = connection.settle(timeout).await {
+                tracing::warn!(%error, "what was sent without acks may be lost");
+            }
         }
     }
 
@@ -134,5 +146,16 @@ impl Drop for Producer {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Accumulator> {
         self.accumulator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent_unanswered(&self, connection: &Arc<Connection>) {
+        let mut unanswered = self.unanswered();
+        if !unanswered.iter().any(|known| Arc::ptr_eq(known, connection)) {
+            unanswered.push(connection.clone());
+        }
     }
 }

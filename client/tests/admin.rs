@@ -187,6 +187,7 @@ fn after_a_lost_connection_everything_is_asked_again() {
         assert!(results["a"].is_ok());
         let refused = results["b"].as_ref().expect_err("refused");
         assert_eq!(refused.code(), Some(ErrorCode::TOPIC_ALREADY_EXISTS));
+        assert!(refused.is_after_lost_try(), "{refused}");
         assert_eq!(broker.asked().len(), 2);
     });
 }

@@ -21,8 +21,10 @@ pub(crate) enum BenchCommand {
 
 const PRODUCE_EXAMPLES: &str = "\
 The load is open: each record has its time by the rate, and its latency counts from that time, so
-that a slow broker shows in the percentiles and does not slow the load down. Without a rate records
-are sent as fast as the broker takes them, and latency counts from the call.
+that a slow broker shows in the percentiles and does not slow the load down. What is due and cannot
+be sent before the end is told as unsent, and its latency counts to the end. Without a rate records
+are sent as fast as the broker takes them, and latency counts from the call. One record to each
+partition goes before, which is not measured.
 
 Examples:
   rivven topic create bench -p 4
@@ -63,7 +65,8 @@ pub(crate) struct BenchProduceArguments {
 const CONSUME_EXAMPLES: &str = "\
 It reads what is there and tells the rate. With --latest it reads what is written meanwhile, and
 latency is the time from a record's timestamp to its arrival; the clocks of this machine and of the
-record's producer must agree for that.
+record's producer must agree for that, and records that come from the future are counted. Bytes are
+those of keys and values.
 
 Examples:
   rivven bench consume bench

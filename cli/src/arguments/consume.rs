@@ -13,6 +13,7 @@ It begins with the first record and ends where the topic ended when it began; --
 what is written then. With a group it begins where the group has committed, shares the partitions
 with the group's other members, commits what it has printed, and leaves the group at its end.
 
+In JSON, bytes that are no UTF-8 stand in base64 under another name: key_base64, value_base64.
 A template may have %t topic, %p partition, %o offset, %T timestamp in ms, %k key, %v value, %K and
 %V their lengths (-1: none), %h headers, %%, \\n \\r \\t \\0 \\xHH.
 
@@ -41,7 +42,8 @@ pub(crate) struct ConsumeArguments {
     /// Where to begin: an offset, earliest, latest, or -N.
     ///
     /// -N means the last N records of each partition. With a partition's number before it, it
-    /// counts for that partition only, and may be given several times.
+    /// counts for that partition only, and may be given several times. An offset for all
+    /// partitions is moved to the nearest that each one has.
     #[arg(short = 'o', long = "offset", value_name = "[N:]OFFSET", value_parser = start)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) offsets: Vec<(Option<i32>, Start)>,
@@ -55,7 +57,7 @@ pub(crate) struct ConsumeArguments {
     /// Ends after so many records.
     #[arg(short = 'm', long, value_name = "N")]
     pub(crate) max: Option<u64>,
-    /// text, json, or a template such as '%k %v\\n'.
+    /// text, json, or a template such as '%k %v\n'.
     ///
     /// text is the value and an end of line, json one object a line.
     #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "json")]
@@ -109,6 +111,11 @@ impl ConsumeArguments {
         }
         if self.topics.len() > 1 && !(starts.partitions.is_empty() && self.partitions.is_empty()) {
             return Err("partitions can be named for one topic at a time".to_owned());
+        }
+        let is_left_out =
+            |index: &&i32| !self.partitions.is_empty() && !self.partitions.contains(index);
+        if let Some(index) = starts.partitions.keys().find(is_left_out) {
+            return Err(format!("--offset names partition {index}, which --partition leaves out"));
         }
         Ok(starts)
     }
@@ -198,6 +205,7 @@ mod tests {
         for (arguments, wanted) in [
             (&["-o", "1", "-o", "2"][..], "twice"),
             (&["-o", "1:1", "-o", "1:2"], "twice"),
+            (&["-o", "1:5", "-p", "0"], "partition 1, which --partition leaves out"),
             (&["-g", "g", "-o", "5"], "committed offsets"),
             (&["-g", "g", "-o", "1:latest"], "committed offsets"),
             (&["more", "-p", "1"], "one topic"),

@@ -29,7 +29,7 @@ pub(crate) struct ProduceArguments {
     /// The value of one record, in place of the lines of stdin.
     #[arg(value_name = "VALUE", conflicts_with_all = ["file", "key_separator"])]
     pub(crate) value: Option<String>,
-    /// Each line of this file becomes a record, in place of those of stdin.
+    /// Each line of this file or pipe becomes a record, in place of those of stdin (-).
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// The key of each record.

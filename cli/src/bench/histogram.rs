@@ -26,11 +26,15 @@ impl Default for Histogram {
 
 impl Histogram {
     pub(super) fn add(&mut self, duration: Duration) {
+        self.add_times(duration, 1);
+    }
+
+    pub(super) fn add_times(&mut self, duration: Duration, count: u64) {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let index = bucket(us).min(self.counts.len() - 1);
-        self.counts[index] += 1;
-        self.count += 1;
-        self.sum_us = self.sum_us.saturating_add(us);
+        self.counts[index] += count;
+        self.count += count;
+        self.sum_us = self.sum_us.saturating_add(us.saturating_mul(count));
         self.max_us = self.max_us.max(us);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
+use rivven_client::image::Topic;
 use rivven_client::producer::Delivery;
 use rivven_client::{Producer, ProducerConfig, ProducerRecord};
 use rivven_io::Env;
@@ -23,6 +24,8 @@ use crate::{CommandError, Outcome};
 
 /// Deliveries of a partition that wait to be measured; the producer's buffer holds fewer.
 const UNMEASURED_MAX: usize = 1 << 20;
+/// Unsent records that the histogram tells apart.
+const UNSENT_STEPS: u64 = 1 << 16;
 /// How often records that are due are sent.
 const TICK: Duration = Duration::from_millis(1);
 pub(super) const VIEW_INTERVAL: Duration = Duration::from_millis(250);
@@ -37,7 +40,7 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Outcome, CommandError> {
     let session = Session::open(env, &arguments.connection).await?;
-    let partitions = partition_count(&session, &arguments.topic).await?;
+    let partitions = described(&session, &arguments.topic).await?.partitions.len();
     let config = ProducerConfig {
         acks: arguments.acks.into(),
         enable_idempotence: arguments.acks == AcksArgument::All,
@@ -53,14 +56,20 @@ pub(super) async fn run(
     let load = Load {
         env,
         arguments,
+        topic: Arc::from(arguments.topic.as_str()),
         producer: Producer::new(session.client.clone(), config)?,
         queues,
         values: values(env, arguments.size),
     };
-    let begun = env.clock.now();
     let view = view();
+    load.warm_up().await?;
+    interrupt.hold();
+    let begun = env.clock.now();
     let show = || view.set_message(lock(&measured).line(env.clock.now().since(begun)));
     let generated = load.generate(begun, interrupt, &show).await;
+    if let Ok(number) = &generated {
+        load.count_unsent((begun, *number), &mut lock(&measured));
+    }
     load.producer.flush().await;
     drop(load);
     for task in tasks {
@@ -78,11 +87,11 @@ pub(super) async fn run(
     }
 }
 
-pub(super) async fn partition_count(session: &Session, name: &str) -> Result<usize, CommandError> {
+pub(super) async fn described(session: &Session, name: &str) -> Result<Topic, CommandError> {
     match session.admin.describe_topics(&[name]).await?.remove(name) {
-        Some(Ok(topic)) => Ok(topic.partitions.len()),
+        Some(Ok(topic)) => Ok(topic),
         Some(Err(error)) => Err(CommandError::Failed(session.about_topic(name, &error).await)),
-        None => Ok(0),
+        None => Err(CommandError::Failed(format!("topic {name:?} was not described"))),
     }
 }
 
@@ -141,68 +150,95 @@ fn values(env: &Env, size: u32) -> Vec<Bytes> {
 struct Load<'a> {
     env: &'a Env,
     arguments: &'a BenchProduceArguments,
+    topic: Arc<str>,
     producer: Producer,
     queues: Vec<mpsc::Sender<Sent>>,
     values: Vec<Bytes>,
 }
 
 impl Load<'_> {
-    /// Sends records when they are due, until the time is over.
+    /// One record to each partition: connections and a producer id are not what is measured.
+    async fn warm_up(&self) -> Result<(), CommandError> {
+        let mut deliveries = Vec::new();
+        for number in 0..self.queues.len() as u64 {
+            deliveries.push(self.producer.send(self.record(number)).await?);
+        }
+        self.producer.flush().await;
+        for delivery in deliveries {
+            delivery.await?;
+        }
+        Ok(())
+    }
+
+    /// Sends records when they are due, until the time is over. How many it has sent.
     async fn generate(
         &self,
         begun: Monotonic,
         interrupt: &Interrupt,
         show: &impl Fn(),
-    ) -> Result<(), CommandError> {
+    ) -> Result<u64, CommandError> {
         let clock = &self.env.clock;
-        let topic: Arc<str> = Arc::from(self.arguments.topic.as_str());
+        let end = begun.after(self.arguments.duration);
         let (rate, mut number, mut shown_at) = (u64::from(self.arguments.rate), 0_u64, begun);
         loop {
             let now = clock.now();
-            let elapsed = now.since(begun);
-            if elapsed >= self.arguments.duration || interrupt.is_raised() {
-                return Ok(());
+            if now >= end || interrupt.is_raised() {
+                return Ok(number);
             }
             if now.since(shown_at) >= VIEW_INTERVAL {
                 shown_at = now;
                 show();
             }
-            let due_count = match rate {
-                0 => number + 1000,
-                _ => due_count(elapsed, rate),
+            let due = match rate {
+                0 => now,
+                _ => begun.after(Duration::from_nanos(due_at_ns(number, rate))),
             };
-            while number < due_count && !interrupt.is_raised() {
-                let due = match rate {
-                    0 => clock.now(),
-                    _ => begun.after(Duration::from_nanos(due_at_ns(number, rate))),
-                };
-                self.send(&topic, number, due).await?;
-                number += 1;
+            if due > now {
+                clock.sleep(TICK.min(end.since(now))).await;
+                continue;
             }
-            if rate > 0 {
-                clock.sleep(TICK).await;
-            }
+            let sent = tokio::select! {
+                biased;
+                sent = self.producer.send(self.record(number)) => sent?,
+                () = interrupt.raised() => return Ok(number),
+                // A buffer that stays full is not waited for: what is due then counts as unsent.
+                () = clock.sleep(end.since(now)) => return Ok(number),
+            };
+            // Its task ends after this queue.
+            let _ = self.queues[Load::at(number, self.queues.len())].send((due, sent)).await;
+            number += 1;
         }
     }
 
-    async fn send(
-        &self,
-        topic: &Arc<str>,
-        number: u64,
-        due: Monotonic,
-    ) -> Result<(), CommandError> {
-        let at = |count: usize| usize::try_from(number % count as u64).expect("below a length");
-        let partition = at(self.queues.len());
-        let record = ProducerRecord {
-            topic: topic.clone(),
+    /// What was due and is not sent is as late as the end, at least: without it a load that cannot
+    /// be carried would look fast.
+    fn count_unsent(&self, (begun, sent): (Monotonic, u64), measured: &mut Measured) {
+        let rate = u64::from(self.arguments.rate);
+        if rate == 0 {
+            return;
+        }
+        let elapsed = self.env.clock.now().since(begun).min(self.arguments.duration);
+        let unsent = due_count(elapsed, rate).saturating_sub(sent);
+        let step = unsent.div_ceil(UNSENT_STEPS).max(1);
+        for first in (0..unsent).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+            let due = Duration::from_nanos(due_at_ns(sent + first, rate));
+            measured.latency.add_times(elapsed.saturating_sub(due), step.min(unsent - first));
+        }
+        measured.unsent = unsent;
+    }
+
+    fn record(&self, number: u64) -> ProducerRecord {
+        let partition = Load::at(number, self.queues.len());
+        ProducerRecord {
+            topic: self.topic.clone(),
             partition: Some(i32::try_from(partition).expect("partitions are counted by i32")),
-            value: Some(self.values[at(VARIANTS)].clone()),
+            value: Some(self.values[Load::at(number, VARIANTS)].clone()),
             ..ProducerRecord::default()
-        };
-        let delivery = self.producer.send(record).await?;
-        // Its task ends after this queue.
-        let _ = self.queues[partition].send((due, delivery)).await;
-        Ok(())
+        }
+    }
+
+    fn at(number: u64, count: usize) -> usize {
+        usize::try_from(number % count as u64).expect("below a length")
     }
 }
 

@@ -17,6 +17,10 @@ pub(super) struct Measured {
     pub(super) latency: Histogram,
     pub(super) bytes: u64,
     pub(super) failed: u64,
+    /// Records that were due and never sent; latency counts them as if they were sent at the end.
+    pub(super) unsent: u64,
+    /// Records whose timestamp is ahead of this machine's clock; latency counts them as 0.
+    pub(super) from_the_future: u64,
     pub(super) first_failure: Option<String>,
 }
 
@@ -54,6 +58,8 @@ impl Measured {
         output.document(json!({
             "records": self.records,
             "failed": self.failed,
+            "unsent": self.unsent,
+            "from_the_future": self.from_the_future,
             "first_failure": self.first_failure,
             "seconds": elapsed.as_secs_f64(),
             "target_records_per_second": Some(rate).filter(|rate| *rate > 0),
@@ -64,8 +70,10 @@ impl Measured {
         let mut table = Table::new(&[
             ">RECORDS",
             ">FAILED",
+            ">UNSENT",
+            ">TARGET/S",
             ">RECORDS/S",
-            ">VALUES/S",
+            ">BYTES/S",
             ">MEAN",
             ">P50",
             ">P90",
@@ -77,12 +85,21 @@ impl Measured {
         let head = [
             self.records.to_string(),
             self.failed.to_string(),
+            self.unsent.to_string(),
+            or_dash(Some(rate).filter(|rate| *rate > 0)),
             format!("{:.0}", self.per_second(elapsed)),
             bytes(self.bytes_per_second(elapsed)),
             shown(self.latency.mean()),
         ];
         table.row(head.into_iter().chain(times).chain([shown(self.latency.max())]));
-        output.text(&table.text())
+        output.text(&table.text())?;
+        match self.from_the_future {
+            0 => Ok(()),
+            count => output.text(&format!(
+                "{count} records have a timestamp ahead of this machine's clock; their latency \
+                 counts as 0"
+            )),
+        }
     }
 
     fn per_second(&self, elapsed: Duration) -> f64 {

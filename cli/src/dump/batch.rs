@@ -6,8 +6,9 @@ use rivven_core::limits::BATCH_DECOMPRESSED_BYTES_MAX;
 use rivven_core::record::compression::Codec;
 use rivven_core::record::header::{BatchHeader, HEADER_BYTES, TimestampType};
 use rivven_core::record::records::{Record, Records};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::format::put_bytes;
 use crate::output::{Output, shown};
 
 /// Header fields of a batch whose CRC was looked at.
@@ -116,18 +117,23 @@ fn offset(header: &BatchHeader, record: &Record<'_>) -> i64 {
 }
 
 fn record_json(header: &BatchHeader, record: &Record<'_>) -> Value {
-    let headers =
-        record.headers.map(|h| json!({"key": shown(Some(h.key)), "value": shown(h.value)}));
-    json!({
-        "kind": "record",
-        "offset": offset(header, record),
-        "timestamp": record.timestamp.0,
-        "key": shown(record.key),
-        "key_bytes": record.key.map(<[u8]>::len),
-        "value": shown(record.value),
-        "value_bytes": record.value.map(<[u8]>::len),
-        "headers": headers.collect::<Vec<_>>(),
-    })
+    let headers = record.headers.map(|header| {
+        let mut row = Map::new();
+        put_bytes(&mut row, "key", Some(header.key));
+        put_bytes(&mut row, "value", header.value);
+        Value::Object(row)
+    });
+    let mut row = Map::from_iter([
+        ("kind".to_owned(), json!("record")),
+        ("offset".to_owned(), json!(offset(header, record))),
+        ("timestamp".to_owned(), json!(record.timestamp.0)),
+        ("key_bytes".to_owned(), json!(record.key.map(<[u8]>::len))),
+        ("value_bytes".to_owned(), json!(record.value.map(<[u8]>::len))),
+        ("headers".to_owned(), json!(headers.collect::<Vec<_>>())),
+    ]);
+    put_bytes(&mut row, "key", record.key);
+    put_bytes(&mut row, "value", record.value);
+    Value::Object(row)
 }
 
 fn record_text(header: &BatchHeader, record: &Record<'_>) -> String {

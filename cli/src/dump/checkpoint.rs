@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::CommandError;
 use crate::dump::{Printer, Source};
+use crate::table::printable;
 
 pub(super) async fn print(
     source: &Source<'_>,
@@ -67,7 +68,7 @@ fn topics(printer: &mut Printer<'_, '_>, image: &MetadataImage) -> Result<(), Co
                        "created_ms": topic.created_ms.0})
             },
             || {
-                let (name, id, count) = (&topic.name, topic.id, topic.partitions);
+                let (name, id, count) = (printable(&topic.name), topic.id, topic.partitions);
                 format!("topic {name} id {id} partitions {count} {:?}", topic.overrides)
             },
         )?;
@@ -102,7 +103,8 @@ fn partition(
         || {
             let (start, end) = (positions.log_start, positions.log_end);
             let mut text = format!(
-                "partition {name}-{} offsets {start}..{end} producers {producers}",
+                "partition {}-{} offsets {start}..{end} producers {producers}",
+                printable(name),
                 id.index
             );
             for segment in segments() {

@@ -29,9 +29,16 @@ pub(super) async fn print(
     )?;
     match entries {
         LoneEntries::Offsets(entries) => {
-            for (delta, position) in entries {
+            let entries = entries.into_iter().map(|(delta, position)| {
                 let offset = base.0.saturating_add(i64::from(delta));
-                if offset >= source.arguments.from && printer.take_one() {
+                (offset, position)
+            });
+            let entries: Vec<(i64, _)> = entries.collect();
+            // An entry counts for the offsets up to the next one.
+            let from = source.arguments.from;
+            let first = entries.partition_point(|(offset, _)| *offset <= from).saturating_sub(1);
+            for (offset, position) in entries.into_iter().skip(first) {
+                if printer.take_one() {
                     printer.output.item(
                         || json!({"kind": "entry", "offset": offset, "position": position}),
                         || format!("offset {offset} position {position}"),

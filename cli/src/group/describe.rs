@@ -13,7 +13,7 @@ use crate::arguments::group::DescribeArguments;
 use crate::failure::Failures;
 use crate::output::Output;
 use crate::session::{Session, error_json};
-use crate::table::{Table, or_dash};
+use crate::table::{Table, or_dash, printable};
 use crate::{CommandError, Outcome};
 
 struct Described {
@@ -113,10 +113,12 @@ impl Described {
     fn text(&self) -> String {
         let style = Style::new().bold();
         let group = &self.group;
-        let mut head =
-            vec![format!("group {}", style.apply_to(&self.name)), format!("state {}", group.state)];
+        let mut head = vec![
+            format!("group {}", style.apply_to(printable(&self.name))),
+            format!("state {}", printable(&group.state)),
+        ];
         if !group.protocol.is_empty() {
-            head.push(format!("assignor {}", group.protocol));
+            head.push(format!("assignor {}", printable(&group.protocol)));
         }
         head.push(format!("coordinator {}", group.coordinator));
         head.push(format!("{} member(s)", group.members.len()));
@@ -127,7 +129,9 @@ impl Described {
         }
         let idle = group.members.iter().filter(|member| member.assignment.is_empty());
         lines.extend(idle.map(|member| {
-            format!("{} of {} at {} reads nothing", member.member, member.client_id, member.host)
+            let [id, client, host] =
+                [&member.member, &member.client_id, &member.host].map(|text| printable(text));
+            format!("{id} of {client} at {host} reads nothing")
         }));
         lines.join("\n")
     }

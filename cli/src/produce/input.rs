@@ -1,10 +1,13 @@
 //! Where records come from: an argument, the lines of a file, or those of stdin.
 
-use std::io::{self, Read as _};
+use std::io;
+use std::os::fd::OwnedFd;
 
 use bytes::{Bytes, BytesMut};
 use rivven_io::Env;
 use rivven_io::disk::{File, OpenOptions};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use crate::CommandError;
@@ -48,16 +51,31 @@ impl Input {
             return Ok(Input::One(Some(Line { value, ..Line::default() })));
         }
         let (given, chunks) = mpsc::channel(CHUNKS_MAX);
-        match &arguments.file {
+        match arguments.file.as_ref().filter(|path| path.as_os_str() != "-") {
             Some(path) => {
-                let opened = env.disk.open(path, OpenOptions::read()).await;
-                let file = opened.map_err(|error| {
+                let cannot = |error: io::Error| {
                     CommandError::Usage(format!("cannot open {}: {error}", path.display()))
-                })?;
-                drop(env.tasks.spawn("read-file", read_file(file, given)));
+                };
+                let file = env.disk.open(path, OpenOptions::read()).await.map_err(cannot)?;
+                match file.read_at(0, 1, BytesMut::new()).await {
+                    // A pipe, such as `<(zcat lines.gz)`, has no places to read at.
+                    Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
+                        let pipe =
+                            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                        let pipe = pipe.map_err(|error| cannot(error.into()))?;
+                        drop(env.tasks.spawn_dedicated("read-pipe", read_pipe(pipe, given)));
+                    }
+                    Err(error) => return Err(cannot(error)),
+                    Ok(_) => drop(env.tasks.spawn("read-file", read_file(file, given))),
+                }
             }
-            // It ends with the process: nobody can end a read of a terminal.
-            None => drop(env.tasks.spawn_dedicated("read-stdin", read_stdin(given))),
+            None => {
+                let stdin = rustix::stdio::stdin().try_clone_to_owned();
+                let stdin = stdin.map_err(|error| {
+                    CommandError::Usage(format!("stdin cannot be read: {error}"))
+                })?;
+                drop(env.tasks.spawn_dedicated("read-stdin", read_pipe(stdin, given)));
+            }
         }
         let separator = arguments.key_separator.as_ref().map(|text| text.clone().into_bytes());
         let cutter = Cutter { separator, ..Cutter::default() };
@@ -89,14 +107,15 @@ impl Input {
     }
 }
 
-async fn read_stdin(chunks: mpsc::Sender<io::Result<Bytes>>) {
+/// It ends with the process: nobody can end a read of a terminal.
+async fn read_pipe(pipe: OwnedFd, chunks: mpsc::Sender<io::Result<Bytes>>) {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
-        let chunk = match io::stdin().read(&mut buffer) {
+        let chunk = match rustix::io::read(&pipe, &mut buffer[..]) {
             Ok(0) => return,
             Ok(count) => Ok(Bytes::copy_from_slice(&buffer[..count])),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
+            Err(Errno::INTR) => continue,
+            Err(error) => Err(error.into()),
         };
         let is_last = chunk.is_err();
         if chunks.send(chunk).await.is_err() || is_last {

@@ -17,7 +17,7 @@ use crate::arguments::topic::DescribeArguments;
 use crate::failure::Failures;
 use crate::output::Output;
 use crate::session::{Session, error_json};
-use crate::table::{Table, bytes, or_dash};
+use crate::table::{Table, bytes, or_dash, printable};
 use crate::{CommandError, Outcome};
 
 /// A topic with all that is shown of it.
@@ -141,11 +141,8 @@ impl Described<'_> {
             if self.topic.is_internal { ", internal" } else { "" },
         )];
         for entry in &self.settings {
-            lines.push(format!(
-                "  {}={}",
-                entry.name,
-                entry.value.as_deref().unwrap_or("(hidden)")
-            ));
+            let value = entry.value.as_deref().unwrap_or("(hidden)");
+            lines.push(format!("  {}={}", printable(&entry.name), printable(value)));
         }
         let mut table = Table::new(&[
             ">PARTITION",

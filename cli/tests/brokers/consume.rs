@@ -170,3 +170,147 @@ fn a_bench_reads_what_is_there() {
     let table = broker.text(&["bench", "consume", "orders", "--latest", "--duration", "300ms"]);
     assert!(table.contains("RECORDS/S"), "{table}");
 }
+
+/// Lines that no pipe holds.
+fn many_lines() -> String {
+    (0..20_000).map(|number| format!("line {number} {}\n", "x".repeat(100))).collect()
+}
+
+/// Waits for what another process brings about.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < 30, "in vain: {what}");
+    }
+}
+
+#[test]
+fn a_member_without_a_partition_ends_when_others_have_read_everything() {
+    let broker = with_lines("a\nb\n");
+    let mut other = spawned(&broker, &["consume", "orders", "-f", "-g", "readers"]);
+    let mut lines = BufReader::new(other.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "a");
+    let ran = broker.run(&["consume", "orders", "-g", "readers"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+    assert_eq!(group(&broker), (json!(2), 1));
+    signal(&other, "-TERM");
+    assert_eq!(other.wait().expect("it ends").code(), Some(143));
+}
+
+#[test]
+fn a_topic_that_goes_ends_it_with_a_sentence() {
+    for makes_anew in [false, true] {
+        let broker = with_lines(&many_lines());
+        let mut child = spawned(&broker, &["consume", "orders"]);
+        let mut out = child.stdout.take().expect("a pipe");
+        out.read_exact(&mut [0; 7]).expect("bytes");
+        broker.text(&["topic", "delete", "orders"]);
+        if makes_anew {
+            broker.text(&["topic", "create", "orders", "-p", "1"]);
+            broker.text(&["produce", "orders", "of another topic"]);
+        }
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).expect("text");
+        let ended = ran(child.wait_with_output().expect("it ends"));
+        assert_eq!(ended.code, Some(1));
+        let wanted = "topic \"orders\" was deleted";
+        assert!(ended.err.contains(wanted), "{}", ended.err);
+        assert!(!rest.contains("of another topic"));
+    }
+}
+
+#[test]
+fn a_reader_who_stops_keeps_nobody_out_of_the_group() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "2"]);
+    for partition in ["0", "1"] {
+        fed(&broker, &["produce", "orders", "-p", partition], many_lines().as_bytes());
+    }
+    let mut stopped = spawned(&broker, &["consume", "orders", "-g", "readers"]);
+    let mut out = stopped.stdout.take().expect("a pipe");
+    out.read_exact(&mut [0; 7]).expect("bytes");
+    let mut other = spawned(&broker, &["consume", "orders", "-f", "-g", "readers"]);
+    let mut others = other.stdout.take().expect("a pipe");
+    others.read_exact(&mut [0; 7]).expect("bytes");
+    let described = broker.json(&["group", "describe", "readers"]);
+    assert_eq!(described["groups"][0]["members"].as_array().map(Vec::len), Some(2));
+    // Signals are heeded, too, though nobody has read on.
+    signal(&stopped, "-INT");
+    assert_eq!(stopped.wait().expect("it ends").code(), Some(130));
+    drop((out, others));
+    assert_eq!(other.wait().expect("it ends").code(), Some(0), "its reader has gone");
+    assert_eq!(group_or_nothing(&broker).1, 0);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let broker = with_lines(&many_lines());
+    let path = "/dev/full";
+    let full = std::fs::OpenOptions::new().write(true).open(path).expect("it is there");
+    for arguments in [&["topic", "list"][..], &["consume", "orders"]] {
+        let mut command = command(&broker.client.config().bootstrap[0], arguments);
+        let ran =
+            ran(command.stdout(full.try_clone().expect("a handle")).output().expect("it runs"));
+        assert_eq!(ran.code, Some(1), "{}", ran.err);
+        assert!(ran.err.starts_with("rivven: writing the output: No space left"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_reader_who_goes_is_noticed_though_nothing_comes() {
+    let broker = with_lines("a\n");
+    let mut child = spawned(&broker, &["consume", "orders", "-f", "-g", "readers"]);
+    child.stdout.take().expect("a pipe").read_exact(&mut [0; 2]).expect("bytes");
+    let ended = ran(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_eq!(group(&broker), (json!(1), 0));
+}
+
+#[test]
+fn what_prints_as_nothing_counts_as_read() {
+    let broker = with_lines("a\nb\n");
+    let printed = broker.text(&["consume", "orders", "-g", "readers", "--format", "%k"]);
+    assert_eq!((printed.as_str(), group(&broker)), ("", (json!(2), 0)));
+}
+
+#[test]
+fn one_offset_for_partitions_of_different_lengths_is_moved_into_each() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "2"]);
+    broker.produce("orders", 0, &[b"a", b"b", b"c"]);
+    broker.produce("orders", 1, &[b"d"]);
+    assert_eq!(broker.text(&["consume", "orders", "-o", "2"]), "c\n");
+    for arguments in [&["-o", "2", "-p", "1"][..], &["-o", "1:2"], &["-o", "4"]] {
+        let refused = broker.run(&[&["consume", "orders"], arguments].concat());
+        assert_eq!(refused.code, Some(1), "{arguments:?}");
+        assert!(refused.err.contains("begin inside them"), "{}", refused.err);
+    }
+    let refused = broker.run(&["consume", "orders", "-o", "1:0", "-p", "0"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+}
+
+#[test]
+fn two_members_print_every_record_between_them() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "4"]);
+    let mut first = spawned(&broker, &["consume", "orders", "-f", "-g", "readers"]);
+    let mut second = spawned(&broker, &["consume", "orders", "-f", "-g", "readers"]);
+    let lines: String = (0..2000).map(|number| format!("{number}:{number}\n")).collect();
+    let sent = fed(&broker, &["produce", "orders", "-K", ":"], lines.as_bytes());
+    assert_eq!(sent.code, Some(0), "{}", sent.err);
+    until("everything is committed", || {
+        let described = broker.run(&["group", "describe", "readers", "--json"]);
+        let document: Value = serde_json::from_str(&described.out).expect("a document");
+        let rows = document["groups"][0]["partitions"].as_array().cloned().unwrap_or_default();
+        rows.iter().filter_map(|row| row["committed"].as_i64()).sum::<i64>() == 2000
+    });
+    let mut printed = std::collections::BTreeSet::new();
+    for child in [&mut first, &mut second] {
+        signal(child, "-INT");
+        let mut text = String::new();
+        child.stdout.take().expect("a pipe").read_to_string(&mut text).expect("text");
+        printed.extend(text.lines().map(str::to_owned));
+        assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    }
+    assert_eq!(printed.len(), 2000);
+}

@@ -38,7 +38,17 @@ fn who_is_not_reached_is_named_with_what_to_do() {
         (silent.to_string(), "no answer within 700ms"),
         ("no.such.host.invalid".to_owned(), "no.such.host.invalid"),
     ] {
-        for arguments in [&["topic", "list"][..], &["group", "list"], &["ping"], &["cluster"]] {
+        for arguments in [
+            &["topic", "list"][..],
+            &["group", "list"],
+            &["ping"],
+            &["cluster"],
+            &["produce", "orders", "x"],
+            &["consume", "orders"],
+            &["consume", "orders", "-g", "g"],
+            &["bench", "produce", "orders"],
+            &["bench", "consume", "orders"],
+        ] {
             let arguments = [arguments, &["--timeout", "700ms"]].concat();
             let ran = run(&address, &arguments);
             assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{address}: {}", ran.err);
@@ -100,20 +110,37 @@ fn wrong_arguments_end_with_2_before_anybody_is_asked() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(wanted), "{arguments:?}: {}", ran.err);
     }
-    let mut command = command("127.0.0.1:1", &["topic", "create"]);
-    let output = command.arg(OsStr::from_bytes(b"a\xff")).output();
-    let ran = ran(output.expect("it runs"));
-    assert_eq!(ran.code, Some(2));
-    assert!(ran.err.contains("invalid UTF-8"), "{}", ran.err);
+    for arguments in [
+        &["topic", "create"][..],
+        &["produce", "orders"],
+        &["produce", "orders", "x", "--key"],
+        &["produce", "orders", "x", "--header"],
+        &["consume", "orders", "--group"],
+        &["topic", "list", "--brokers"],
+    ] {
+        let mut command = command("127.0.0.1:1", arguments);
+        let output = command.arg(OsStr::from_bytes(b"a=\xff")).output();
+        let ran = ran(output.expect("it runs"));
+        assert_eq!(ran.code, Some(2), "{arguments:?}");
+        assert!(ran.err.contains("invalid UTF-8"), "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let broker = Fixture::start();
     broker.text(&["topic", "create", "orders"]);
+    broker.text(&["produce", "orders", "x"]);
     let address = broker.client.config().bootstrap[0].clone();
-    for arguments in [&["topic", "list"][..], &["topic", "list", "--json"], &["ping", "-i", "9ms"]]
-    {
+    for arguments in [
+        &["topic", "list"][..],
+        &["topic", "list", "--json"],
+        &["ping", "-i", "9ms"],
+        &["produce", "orders", "x"],
+        &["consume", "orders"],
+        &["bench", "consume", "orders"],
+        &["bench", "produce", "orders", "-d", "50ms"],
+    ] {
         let mut command = command(&address, arguments);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
@@ -132,11 +159,21 @@ fn an_interrupt_ends_with_130() {
         *ASKED.lock().expect("whole") = true;
         CHANGED.notify_all();
     });
-    let mut command = command(&silent.to_string(), &["topic", "delete", "orders"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    let asked = CHANGED.wait_while(ASKED.lock().expect("whole"), |asked| !*asked);
-    assert!(*asked.expect("whole"));
-    interrupt(&child);
-    let ran = ran(child.wait_with_output().expect("it ends"));
-    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(130), "", ""));
+    // Nothing is begun yet that could be finished, so one signal is enough for each.
+    for arguments in [
+        &["topic", "delete", "orders"][..],
+        &["produce", "orders", "x"],
+        &["consume", "orders", "-f", "-g", "readers"],
+        &["bench", "produce", "orders"],
+        &["ping"],
+    ] {
+        *ASKED.lock().expect("whole") = false;
+        let mut command = command(&silent.to_string(), arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let asked = CHANGED.wait_while(ASKED.lock().expect("whole"), |asked| !*asked);
+        assert!(*asked.expect("whole"));
+        interrupt(&child);
+        let ran = ran(child.wait_with_output().expect("it ends"));
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(130), "", ""));
+    }
 }

@@ -38,6 +38,14 @@ pub(crate) struct Ran {
 
 impl Fixture {
     pub(crate) fn start() -> Fixture {
+        Fixture::start_with(true)
+    }
+
+    pub(crate) fn without_auto_create() -> Fixture {
+        Fixture::start_with(false)
+    }
+
+    fn start_with(auto_create_topics: bool) -> Fixture {
         let folder = TempDir::new().expect("a temporary directory");
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = Config {
@@ -46,6 +54,7 @@ impl Fixture {
             api_bind: any_port,
             node_id: 7,
             default_partitions: 2,
+            auto_create_topics,
             ..Config::default()
         };
         let runtime = Runtime::new().expect("a runtime");
@@ -107,6 +116,19 @@ impl Fixture {
 
     /// Makes a group with one member, which reads partition 0 of the topic. Its id.
     pub(crate) fn join(&self, group: &str, topic: &str) -> String {
+        self.join_by(&self.client, (group, topic))
+    }
+
+    /// [`Fixture::join`] by a client that calls itself something else.
+    pub(crate) fn join_as(&self, client_id: &str, (group, topic): (&str, &str)) -> String {
+        let bootstrap = self.client.config().bootstrap.clone();
+        let config =
+            ClientConfig { bootstrap, client_id: client_id.to_owned(), ..ClientConfig::default() };
+        let client = Client::new(self.client.env().clone(), config).expect("a client");
+        self.join_by(&client, (group, topic))
+    }
+
+    fn join_by(&self, client: &Client, (group, topic): (&str, &str)) -> String {
         let name = [&i16::try_from(topic.len()).expect("short").to_be_bytes(), topic.as_bytes()];
         let name = name.concat();
         let subscription = [b"\0\0\0\0\0\x01", name.as_slice(), b"\xff\xff\xff\xff"].concat();
@@ -125,7 +147,7 @@ impl Fixture {
         self.runtime.block_on(async {
             let to = (Target::Any, Lane::Rebalance);
             let joined = loop {
-                let answer = self.client.call(to.0, to.1, &join).await.expect("an answer");
+                let answer = client.call(to.0, to.1, &join).await.expect("an answer");
                 if !answer.error_code.is_error() {
                     break answer;
                 }
@@ -146,7 +168,7 @@ impl Fixture {
                 assignments: vec![row],
                 ..SyncGroupRequest::default()
             };
-            let synced = self.client.call(to.0, to.1, &sync).await.expect("an answer");
+            let synced = client.call(to.0, to.1, &sync).await.expect("an answer");
             assert!(!synced.error_code.is_error(), "{}", synced.error_code);
             member_id.to_string()
         })

@@ -63,6 +63,18 @@ fn members_are_shown_with_what_they_read() {
 }
 
 #[test]
+fn a_name_of_a_member_does_not_act_on_the_terminal() {
+    let broker = with_group();
+    for group in ["billing", "idle"] {
+        // Of a topic that is not there it reads nothing.
+        let topic = if group == "idle" { "ghost" } else { "orders" };
+        broker.join_as("evil\u{1b}[2J\nrow", (group, topic));
+        let text = broker.text(&["group", "describe", group]);
+        assert!(text.contains("evil\\u{1b}[2J\\nrow") && !text.contains('\u{1b}'), "{text}");
+    }
+}
+
+#[test]
 fn a_reset_is_shown_first_and_done_with_execute() {
     let broker = with_group();
     let shown = broker.text(&["group", "reset-offsets", "billing", "--to-earliest"]);

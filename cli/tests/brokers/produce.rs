@@ -100,7 +100,7 @@ fn a_bad_line_is_named_and_what_stands_before_it_is_written() {
     let ran = fed(&broker, &["produce", "orders", "--json"], &long);
     assert_eq!((ran.code, &document(&ran)["records"]), (Some(1), &json!(1)));
     assert!(
-        ran.err.contains("line 2: a record of 2000064 bytes is above the limit"),
+        ran.err.contains("line 2: a record of 2000000 bytes is above the topic's limit"),
         "{}",
         ran.err
     );
@@ -137,7 +137,105 @@ fn a_bench_tells_rates_and_percentiles() {
     let latency = &measured["latency_us"];
     assert!(latency["p50"].as_u64() <= latency["p999"].as_u64(), "{measured}");
     let table = broker.text(&["bench", "produce", "bench", "-r", "0", "-d", "200ms", "-z", "lz4"]);
-    assert!(table.starts_with("RECORDS  FAILED  RECORDS/S"), "{table}");
+    assert!(table.starts_with("RECORDS  FAILED  UNSENT  TARGET/S"), "{table}");
     let unknown = broker.run(&["bench", "produce", "bensch"]);
     assert!(unknown.err.contains("did you mean \"bench\"?"), "{}", unknown.err);
+}
+
+#[test]
+fn nothing_is_lost_without_acks() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "2"]);
+    let lines: String = (0..100_000).map(|number| format!("line {number}\n")).collect();
+    let ran = fed(&broker, &["produce", "orders", "--acks", "0"], lines.as_bytes());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let described = broker.json(&["topic", "describe", "orders"]);
+    let rows = described["topics"][0]["partitions"].as_array().expect("a list");
+    assert_eq!(rows.iter().filter_map(|row| row["end"].as_i64()).sum::<i64>(), 100_000);
+}
+
+#[test]
+fn records_that_failed_are_named_by_their_lines() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "users", "-p", "1", "--config", "cleanup.policy=compact"]);
+    let ran = fed(&broker, &["produce", "users", "--json"], b"a\nb\nc\n");
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("3 records failed, between lines 1 and 3; the first: "),
+        "{}",
+        ran.err
+    );
+    assert_eq!((&document(&ran)["records"], &document(&ran)["failed"]), (&json!(0), &json!(3)));
+    // Stdin stays open: the failure is told though nothing more comes.
+    let mut command = command(&broker.client.config().bootstrap[0], &["produce", "users"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"a\n").expect("written");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    drop(stdin);
+}
+
+#[test]
+fn a_pipe_is_read_as_a_file() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "1"]);
+    for path in ["/dev/stdin", "-"] {
+        let ran = fed(&broker, &["produce", "orders", "--json", "--file", path], b"a\nb\n");
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{path}");
+        assert_eq!(document(&ran)["records"], 2, "{path}");
+    }
+    let refused = broker.run(&["produce", "orders", "--file", "/tmp"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("cannot open /tmp: "), "{}", refused.err);
+}
+
+#[test]
+fn a_topic_that_nobody_makes_is_answered_with_the_nearest() {
+    let broker = Fixture::without_auto_create();
+    broker.text(&["topic", "create", "orders", "-p", "1"]);
+    let ran = broker.run(&["produce", "ordres", "x", "--timeout", "1s"]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.err, "rivven: there is no topic \"ordres\"; did you mean \"orders\"?\n");
+    let ran = broker.run(&["produce", "orders", "x", "-p", "9"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("`rivven topic describe orders` shows"), "{}", ran.err);
+}
+
+#[test]
+fn batches_are_no_larger_than_the_topic_takes() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "1", "--config", "max.message.bytes=5000"]);
+    let lines: String = (0..3000).map(|number| format!("line {number}\n")).collect();
+    let ran = fed(&broker, &["produce", "orders", "--json"], lines.as_bytes());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!(document(&ran)["records"], 3000);
+    let ran = broker.run(&["produce", "orders", &"x".repeat(6000)]);
+    assert_eq!(ran.code, Some(1));
+    let wanted = "`rivven topic config orders --set max.message.bytes=6512` makes room";
+    assert!(ran.err.contains(wanted), "{}", ran.err);
+    broker.text(&["topic", "config", "orders", "--set", "max.message.bytes=6512"]);
+    broker.text(&["produce", "orders", &"x".repeat(6000)]);
+}
+
+#[test]
+fn a_load_that_cannot_be_carried_shows_as_late() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "bench", "-p", "1"]);
+    let measured = broker.json(&[
+        "bench",
+        "produce",
+        "bench",
+        "--rate",
+        "10000000",
+        "--size",
+        "1000",
+        "--duration",
+        "500ms",
+    ]);
+    let (sent, unsent) = (measured["records"].as_u64(), measured["unsent"].as_u64());
+    let total = sent.zip(unsent).map(|(sent, unsent)| sent + unsent);
+    assert_eq!(total, Some(5_000_000), "{measured}");
+    // Half of what was due by the middle was sent at the end at the earliest.
+    assert!(measured["latency_us"]["p50"].as_u64() > Some(100_000), "{measured}");
 }

@@ -109,7 +109,7 @@ impl Admin {
     /// answer was lost, has deleted the group.
     pub async fn delete_groups(&self, groups: &[&str]) -> Result<Each<String, ()>, Error> {
         let keys = groups.iter().map(|group| (*group).to_owned());
-        self.each("deleting groups", keys, async |open| {
+        self.change("deleting groups", keys, async |open| {
             self.at_coordinators(open, async |target, groups| {
                 let request = DeleteGroupsRequest { groups_names: wire_names(groups) };
                 let answer = self.client.call(target, Lane::Admin, &request).await?;

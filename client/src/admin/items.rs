@@ -23,12 +23,42 @@ impl Admin {
         &self,
         what: &str,
         keys: impl IntoIterator<Item = K>,
-        mut send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
+        send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
     ) -> Result<Each<K, T>, Error> {
+        Ok(self.tried(what, keys, send).await?.0)
+    }
+
+    /// [`Admin::each`] of a change: a refusal says so if an earlier try may have made the change.
+    ///
+    /// # Errors
+    /// Those of [`Admin::each`]
+    pub(super) async fn change<K: Ord + Clone, T>(
+        &self,
+        what: &str,
+        keys: impl IntoIterator<Item = K>,
+        send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
+    ) -> Result<Each<K, T>, Error> {
+        let (results, lost) = self.tried(what, keys, send).await?;
+        let results = results.into_iter().map(|(key, result)| match result {
+            Err(error) if lost.contains(&key) && is_done_already(&error) => {
+                (key, Err(error.after_lost_try()))
+            }
+            result => (key, result),
+        });
+        Ok(results.collect())
+    }
+
+    /// [`Admin::each`], and the items of which an answer was lost.
+    async fn tried<K: Ord + Clone, T>(
+        &self,
+        what: &str,
+        keys: impl IntoIterator<Item = K>,
+        mut send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
+    ) -> Result<(Each<K, T>, BTreeSet<K>), Error> {
         let mut open: BTreeSet<K> = keys.into_iter().collect();
-        let mut results = Each::new();
+        let (mut results, mut lost) = (Each::new(), BTreeSet::new());
         if open.is_empty() {
-            return Ok(results);
+            return Ok((results, lost));
         }
         let mut tries = 0;
         let end = self.client.retry(what, async || {
@@ -37,10 +67,17 @@ impl Admin {
                 // Leaders and the controller may be others now.
                 self.client.look_up(Some(&[])).await?;
             }
-            let mut answers = send(&open).await?;
+            let sent = send(&open).await;
+            if matches!(sent, Err(Error::Connection { .. })) {
+                lost.extend(open.iter().cloned());
+            }
+            let mut answers = sent?;
             let mut passing = None;
             for key in std::mem::take(&mut open) {
                 let answer = answers.remove(&key).unwrap_or_else(|| Err(left_out(what)));
+                if matches!(answer, Err(Error::Connection { .. })) {
+                    lost.insert(key.clone());
+                }
                 if let Err(error) = &answer
                     && passes(error)
                 {
@@ -53,7 +90,7 @@ impl Admin {
         });
         match end.await {
             Err(error) if results.is_empty() => Err(error),
-            _ => Ok(results),
+            _ => Ok((results, lost)),
         }
     }
 
@@ -152,6 +189,17 @@ fn leader(image: &ClusterImage, of: &TopicPartition) -> Result<i32, ErrorCode> {
 fn passes(error: &Error) -> bool {
     let gone = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
     error.is_retriable() && !error.code().is_some_and(|code| gone.contains(&code))
+}
+
+/// What a request that was carried out already is refused with.
+fn is_done_already(error: &Error) -> bool {
+    let codes = [
+        ErrorCode::TOPIC_ALREADY_EXISTS,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode::INVALID_PARTITIONS,
+        ErrorCode::GROUP_ID_NOT_FOUND,
+    ];
+    error.code().is_some_and(|code| codes.contains(&code))
 }
 
 fn left_out(what: &str) -> Error {

@@ -52,7 +52,7 @@ impl Admin {
         topics: &BTreeMap<String, NewTopic>,
         validate_only: bool,
     ) -> Result<Each<String, CreatedTopic>, Error> {
-        self.each("creating topics", topics.keys().cloned(), async |open| {
+        self.change("creating topics", topics.keys().cloned(), async |open| {
             let rows = open.iter().map(|name| creatable(name, &topics[name])).collect();
             let timeout_ms = self.timeout_ms();
             let request = CreateTopicsRequest { topics: rows, timeout_ms, validate_only };
@@ -112,7 +112,7 @@ impl Admin {
     /// whose answer was lost, has deleted the topic.
     pub async fn delete_topics(&self, names: &[&str]) -> Result<Each<String, ()>, Error> {
         let keys = names.iter().map(|name| (*name).to_owned());
-        self.each("deleting topics", keys, async |open| {
+        self.change("deleting topics", keys, async |open| {
             let names: Vec<WireStr> = open.iter().map(|name| name.as_str().into()).collect();
             let state = |name: &WireStr| DeleteTopicState {
                 name: Some(name.clone()),
@@ -144,7 +144,7 @@ impl Admin {
         counts: &BTreeMap<String, i32>,
         validate_only: bool,
     ) -> Result<Each<String, ()>, Error> {
-        self.each("creating partitions", counts.keys().cloned(), async |open| {
+        self.change("creating partitions", counts.keys().cloned(), async |open| {
             let row = |name: &String| CreatePartitionsTopic {
                 name: name.as_str().into(),
                 count: counts[name],

@@ -20,6 +20,10 @@ use crate::error::Error;
 pub(super) const LATEST: i64 = -1;
 pub(super) const EARLIEST: i64 = -2;
 
+/// Bytes of keys and values after which a poll takes no further record: a small batch may unpack
+/// to a large one, and a thousand of those to more than there is memory.
+const POLL_BYTES_MAX: usize = 8 << 20;
+
 /// Where reading goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
@@ -108,8 +112,22 @@ pub(super) struct Marks {
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) records: Vec<ConsumerRecord>,
+    /// Of their keys and values.
+    bytes: usize,
     /// A batch was read to its end: there is room for more.
     pub(super) made_room: bool,
+}
+
+impl Taken {
+    fn is_full(&self, count_max: usize) -> bool {
+        self.records.len() >= count_max || self.bytes >= POLL_BYTES_MAX
+    }
+
+    fn weigh(&mut self, first: usize) {
+        let len = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+        let records = self.records[first..].iter();
+        self.bytes += records.map(|record| len(&record.key) + len(&record.value)).sum::<usize>();
+    }
 }
 
 impl Partitions {
@@ -162,7 +180,8 @@ impl Partitions {
         true
     }
 
-    /// Up to `count_max` records, beginning with the partition whose turn it is.
+    /// Up to `count_max` records, and no batch after the first 8 MiB, beginning with the partition
+    /// whose turn it is.
     ///
     /// # Errors
     /// What is wrong with the next partition, if no records come before. It is tried again after
@@ -181,7 +200,7 @@ impl Partitions {
             let row = self.rows.get_mut(of).expect("names are those of the rows");
             let next = &names[(index + 1) % names.len()];
             match row.take(of, count_max, &mut taken) {
-                Ok(()) if taken.records.len() < count_max => {}
+                Ok(()) if !taken.is_full(count_max) => {}
                 Ok(()) => {
                     // One unpacked body at a time: it counts for nothing in `buffer_bytes`.
                     let keeps_turn = row.reader.as_ref().is_some_and(BatchReader::is_unpacked);
@@ -252,7 +271,7 @@ impl Row {
             return Ok(());
         }
         let before = taken.records.len();
-        while taken.records.len() < count_max {
+        while !taken.is_full(count_max) {
             let (Position::At(at), Some(batch)) = (&mut self.position, self.unread.front()) else {
                 break;
             };
@@ -270,6 +289,7 @@ impl Row {
                 };
                 let first = taken.records.len();
                 let read = reader.read(of, at.offset, (&mut taken.records, count_max));
+                taken.weigh(first);
                 if let Some(last) = taken.records[first..].last() {
                     assert!(last.offset >= at.offset, "nothing before the position is given out");
                     *at = At { offset: last.offset + 1, leader_epoch: last.leader_epoch };

@@ -467,3 +467,17 @@ fn hostile_marks_are_no_lag() {
     row.set(Position::At(at(5)));
     assert_eq!(row.lag(false), Some(0));
 }
+
+#[test]
+fn a_poll_stops_unpacking_when_it_has_enough() {
+    let value = vec![b'x'; 3 << 20];
+    let batch = |base: i64| {
+        let builder = BatchBuilder::new(TimestampMs(0)).base_offset(Offset(base));
+        (base + 1, packed(&builder.push(NewRecord::value(&value)).build(), Codec::Gzip, 1))
+    };
+    let log: Vec<(i64, Vec<u8>)> = (0..5).map(batch).collect();
+    let mut partitions = partitions(2);
+    (0..2).for_each(|partition| fetch(&mut partitions, &of(partition), &log, 5));
+    let counts: Vec<usize> = (0..4).map(|_| take(&mut partitions, 1000).len()).collect();
+    assert_eq!(counts, [3, 3, 3, 1]);
+}

@@ -118,6 +118,7 @@ impl Sender {
         let peer = format!("broker {leader}");
         let failed = |error| Error::Connection { peer: peer.clone(), error };
         if acks == Acks::None {
+            self.shared.sent_unanswered(&connection);
             let done = connection.send_only(&request).await.map_err(failed);
             let answers = sent.iter().map(|sent| Answer {
                 queue: sent.queue,
