@@ -116,24 +116,24 @@ impl Fixture {
 
     /// Makes a group with one member, which reads partition 0 of the topic. Its id.
     pub(crate) fn join(&self, group: &str, topic: &str) -> String {
-        self.join_by(&self.client, (group, topic))
+        self.join_by(&self.client, (group, topic), b"\0\0\0\x01\0\0\0\0")
     }
 
-    /// [`Fixture::join`] by a client that calls itself something else.
-    pub(crate) fn join_as(&self, client_id: &str, (group, topic): (&str, &str)) -> String {
+    /// [`Fixture::join`] by a client that calls itself something else, and reads nothing.
+    pub(crate) fn join_idly_as(&self, client_id: &str, (group, topic): (&str, &str)) -> String {
         let bootstrap = self.client.config().bootstrap.clone();
         let config =
             ClientConfig { bootstrap, client_id: client_id.to_owned(), ..ClientConfig::default() };
         let client = Client::new(self.client.env().clone(), config).expect("a client");
-        self.join_by(&client, (group, topic))
+        self.join_by(&client, (group, topic), b"\0\0\0\0")
     }
 
-    fn join_by(&self, client: &Client, (group, topic): (&str, &str)) -> String {
+    fn join_by(&self, client: &Client, (group, topic): (&str, &str), partitions: &[u8]) -> String {
         let name = [&i16::try_from(topic.len()).expect("short").to_be_bytes(), topic.as_bytes()];
         let name = name.concat();
         let subscription = [b"\0\0\0\0\0\x01", name.as_slice(), b"\xff\xff\xff\xff"].concat();
         let assignment =
-            [b"\0\0\0\0\0\x01", name.as_slice(), b"\0\0\0\x01\0\0\0\0\xff\xff\xff\xff"].concat();
+            [b"\0\0\0\0\0\x01", name.as_slice(), partitions, b"\xff\xff\xff\xff"].concat();
         let protocol =
             JoinGroupRequestProtocol { name: "range".into(), metadata: subscription.into() };
         let mut join = JoinGroupRequest {
