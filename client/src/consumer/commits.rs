@@ -154,10 +154,7 @@ async fn store_once(shared: &Shared, counted: &Counted, me: &Membership) -> Resu
         shared.arrived.notify_one();
         shared.beat.notify_one();
     }
-    if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
-        shared.distrust_metadata();
-        shared.client.forget_topics();
-    }
+    note_unknown(shared, code);
     let text = match code {
         ErrorCode::REBALANCE_IN_PROGRESS => "the next poll takes part in it",
         ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => {
@@ -166,6 +163,14 @@ async fn store_once(shared: &Shared, counted: &Counted, me: &Membership) -> Resu
         _ => "",
     };
     Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))
+}
+
+/// A topic that the coordinator does not know was deleted, and perhaps made anew.
+fn note_unknown(shared: &Shared, code: ErrorCode) {
+    if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+        shared.distrust_metadata();
+        shared.client.forget_topics();
+    }
 }
 
 /// Metadata of these topics; one that is not there is refused by the coordinator, for itself.
@@ -241,6 +246,7 @@ pub(super) async fn fetch(
     };
     let refuse = |code: ErrorCode, of: &str| {
         shared.lock().membership.notice(code, &me);
+        note_unknown(shared, code);
         accepted(code, None, || format!("committed offsets of {of}"))
     };
     refuse(code, "the group")?;
