@@ -7,6 +7,7 @@
 
 mod keeper;
 mod loading;
+mod memory;
 pub(crate) mod topic;
 
 use std::collections::BTreeSet;
@@ -26,9 +27,11 @@ use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 use tokio::sync::{Notify, oneshot};
 
+use crate::memory::Budget;
 use crate::node::Node;
 use crate::task_set::TaskSet;
-use keeper::{Keeper, Waits};
+use keeper::{Keeper, Parts, Waits};
+use memory::GroupMemory;
 
 /// Why a request about a group is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,7 @@ pub(crate) struct Groups {
     env: Env,
     storage: Storage,
     rules: ShardRules,
+    memory: Arc<GroupMemory>,
     /// One for each partition of the topic; none before it is made.
     keepers: RwLock<Arc<[Arc<Keeper>]>>,
     next_ticket: AtomicU64,
@@ -70,11 +74,16 @@ impl Alarm {
 }
 
 impl Groups {
-    pub(crate) fn new(env: Env, storage: Storage, rules: ShardRules) -> Groups {
+    pub(crate) fn new(
+        env: Env,
+        storage: Storage,
+        (rules, budget): (ShardRules, &Arc<Budget>),
+    ) -> Groups {
         Groups {
             env,
             storage,
             rules,
+            memory: Arc::new(GroupMemory::new(budget)),
             keepers: RwLock::new(Arc::new([])),
             next_ticket: AtomicU64::new(0),
             alarm: Arc::new(Alarm { planned: AtomicU64::new(0), earlier: Notify::new() }),
@@ -100,7 +109,12 @@ impl Groups {
         begin: Option<&Shard>,
     ) -> Arc<[Arc<Keeper>]> {
         let keeper = |partition| {
-            let parts = (self.env.clone(), self.storage.clone(), self.alarm.clone());
+            let parts = Parts {
+                env: self.env.clone(),
+                storage: self.storage.clone(),
+                alarm: self.alarm.clone(),
+                memory: self.memory.clone(),
+            };
             Keeper::new(parts, partition, begin.cloned())
         };
         let keepers: Arc<[Arc<Keeper>]> = partitions.into_iter().map(keeper).collect();
@@ -261,6 +275,11 @@ impl Groups {
             }
         }
         is_incomplete
+    }
+
+    /// Bytes that all groups take.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory.used()
     }
 
     /// Whether the topic is there.

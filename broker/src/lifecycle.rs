@@ -102,7 +102,7 @@ impl Broker {
         let budget = Budget::new(config.shared_bytes());
         let node = Arc::new(Node {
             fetch_sessions: FetchSessions::new(&budget, config.fetch_sessions_max),
-            groups: Groups::new(env.clone(), storage.clone(), config.shard_rules()),
+            groups: Groups::new(env.clone(), storage.clone(), (config.shard_rules(), &budget)),
             budget,
             metrics: Metrics::default(),
             stop: Stop::default(),

@@ -34,6 +34,10 @@ pub(crate) const NATIVE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Fetch sessions together take at most one part in so many of the shared memory.
 pub(crate) const FETCH_SESSION_SHARE: usize = 16;
+/// Groups take at most one part in so many of the shared memory; what is there must not grow then.
+pub(crate) const GROUPS_SHARE: usize = 4;
+/// From one part in so many on, groups take in nothing new.
+pub(crate) const GROUPS_NEW_SHARE: usize = 8;
 /// How long a fetch session that was just used is safe from others, as Kafka's
 /// `min.incremental.fetch.session.eviction.ms`.
 pub(crate) const FETCH_SESSION_EVICTABLE_AFTER: Duration = Duration::from_secs(120);

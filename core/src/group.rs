@@ -15,6 +15,7 @@ mod leave;
 mod rebalance;
 mod subscription;
 mod sync;
+pub mod weight;
 
 #[cfg(test)]
 mod tests;

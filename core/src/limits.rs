@@ -51,6 +51,9 @@ pub const GROUP_PENDING_IDS_MAX: usize = 1000;
 /// Groups in one partition of `__consumer_offsets`; a client that makes up names must not fill the
 /// memory.
 pub const SHARD_GROUPS_MAX: usize = 100_000;
+/// Bytes that one member of a group may bring: a subscription to 10,000 topics with what it owns
+/// of them takes a megabyte.
+pub const GROUP_MEMBER_BYTES_MAX: usize = BATCH_BYTES_MAX / 16;
 
 const _: () = assert!(PRODUCER_BATCHES_MAX >= 5);
 const _: () = assert!(TOPIC_PARTITIONS_MAX as u64 <= CLUSTER_PARTITIONS_MAX);

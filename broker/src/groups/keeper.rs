@@ -20,16 +20,26 @@ use rivven_core::storage::shared::{AppendRequest, AppendSink, Appended};
 use rivven_io::Env;
 use tokio::sync::oneshot;
 
+use super::memory::GroupMemory;
 use super::{Alarm, Effects, GroupRefusal, Refusable, now};
 
 /// Bytes of a record beside its key and value, at most.
 const RECORD_OVERHEAD_BYTES: usize = 80;
+
+/// What the keepers of one broker share.
+pub(super) struct Parts {
+    pub(super) env: Env,
+    pub(super) storage: Storage,
+    pub(super) alarm: Arc<Alarm>,
+    pub(super) memory: Arc<GroupMemory>,
+}
 
 pub(super) struct Keeper {
     env: Env,
     storage: Storage,
     partition: Arc<Partition>,
     alarm: Arc<Alarm>,
+    memory: Arc<GroupMemory>,
     state: Mutex<State>,
     /// For appends, which answer to it.
     this: Weak<Keeper>,
@@ -62,10 +72,11 @@ pub(super) type Answer<T> = oneshot::Receiver<Result<T, GroupError>>;
 
 impl Keeper {
     pub(super) fn new(
-        (env, storage, alarm): (Env, Storage, Arc<Alarm>),
+        parts: Parts,
         partition: Arc<Partition>,
         begin: Option<Shard>,
     ) -> Arc<Keeper> {
+        let Parts { env, storage, alarm, memory } = parts;
         let progress = match begin {
             Some(shard) => Progress::Ready(Box::new(shard)),
             None => Progress::Loading,
@@ -81,6 +92,7 @@ impl Keeper {
             storage,
             partition,
             alarm,
+            memory,
             state: Mutex::new(state),
             this: this.clone(),
         })
@@ -96,6 +108,8 @@ impl Keeper {
 
     /// The partition was read: its groups answer from now on. `None`: it could not be.
     pub(super) fn begin(&self, shard: Option<Shard>) {
+        // What a start reads is taken in, whatever it takes.
+        self.memory.note(0, shard.as_ref().map_or(0, Shard::bytes));
         let begun = shard.map_or(Progress::Failed, |shard| Progress::Ready(Box::new(shard)));
         let before = std::mem::replace(&mut self.lock().progress, begun);
         assert!(matches!(before, Progress::Loading), "a shard is loaded once");
@@ -119,7 +133,11 @@ impl Keeper {
     ) -> Refusable<T> {
         let mut state = self.lock();
         let mut effects = Effects::new();
-        let given = step(state.progress.shard()?, &mut effects);
+        let shard = state.progress.shard()?;
+        let before = shard.bytes();
+        shard.set_room(self.memory.room());
+        let given = step(shard, &mut effects);
+        self.memory.note(before, shard.bytes());
         state.take_all(effects);
         drop(state);
         self.append_outgoing();

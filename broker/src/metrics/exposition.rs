@@ -211,6 +211,11 @@ fn of_connections(node: &Node) -> Vec<MetricFamily> {
             node.budget.used() as u64,
         ),
         gauged(
+            "rivven_groups_memory_bytes",
+            "Memory of consumer groups, which is part of rivven_memory_used_bytes.",
+            node.groups.memory_used() as u64,
+        ),
+        gauged(
             "rivven_memory_limit_bytes",
             "Most memory that requests and answers share.",
             node.budget.bytes_max() as u64,

@@ -115,7 +115,63 @@ async fn commit_noted(
         topics: vec![topic],
         ..Default::default()
     };
-    client.call(version, &request).await.topics[0].partitions[0].error_code
+    commit_as_asked(client, version, &request).await
+}
+
+async fn commit_as_asked(
+    client: &mut Client,
+    version: i16,
+    request: &OffsetCommitRequest,
+) -> ErrorCode {
+    client.call(version, request).await.topics[0].partitions[0].error_code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_take_a_share_of_the_memory_and_those_that_are_there_go_on() {
+    let fixture = Fixture::start_with(|config| {
+        at_once(config);
+        config.memory_bytes = 32 << 20;
+        config.max_connections = 256;
+    })
+    .await;
+    let mut client = fixture.client().await;
+    client.create("t", 1, &[]).await;
+    let of_group = |number: usize, committed_offset| {
+        let partition = OffsetCommitRequestPartition {
+            committed_offset,
+            committed_metadata: Some("x".repeat(4000).as_str().into()),
+            ..Default::default()
+        };
+        let partitions = vec![partition];
+        let topic = OffsetCommitRequestTopic { name: "t".into(), partitions, ..Default::default() };
+        OffsetCommitRequest {
+            group_id: format!("g{number}").as_str().into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        }
+    };
+    let mut made = 0;
+    let refused = loop {
+        match commit_as_asked(&mut client, 9, &of_group(made, 1)).await {
+            ErrorCode::NONE => made += 1,
+            code => break code,
+        }
+        assert!(made < 1000, "4 MB of offsets do not fit an eighth of 32 MiB");
+    };
+    assert_eq!(refused, ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
+    assert!(made > 300, "{made}");
+    let joined = join(&mut client, "", None).await;
+    assert_eq!(joined.error_code, ErrorCode::GROUP_MAX_SIZE_REACHED);
+    assert_eq!(commit_as_asked(&mut client, 9, &of_group(0, 2)).await, ErrorCode::NONE);
+    let metrics = crate::http::metrics(&fixture).await;
+    let line = metrics.lines().find(|line| line.starts_with("rivven_groups_memory_bytes "));
+    let bytes: usize = line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a row");
+    assert!((made * 4000..made * 6000).contains(&bytes), "{bytes} bytes of {made} groups");
+    let request = DeleteGroupsRequest { groups_names: vec!["g1".into(), "g2".into()] };
+    client.call(2, &request).await;
+    assert_eq!(commit_as_asked(&mut client, 9, &of_group(made, 1)).await, ErrorCode::NONE);
+    fixture.stop().await;
 }
 
 /// Topic, partition and offset of everything that the group has committed.

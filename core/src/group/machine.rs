@@ -165,6 +165,13 @@ impl Group {
         Subscriptions::of(consumers.map(|member| member.metadata(protocol)))
     }
 
+    /// What somebody who joins brought the last time; 0 for who is new here.
+    pub(super) fn brought_bytes(&self, caller: &Caller) -> usize {
+        let place = caller.instance_id.as_ref().and_then(|instance| self.statics.get(instance));
+        let member = self.members.get(place.unwrap_or(&caller.member_id));
+        member.map_or(0, Member::brought_bytes)
+    }
+
     /// Whether something of it waits for the log.
     #[must_use]
     pub fn is_storing(&self) -> bool {

@@ -131,6 +131,15 @@ pub enum GroupError {
     /// NON_EMPTY_GROUP (68).
     #[error("the group has members")]
     NonEmptyGroup,
+    /// GROUP_MAX_SIZE_REACHED (81).
+    #[error("groups take {used} bytes; beyond {max} there is no room, see --memory-bytes")]
+    NoRoom { used: usize, max: usize },
+    /// INVALID_COMMIT_OFFSET_SIZE (28): as [`GroupError::NoRoom`], for offsets.
+    #[error("groups take {used} bytes; beyond {max} no offset fits, see --memory-bytes")]
+    NoRoomForOffsets { used: usize, max: usize },
+    /// INVALID_REQUEST (42).
+    #[error("a member brings {bytes} bytes; {max} are allowed")]
+    MemberTooLarge { bytes: usize, max: usize },
     /// COORDINATOR_NOT_AVAILABLE (15): memory is bounded.
     #[error("there are {0} groups, as many as may be")]
     TooManyGroups(usize),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::group::records::CommittedOffset;
+use crate::group::weight;
 use crate::metadata::image::{MetadataImage, Topic};
 
 /// A partition that offsets are committed for, by name: the topic need not exist.
@@ -23,6 +24,8 @@ pub struct Offsets {
     committed: ByPartition<CommittedOffset>,
     /// How many commits of a partition the log has not answered yet.
     pending: ByPartition<u32>,
+    /// What `committed` takes; what is pending is in the memory of the request that waits for it.
+    bytes: usize,
 }
 
 impl Offsets {
@@ -74,6 +77,11 @@ impl Offsets {
         self.committed.is_empty() && self.pending.is_empty()
     }
 
+    /// What they take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Everything that is stored, also for topics that are gone.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &BTreeMap<i32, CommittedOffset>)> {
         self.committed.iter().map(|(topic, partitions)| (topic.as_str(), partitions))
@@ -118,12 +126,21 @@ impl Offsets {
     }
 
     pub(super) fn set(&mut self, of: CommittedFor, offset: CommittedOffset) {
-        self.committed.entry(of.topic).or_default().insert(of.partition, offset);
+        if !self.committed.contains_key(&of.topic) {
+            self.bytes += weight::of_topic(&of.topic);
+        }
+        self.bytes += weight::of_offset(&offset);
+        let before = self.committed.entry(of.topic).or_default().insert(of.partition, offset);
+        self.bytes -= before.as_ref().map_or(0, weight::of_offset);
     }
 
     /// Forgets a partition's offset. One that is on its way comes after.
     pub(super) fn remove(&mut self, of: &CommittedFor) {
-        remove(&mut self.committed, of);
+        let Some(offset) = remove(&mut self.committed, of) else { return };
+        self.bytes -= weight::of_offset(&offset);
+        if !self.committed.contains_key(&of.topic) {
+            self.bytes -= weight::of_topic(&of.topic);
+        }
     }
 
     /// Every partition with an offset, also if it is only on its way.
@@ -138,15 +155,19 @@ impl Offsets {
         let mut pending = self.pending.values();
         let waits = |all: &BTreeMap<i32, u32>| !all.is_empty() && all.values().all(|n| *n > 0);
         assert!(pending.all(waits), "what is pending is waited for");
+        let topics = self.committed.keys().map(|topic| weight::of_topic(topic));
+        let offsets = self.committed.values().flat_map(BTreeMap::values).map(weight::of_offset);
+        assert_eq!(self.bytes, topics.chain(offsets).sum::<usize>(), "every byte is counted once");
     }
 }
 
-fn remove<T>(from: &mut ByPartition<T>, of: &CommittedFor) {
-    let Some(partitions) = from.get_mut(&of.topic) else { return };
-    partitions.remove(&of.partition);
+fn remove<T>(from: &mut ByPartition<T>, of: &CommittedFor) -> Option<T> {
+    let partitions = from.get_mut(&of.topic)?;
+    let removed = partitions.remove(&of.partition);
     if partitions.is_empty() {
         from.remove(&of.topic);
     }
+    removed
 }
 
 fn named<T>(all: &ByPartition<T>) -> impl Iterator<Item = CommittedFor> + '_ {

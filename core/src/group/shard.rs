@@ -21,8 +21,9 @@ use crate::group::messages::{
 };
 use crate::group::offsets::{CommittedFor, Offsets};
 use crate::group::records::{CommittedOffset, RecordKey, encode_group};
+use crate::group::weight::{self, Room};
 use crate::ids::{TimestampMs, TopicId};
-use crate::limits::SHARD_GROUPS_MAX;
+use crate::limits::{GROUP_MEMBER_BYTES_MAX, SHARD_GROUPS_MAX};
 
 pub use admin::{CommittedRow, DescribedGroup, ListedGroup, OffsetsCursor};
 pub use commit::Commit;
@@ -104,6 +105,8 @@ struct Entry {
     since: TimestampMs,
     /// Whether the log may hold a record of the group itself.
     is_logged: bool,
+    /// What it takes in memory, after the last step.
+    bytes: usize,
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -114,6 +117,9 @@ pub struct Shard {
     deadlines: BTreeSet<(Monotonic, String)>,
     appending: BTreeMap<AppendId, Appending>,
     next_append: u64,
+    /// What all groups take in memory.
+    bytes: usize,
+    room: Room,
 }
 
 impl Entry {
@@ -124,7 +130,12 @@ impl Entry {
             deadline: None,
             since: TimestampMs(0),
             is_logged: false,
+            bytes: 0,
         }
+    }
+
+    fn weight(&self, name: &str) -> usize {
+        weight::of_group(name, &self.group) + self.offsets.bytes()
     }
 
     /// Whether nobody is in the group, or about to be, and nothing of it waits for the log.
@@ -144,7 +155,20 @@ impl Shard {
             deadlines: BTreeSet::new(),
             appending: BTreeMap::new(),
             next_append: 0,
+            bytes: 0,
+            room: Room::ENDLESS,
         }
+    }
+
+    /// What its groups take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// From now on this is the room for its groups and those of the other shards.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
     }
 
     /// Number of groups.
@@ -183,8 +207,20 @@ impl Shard {
         } else if !(min..=max).contains(&join.session_timeout) {
             Err(GroupError::InvalidSessionTimeout { asked: join.session_timeout, min, max })
         } else {
-            self.check_new(group)
+            self.check_new(group)?;
+            self.check_brought(group, join)
         }
+    }
+
+    /// Whether there is room for what a member brings.
+    fn check_brought(&self, group: &str, join: &Join) -> Result<(), GroupError> {
+        let bytes = weight::of_join(join);
+        if bytes > GROUP_MEMBER_BYTES_MAX {
+            return Err(GroupError::MemberTooLarge { bytes, max: GROUP_MEMBER_BYTES_MAX });
+        }
+        let entry = self.groups.get(group);
+        let before = entry.map_or(0, |entry| entry.group.brought_bytes(&join.caller));
+        self.room.check(bytes, before)
     }
 
     /// Whether there is room for a group, if it is a new one.
@@ -206,6 +242,10 @@ impl Shard {
         let Some(entry) = self.groups.get_mut(group) else {
             return out.push(ShardEffect::Sync(ticket, Err(GroupError::UnknownMember)));
         };
+        let bytes = sync.assignments.values().map(Bytes::len).sum();
+        if let Err(error) = self.room.check(bytes, entry.bytes) {
+            return out.push(ShardEffect::Sync(ticket, Err(error)));
+        }
         let mut effects = Vec::new();
         entry.group.sync(now.monotonic, (ticket, sync), &mut effects);
         self.settle(now, group, (effects, out));
@@ -323,7 +363,15 @@ impl Shard {
             out.push(handed_on);
         }
         self.note_deadline(group);
+        self.weigh(group);
         self.drop_if_nothing(group);
+    }
+
+    fn weigh(&mut self, group: &str) {
+        let Some(entry) = self.groups.get_mut(group) else { return };
+        let bytes = entry.weight(group);
+        let before = std::mem::replace(&mut entry.bytes, bytes);
+        self.bytes = self.bytes - before + bytes;
     }
 
     fn append(&mut self, what: Appending, records: Vec<LogRecord>) -> ShardEffect {
@@ -359,6 +407,7 @@ impl Shard {
     fn remove(&mut self, group: &str) {
         let entry = self.groups.remove(group).expect("it was found");
         assert!(entry.is_idle() && entry.offsets.is_empty(), "only what is over is removed");
+        self.bytes -= entry.bytes;
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, group.to_owned()));
         }
@@ -369,6 +418,7 @@ impl Shard {
         for (name, entry) in &self.groups {
             entry.group.check_all();
             entry.offsets.check_all();
+            assert_eq!(entry.bytes, entry.weight(name), "{name} was weighed");
             let due = entry.group.deadline();
             let is_early = entry.deadline.is_some_and(|noted| due.is_none_or(|due| noted <= due));
             assert!(
@@ -381,6 +431,8 @@ impl Shard {
             .iter()
             .filter_map(|(name, entry)| entry.deadline.map(|deadline| (deadline, name.clone())));
         assert_eq!(noted.collect::<BTreeSet<_>>(), self.deadlines, "each deadline is noted once");
+        let bytes: usize = self.groups.values().map(|entry| entry.bytes).sum();
+        assert_eq!(self.bytes, bytes, "every group is counted once");
         for what in self.appending.values() {
             let (Appending::Group { group, .. } | Appending::Commit { group, .. }) = what else {
                 continue;

@@ -1,16 +1,21 @@
 //! The probes that an ensemble over all scenarios must hit: every one that stands in the code.
 
 /// Names in the sources of `core` and `broker`, sorted.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 29] = [
+    "batch_left_whole",
     "commit_only_beside_the_wal",
     "compacted_in_vain",
+    "compacted_segment_lost",
     "copies_beside_the_wal_used",
     "duplicate_batch",
     "index_rebuilt",
+    "largest_timestamp_gone",
     "log_compacted",
     "log_uncleanable",
     "no_room_to_compact",
     "offset_map_full",
+    "opened_while_removed",
+    "packed_unsoundly",
     "page_logged",
     "page_restored",
     "partition_quarantined",

@@ -69,6 +69,8 @@ pub(crate) fn produce(a: &Args) {
     let topic = a.s("topic", "bench");
     let parts = a.n("partitions", 1) as i32;
     let label = a.s("label", &format!("produce {size} B x{np}"));
+    // open loop: message k is due at k/rate, and latency counts from when it was due
+    let rate = a.f("rate", 0.0) / np as f64;
     // connect first, so that the measured time is steady sending
     let prods: Vec<_> = (0..np)
         .map(|_| {
@@ -86,9 +88,15 @@ pub(crate) fn produce(a: &Args) {
             thread::spawn(move || {
                 let body = payload(size);
                 let n = count / np;
+                let t0 = p.context().t0;
+                let start = t0.elapsed().as_nanos() as u64;
                 for k in 0..n {
                     let part = ((k / 64) as i32 + i as i32) % parts;
-                    let t = p.context().t0.elapsed().as_nanos() as usize;
+                    let mut t = t0.elapsed().as_nanos() as usize;
+                    if rate > 0.0 {
+                        t = (start + (k as f64 * 1e9 / rate) as u64) as usize;
+                        wait_until(t0, t as u64);
+                    }
                     let mut r: BaseRecord<'_, (), [u8], usize> = BaseRecord::with_opaque_to(&topic, t).payload(&body[..]).partition(part);
                     loop {
                         match p.send(r) {

@@ -4,6 +4,7 @@ use super::{Appending, Entry, LogRecord, Now, Shard, ShardEffect};
 use crate::group::messages::{Caller, GroupError, Ticket};
 use crate::group::offsets::{CommittedFor, Offsets};
 use crate::group::records::{CommittedOffset, RecordKey};
+use crate::group::weight;
 use crate::ids::TopicId;
 
 /// An OffsetCommit request.
@@ -38,6 +39,7 @@ impl Shard {
             out.push(ShardEffect::Done(ticket, Ok(())));
             return Ok(());
         }
+        self.check_room(group, &offsets)?;
         let entry = self.groups.entry(group.to_owned()).or_insert_with(|| Entry::new(rules));
         let mut records = Vec::with_capacity(offsets.len());
         for (of, offset) in &offsets {
@@ -53,9 +55,29 @@ impl Shard {
         if rivven_io::planted!("B60") {
             out.push(ShardEffect::Done(ticket, Ok(())));
         }
+        self.weigh(group);
         let group = group.to_owned();
         out.push(self.append(Appending::Commit { group, ticket, offsets }, records));
         Ok(())
+    }
+
+    /// Whether there is room for what is new of a commit.
+    fn check_room(
+        &self,
+        group: &str,
+        offsets: &[(CommittedFor, CommittedOffset)],
+    ) -> Result<(), GroupError> {
+        let entry = self.groups.get(group);
+        let known = |of: &CommittedFor| entry?.offsets.stored(&of.topic, of.partition);
+        let mut rows = offsets.iter();
+        let checked = rows.try_for_each(|(of, offset)| {
+            let before = known(of).map_or(0, weight::of_offset);
+            self.room.check(weight::of_offset(offset), before)
+        });
+        checked.map_err(|error| match error {
+            GroupError::NoRoom { used, max } => GroupError::NoRoomForOffsets { used, max },
+            other => other,
+        })
     }
 
     pub(super) fn committed(

@@ -90,7 +90,7 @@ impl ShardLoader {
                 Group::new(rules.group)
             });
             let offsets = self.offsets.remove(&name).unwrap_or_default();
-            let entry = Entry { group, offsets, deadline: None, since, is_logged: true };
+            let entry = Entry { group, offsets, deadline: None, since, is_logged: true, bytes: 0 };
             shard.groups.insert(name, entry);
         }
         for (name, offsets) in self.offsets.into_iter().filter(|(_, all)| !all.is_empty()) {
@@ -99,6 +99,7 @@ impl ShardLoader {
         let names: Vec<String> = shard.groups.keys().cloned().collect();
         for name in names {
             shard.note_deadline(&name);
+            shard.weigh(&name);
         }
         shard.check_all();
         (shard, refused)

@@ -11,7 +11,9 @@ use crate::group::shard::{
     AppendId, Commit, LogRecord, Now, OffsetsCursor, Shard, ShardEffect, ShardLoader, ShardRules,
     StoredRecord,
 };
+use crate::group::weight::Room;
 use crate::ids::{Offset, TimestampMs, TopicId};
+use crate::limits::GROUP_MEMBER_BYTES_MAX;
 use crate::metadata::command::MetadataCommand;
 use crate::metadata::image::MetadataImage;
 
@@ -248,6 +250,88 @@ fn who_may_commit() {
     assert_eq!(world.commit("g", ("t", 1), Some(("a", 1))), Ok(()));
     world.answer_all();
     world.check_replay();
+}
+
+/// Room that is taken up to a bound.
+fn room(world: &World, new_max: usize, max: usize) -> Room {
+    Room { used: world.shard.bytes(), new_max, max }
+}
+
+#[test]
+fn without_room_nothing_new_comes_and_what_is_there_goes_on() {
+    let mut world = World::new();
+    world.join("g", "a");
+    world.commit("h", ("t", 1), None).unwrap();
+    world.answer_all();
+    let (used, max) = (world.shard.bytes(), usize::MAX);
+    world.shard.set_room(room(&world, used, max));
+    let full = GroupError::NoRoom { used, max: used };
+    for (group, id) in [("g", "b"), ("new", "c")] {
+        world.join(group, id);
+        let refused = ShardEffect::Join(Ticket(world.next), Err(full.clone()));
+        assert_eq!(world.answers.pop(), Some(refused), "{group}");
+    }
+    let no_offset = Err(GroupError::NoRoomForOffsets { used, max: used });
+    assert_eq!(world.commit("h", ("u", 1), None), no_offset);
+    assert_eq!(world.commit("new", ("t", 1), None), no_offset);
+    assert_eq!(world.shard.len(), 2, "a refusal makes no group");
+    assert_eq!(world.commit("h", ("t", 2), None), Ok(()));
+    world.answer_all();
+    assert_eq!(world.offset("h", "t"), Some(2));
+    world.wait(Duration::ZERO);
+    let sync = Sync {
+        caller: member("a"),
+        generation: 1,
+        protocol_type: None,
+        protocol: None,
+        assignments: BTreeMap::from([("a".to_owned(), vec![b'x'; 100_000].into())]),
+    };
+    let begin = |shard: &mut Shard, now: Now, ticket: Ticket, out: &mut Vec<ShardEffect>| {
+        shard.sync(now, "g", (ticket, sync.clone()), out);
+    };
+    world.shard.set_room(room(&world, used, used));
+    world.step(begin);
+    let full = GroupError::NoRoom { used: world.shard.bytes(), max: used };
+    let refused = ShardEffect::Sync(Ticket(world.next), Err(full));
+    assert_eq!(world.answers.pop(), Some(refused));
+    world.shard.set_room(room(&world, used, max));
+    world.step(begin);
+    world.answer_all();
+    assert_eq!(world.shard.bytes(), used + 100_000, "the assignment counts");
+    world.check_replay();
+}
+
+#[test]
+fn a_shard_weighs_nothing_when_all_of_it_is_gone() {
+    let mut world = World::new();
+    world.join("g", "a");
+    for (topic, offset) in [("t", 1), ("u", 5), ("t", 2)] {
+        world.commit("h", (topic, offset), None).unwrap();
+    }
+    world.answer_all();
+    let used = world.shard.bytes();
+    assert!(used > 1000);
+    let restarted = world.replayed();
+    assert!(restarted.bytes() > 0 && restarted.bytes() < used, "nobody has formed a generation");
+    world.wait(RETENTION * 2);
+    world.expire();
+    world.answer_all();
+    world.expire();
+    world.answer_all();
+    assert_eq!((world.shard.len(), world.shard.bytes()), (0, 0));
+}
+
+#[test]
+fn a_member_brings_a_bounded_number_of_bytes() {
+    let mut world = World::new();
+    let mut join = join_of(Caller::default(), "a");
+    join.protocols[0].1 = vec![0; GROUP_MEMBER_BYTES_MAX].into();
+    world.step(|shard, now, ticket, out| shard.join(now, "g", (ticket, join), out));
+    let answer = world.answers.pop().unwrap();
+    let ShardEffect::Join(_, Err(GroupError::MemberTooLarge { bytes, max })) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(bytes > max && max == GROUP_MEMBER_BYTES_MAX && world.shard.is_empty());
 }
 
 #[test]
