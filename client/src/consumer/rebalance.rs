@@ -222,6 +222,13 @@ impl Consumer {
             let row = state.partitions.rows.get_mut(of).expect("what is owned has a row");
             row.is_revoked = true;
         }
+        // A static member may have taken its place back after the first of the two rebalances that
+        // move a partition, and nobody else would begin the second.
+        let is_back = part.generation < 0 && self.shared.config.instance_id.is_some();
+        if is_back && self.shared.config.is_cooperative() {
+            let reason = "partitions may have been about to move to others".to_owned();
+            state.membership.rejoin.get_or_insert(reason);
+        }
         drop(state);
         let added: Vec<TopicPartition> = joined.partitions.difference(&owned).cloned().collect();
         self.shared.add(added.iter().cloned(), Start::Committed);

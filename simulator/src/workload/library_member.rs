@@ -149,9 +149,10 @@ impl Member {
         let polled = env.clock.timeout(millis(patience), consumer.poll(wait)).await;
         let events = consumer.events();
         let is_told = !events.is_empty();
-        for event in events {
-            self.note(event, consumer).await;
+        if self.note(events) && self.rng.below(2) == 0 {
+            self.commit(consumer).await;
         }
+        self.next.retain(|of, _| consumer.assignment().contains(of));
         let records = match polled {
             Err(_) => return true,
             Ok(Ok(records)) => records,
@@ -172,24 +173,22 @@ impl Member {
         true
     }
 
-    async fn note(&mut self, event: ConsumerEvent, consumer: &mut Consumer) {
+    /// Puts events into the history before anything else happens; whether something is revoked,
+    /// and can still be committed.
+    fn note(&self, events: Vec<ConsumerEvent>) -> bool {
         let names = |all: &[TopicPartition]| -> Vec<(String, i32)> {
             all.iter().map(|of| (of.topic.to_string(), of.partition)).collect()
         };
-        match event {
-            ConsumerEvent::Assigned(all) => self.tell(ConsumerSaw::Assigned(names(&all))),
-            ConsumerEvent::Revoked(all) => {
-                self.tell(ConsumerSaw::Revoked(names(&all)));
-                if self.rng.below(2) == 0 {
-                    self.commit(consumer).await;
-                }
-                self.next.retain(|of, _| !all.contains(of));
-            }
-            ConsumerEvent::Lost { partitions, .. } => {
-                self.tell(ConsumerSaw::Lost(names(&partitions)));
-                self.next.retain(|of, _| !partitions.contains(of));
-            }
+        let mut is_revoked = false;
+        for event in events {
+            is_revoked |= matches!(event, ConsumerEvent::Revoked(_));
+            self.tell(match event {
+                ConsumerEvent::Assigned(all) => ConsumerSaw::Assigned(names(&all)),
+                ConsumerEvent::Revoked(all) => ConsumerSaw::Revoked(names(&all)),
+                ConsumerEvent::Lost { partitions, .. } => ConsumerSaw::Lost(names(&partitions)),
+            });
         }
+        is_revoked
     }
 
     fn take(&mut self, records: Vec<ConsumerRecord>) {
