@@ -239,15 +239,16 @@ impl Native {
         let connection = self.connections + u64::from(self.connection.is_none());
         self.record(batch.op, EventKind::Invoke(Call::Produce(batch.call(connection))));
         let answer = self.call(&batch.request(way)).await;
-        let published = |base_offset: u64, log_start: u64| Reply::Produced {
+        let published = |base_offset: u64, log_start: Option<u64>| Reply::Produced {
             base_offset: i64::try_from(base_offset).unwrap_or(i64::MAX),
-            log_start: i64::try_from(log_start).unwrap_or(i64::MAX),
+            // -1: not said, as in Kafka's older answers.
+            log_start: log_start.map_or(-1, |start| i64::try_from(start).unwrap_or(i64::MAX)),
         };
         let reply = match answer {
-            Ok(Response::Published { offset, .. }) => Ok(published(offset, 0)),
-            Ok(Response::PublishedBatch { base_offset, .. }) => Ok(published(base_offset, 0)),
+            Ok(Response::Published { offset, .. }) => Ok(published(offset, None)),
+            Ok(Response::PublishedBatch { base_offset, .. }) => Ok(published(base_offset, None)),
             Ok(Response::RecordsPublished { base_offset, log_start, .. }) => {
-                Ok(published(base_offset, log_start))
+                Ok(published(base_offset, Some(log_start)))
             }
             other => Err(trouble(other)),
         };
