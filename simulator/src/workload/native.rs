@@ -2,17 +2,20 @@
 //! the ways that the protocol has, reads partitions one by one, and commits for a group of its own
 //! how far it has come. What one protocol wrote, the other must read, and the other way round.
 
+mod batch;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rivven_core::ids::PartitionId;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::wire::codec::Name;
-use rivven_core::wire::message::{BatchRecord, NewRecord, OffsetToCommit, ProducerRun};
+use rivven_core::wire::message::{OffsetToCommit, ProducerRun};
 use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
 use rivven_io::sim::rng::{Stream, stream};
 
+use self::batch::{Batch, Way};
 use super::known::Known;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
@@ -22,7 +25,7 @@ use crate::client::reads::Place;
 use crate::client::{Client, Trouble};
 use crate::history::event::{
     Call, CommittedOffset, Consumed, ConsumerSaw, Event, EventKind, GivenRecord, GroupAsk,
-    GroupCall, GroupReply, Produce, Reply, SeenRecord, Stamp,
+    GroupCall, GroupReply, Reply, SeenRecord,
 };
 use crate::history::value::{self, Value, ValueId};
 
@@ -47,25 +50,6 @@ struct Native {
     number: u64,
     /// What that consumer reads next, of partitions that it has.
     next: BTreeMap<Place, u64>,
-}
-
-/// Records that go out together.
-struct Batch {
-    place: Place,
-    values: Vec<Value>,
-    run: Option<ProducerRun>,
-    made_ns: u64,
-    op: u64,
-}
-
-/// How a batch is published.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// Requests of release 0.0.22.
-    One,
-    Several,
-    /// With all that records have.
-    Records,
 }
 
 pub(crate) async fn run(context: ClientContext, params: ClientParams) {
@@ -260,63 +244,6 @@ impl Native {
             Err(trouble) => {
                 self.record(batch.op, trouble.event());
                 Err(trouble.code())
-            }
-        }
-    }
-}
-
-impl Batch {
-    fn call(&self, connection: u64) -> Produce {
-        let stamp = |run: &ProducerRun| Stamp {
-            producer_id: i64::try_from(run.producer_id).expect("the broker gives positive ones"),
-            epoch: i16::try_from(run.producer_epoch).expect("the broker gives positive ones"),
-            base_sequence: run.base_sequence,
-        };
-        Produce {
-            topic: self.place.topic.clone(),
-            partition: self.place.partition,
-            acks: -1,
-            producer: self.run.as_ref().map(stamp),
-            connection,
-            values: self.values.iter().map(Value::sent).collect(),
-            bytes: self.values.iter().map(|value| value.value_bytes().len() as u64).sum(),
-            made_ns: self.made_ns,
-        }
-    }
-
-    fn request(&self, way: Way) -> Request {
-        let topic = Name::from(self.place.topic.as_str());
-        let (partition, leader_epoch) = (Some(self.place.partition.index), None);
-        let bytes = |value: &Value| {
-            (Some(Bytes::from(value.key_bytes())), Bytes::from(value.value_bytes()))
-        };
-        let mut records = self.values.iter().map(bytes);
-        match way {
-            Way::One => {
-                let (key, value) = records.next().expect("a batch has a record");
-                Request::Publish { topic, partition, key, value, leader_epoch }
-            }
-            Way::Several => {
-                let records = records.map(|(key, value)| BatchRecord { key, value }).collect();
-                Request::PublishBatch { topic, partition, records, leader_epoch }
-            }
-            Way::Records => {
-                let headers = || vec![("client".to_owned(), Some(Bytes::from_static(b"native")))];
-                let records = records.map(|(key, value)| NewRecord {
-                    key,
-                    value: Some(value),
-                    headers: headers(),
-                    timestamp_ms: None,
-                });
-                let (records, producer) = (records.collect(), self.run.clone());
-                Request::PublishRecords {
-                    topic,
-                    partition,
-                    records,
-                    acks: -1,
-                    producer,
-                    leader_epoch,
-                }
             }
         }
     }
@@ -535,26 +462,6 @@ mod tests {
         ] {
             let event = trouble(answer).event();
             assert_eq!(matches!(event, EventKind::Fail(Failure { .. })), has_failed, "{event:?}");
-        }
-    }
-
-    #[test]
-    fn each_way_sends_the_same_records() {
-        let value = |made| {
-            let id = ValueId::of(7, made);
-            Value { id, counter: made, key: made, filler_bytes: 3, tombstone: false }
-        };
-        let place = Place { topic: "t".to_owned(), partition: PartitionId::default() };
-        let run = None;
-        let batch = Batch { place, values: vec![value(0), value(1)], run, made_ns: 5, op: 1 };
-        let Request::PublishBatch { records, .. } = batch.request(Way::Several) else { panic!() };
-        let Request::PublishRecords { records: all, .. } = batch.request(Way::Records) else {
-            panic!()
-        };
-        for ((one, other), sent) in records.iter().zip(&all).zip(batch.call(1).values) {
-            assert_eq!((&one.key, Some(&one.value)), (&other.key, other.value.as_ref()));
-            let seen = seen(9, one.key.as_ref(), Some(&one.value));
-            assert_eq!((seen.value, seen.hash), (Some(sent.id), sent.hash));
         }
     }
 }
