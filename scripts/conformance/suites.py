@@ -10,6 +10,7 @@ import xml.etree.ElementTree
 
 import kcat
 import rivven
+from kafka_tools import cases, tool
 
 HERE = pathlib.Path(__file__).resolve().parent
 # A hung client must not hang the driver; the slowest test that passes on Kafka takes about a minute.
@@ -243,7 +244,27 @@ class Rivven(Suite):
         return rivven.run(str(self.command(cache)), str(cache / "target/debug/released"), broker.address)
 
 
+class KafkaTools(Suite):
+    """Kafka's own tools, of one release; they need a Java runtime of version 17 or newer."""
+
+    def __init__(self, version):
+        self.version = version
+
+    def prepare(self, cache):
+        need("java", "apt-get install openjdk-17-jre-headless")
+        need("mvn", "apt-get install maven")
+        if not tool.fetch(self.jars(cache), self.version):
+            raise Unprepared("Maven gave no jars of Kafka's tools %s" % self.version)
+
+    def jars(self, cache):
+        return cache / ("kafka-tools-" + self.version)
+
+    def run(self, cache, broker, wanted):
+        return cases.run(self.version, self.jars(cache), broker.address)
+
+
 SUITES = {
     "apiversions": ApiVersions(), "probe": Probe(), "kcat": Kcat(), "rskafka": Rskafka(),
     "kafka-python": KafkaPython(), "rdkafka": Rdkafka(), "librdkafka": Librdkafka(), "rivven": Rivven(),
+    "kafka-tools": KafkaTools("4.3.1"), "kafka-tools-3.9": KafkaTools("3.9.2"),
 }

@@ -1,0 +1,1 @@
+"""Kafka's own command-line tools against a broker, from the jars of one release."""
