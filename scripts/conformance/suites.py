@@ -260,7 +260,7 @@ class KafkaTools(Suite):
         return cache / ("kafka-tools-" + self.version)
 
     def run(self, cache, broker, wanted):
-        return cases.run(self.version, self.jars(cache), broker.address)
+        return cases.run(self.version, self.jars(cache), broker.address, wanted)
 
 
 SUITES = {

@@ -172,8 +172,8 @@ class Tools:
             ["-XX:SharedArchiveFile=%s" % archive] if archive.exists() else []
         path = ":".join(sorted(str(jar) for jar in self.jars.glob("*.jar")))
         log = "-Dlog4j2.configurationFile=" + str(KAFKA / "log4j2.properties")
-        return ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", *classes, "-cp", path,
-                log, main, *args]
+        small = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        return ["java", *small, "-Xlog:disable", *classes, "-cp", path, log, main, *args]
 
     def __call__(self, tool, *args, text="", file=None, dump=False):
         """Runs a tool to its end; `@` among its arguments is where the broker is."""
@@ -217,7 +217,8 @@ class Tools:
         return self("console-consumer", "--topic", name, "--max-messages", str(count), "--timeout-ms", "30000", *more)
 
     def settled(self, wanted, ask, times=20):
-        """The answer, asked again for a while if it is not the wanted one."""
+        """The answer, asked again if it is not the wanted one: what was asked for may need a moment, and a tool that
+        goes through everything fails when a case beside it deletes some of that meanwhile."""
         for _ in range(times):
             got = ask()
             if got == wanted:
