@@ -6,6 +6,7 @@
 //!               · 3+: string rack
 //! assignment    i16 version · partitions · bytes user data
 //! sticky        partitions · i32 generation
+//! made from     "rivven" · u8 version, 1 · u32 CRC-32 of what the assignment was made from
 //!
 //! topics        i32 count · string each
 //! partitions    i32 topics, and for each: string · i32 count · i32 each
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{Subscription, TopicPartition};
+use super::{PartitionCounts, Subscription, TopicPartition};
 
 /// The protocol type of groups of consumers.
 pub const CONSUMER: &str = "consumer";
@@ -27,6 +28,8 @@ pub const CONSUMER: &str = "consumer";
 const SUBSCRIPTION_VERSION: i16 = 3;
 /// All versions look the same; the oldest readers take this one.
 const ASSIGNMENT_VERSION: i16 = 0;
+/// What user data of an assignment by this library begins with.
+const MADE_FROM: &[u8] = b"rivven\x01";
 
 #[must_use]
 pub fn encode_subscription(subscription: &Subscription, user_data: Option<&Bytes>) -> Bytes {
@@ -59,21 +62,65 @@ pub fn decode_subscription(mut bytes: Bytes) -> Option<(Subscription, Option<Byt
 
 #[must_use]
 pub fn encode_assignment(partitions: &BTreeSet<TopicPartition>) -> Bytes {
+    encode_assignment_of(partitions, None)
+}
+
+/// The same with user data.
+pub(crate) fn encode_assignment_of(
+    partitions: &BTreeSet<TopicPartition>,
+    user_data: Option<&Bytes>,
+) -> Bytes {
     let mut out = BytesMut::new();
     out.put_i16(ASSIGNMENT_VERSION);
     put_partitions(&mut out, partitions);
-    put_bytes(&mut out, None);
+    put_bytes(&mut out, user_data);
     out.freeze()
 }
 
 /// `None` for bytes that are no assignment. No bytes at all are an empty one.
 #[must_use]
-pub fn decode_assignment(mut bytes: Bytes) -> Option<BTreeSet<TopicPartition>> {
+pub fn decode_assignment(bytes: Bytes) -> Option<BTreeSet<TopicPartition>> {
+    decode_assignment_of(bytes).map(|(partitions, _)| partitions)
+}
+
+/// The same with the user data.
+pub(crate) fn decode_assignment_of(
+    mut bytes: Bytes,
+) -> Option<(BTreeSet<TopicPartition>, Option<Bytes>)> {
     if bytes.is_empty() {
-        return Some(BTreeSet::new());
+        return Some((BTreeSet::new(), None));
     }
     bytes.try_get_i16().ok().filter(|version| *version >= 0)?;
-    get_partitions(&mut bytes)
+    let partitions = get_partitions(&mut bytes)?;
+    // What is cut off here is no reason to go without the partitions.
+    Some((partitions, get_bytes(&mut bytes).flatten()))
+}
+
+/// What a leader leaves in its own assignment for the one that comes back in its place: which
+/// topics, with how many partitions, everybody's assignments were made from.
+pub(crate) fn encode_made_from(counts: &PartitionCounts) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_slice(MADE_FROM);
+    out.put_u32(checksum(counts));
+    out.freeze()
+}
+
+/// Whether an assignment with this user data was made from other topics or partitions. `false`
+/// where nothing is said: a leader of another kind made it.
+pub(crate) fn was_made_from_others(user_data: Option<&Bytes>, counts: &PartitionCounts) -> bool {
+    let sum = user_data.and_then(|bytes| bytes.strip_prefix(MADE_FROM));
+    sum.is_some_and(|sum| sum != checksum(counts).to_be_bytes())
+}
+
+fn checksum(counts: &PartitionCounts) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    for (topic, count) in counts {
+        sum.update(topic.as_bytes());
+        // No name of a topic holds a zero.
+        sum.update(&[0]);
+        sum.update(&count.to_be_bytes());
+    }
+    sum.finalize()
 }
 
 pub(super) fn encode_sticky_user_data(had: &BTreeSet<TopicPartition>, generation: i32) -> Bytes {

@@ -296,3 +296,26 @@ fn bytes_of_other_clients_are_read() {
     let read = protocol::decode_assignment(Bytes::from_static(assigned));
     assert_eq!(read, Some(subscription.owned));
 }
+
+#[test]
+fn a_leader_that_comes_back_sees_what_the_assignment_was_made_from() {
+    let counts = |rows: &[(&str, i32)]| -> PartitionCounts {
+        rows.iter().map(|(topic, count)| (Arc::from(*topic), *count)).collect()
+    };
+    let before = counts(&[("ab", 3), ("c", 1)]);
+    let data = protocol::encode_made_from(&before);
+    let partitions = BTreeSet::from([TopicPartition::new(Arc::from("ab"), 2)]);
+    let assignment = protocol::encode_assignment_of(&partitions, Some(&data));
+    let (given, data) = protocol::decode_assignment_of(assignment.clone()).unwrap();
+    assert_eq!(given, partitions);
+    assert_eq!(protocol::decode_assignment(assignment), Some(partitions));
+    let differs = |now: &[(&str, i32)]| protocol::was_made_from_others(data.as_ref(), &counts(now));
+    assert!(!differs(&[("ab", 3), ("c", 1)]));
+    for now in [&[("ab", 3)][..], &[("ab", 4), ("c", 1)], &[("a", 3), ("bc", 1)], &[]] {
+        assert!(differs(now), "{now:?}");
+    }
+    // Assignments of others say nothing.
+    let others = Bytes::from_static(b"sticky state of another library");
+    assert!(!protocol::was_made_from_others(Some(&others), &before));
+    assert!(!protocol::was_made_from_others(None, &before));
+}

@@ -179,9 +179,13 @@ async fn round(shared: &Shared, intent: &Intent) -> Result<Joined, Round> {
         return Err(Round::Again);
     }
     heed(shared, &me, synced.error_code)?;
-    let partitions = protocol::decode_assignment(synced.assignment).ok_or_else(|| {
+    let given = protocol::decode_assignment_of(synced.assignment);
+    let (partitions, user_data) = given.ok_or_else(|| {
         Error::Invalid("the leader of the group sent an assignment that is none".to_owned())
     })?;
+    if answer.skip_assignment {
+        shared.check_made_from(user_data.as_ref());
+    }
     Ok(Joined { generation: me.generation, sent, partitions })
 }
 
@@ -258,7 +262,7 @@ fn heed(shared: &Shared, me: &Membership, code: ErrorCode) -> Result<(), Round> 
 }
 
 /// Everybody's partitions. A leader that shall keep the assignment (KIP-814) only takes note of
-/// what it was made from.
+/// the topics that it watches from now on.
 async fn lead(
     shared: &Shared,
     assignor: Assignor,
@@ -286,8 +290,10 @@ async fn lead(
         return Ok(Vec::new());
     }
     let given = assignor.assign(&counts, &members);
+    let made_from = protocol::encode_made_from(&counts);
     let row = |(member, partitions): (&String, &BTreeSet<TopicPartition>)| {
-        let assignment = protocol::encode_assignment(partitions);
+        let is_own = *member == *answer.member_id;
+        let assignment = protocol::encode_assignment_of(partitions, is_own.then_some(&made_from));
         SyncGroupRequestAssignment { member_id: WireStr::from(member.as_str()), assignment }
     };
     Ok(given.iter().map(row).collect())

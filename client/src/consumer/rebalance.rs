@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::task::Task;
 
@@ -23,7 +24,7 @@ use super::join::{self, Intent, JoinEnd, Joined};
 use super::partitions::{Row, Start};
 use super::shared::Shared;
 use super::{Consumer, EVENTS_MAX};
-use crate::assignor::TopicPartition;
+use crate::assignor::{TopicPartition, protocol};
 use crate::error::Error;
 use crate::image::ClusterImage;
 
@@ -257,6 +258,17 @@ impl Shared {
         me.lost.is_some()
             || now.since(me.heard_of) >= self.config.session_timeout
             || now.since(me.calm_at) >= self.config.max_poll_interval
+    }
+
+    /// A leader that came back and kept the assignment (KIP-814) learns here whether the topics
+    /// changed while it was away, which nobody else would have noticed.
+    pub(super) fn check_made_from(&self, user_data: Option<&Bytes>) {
+        let me = &mut self.lock().membership;
+        let now = me.assigned_from.as_ref();
+        if now.is_some_and(|now| protocol::was_made_from_others(user_data, now)) {
+            let reason = "the topics' partitions changed while the leader was away";
+            me.rejoin.get_or_insert_with(|| reason.to_owned());
+        }
     }
 
     /// Positions that are not known to be committed, of partitions that are revoked or not.

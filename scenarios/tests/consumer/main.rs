@@ -8,4 +8,6 @@ mod fixture;
 mod groups;
 mod reading;
 #[cfg(feature = "sim")]
+mod returns;
+#[cfg(feature = "sim")]
 mod simulated;
