@@ -7,6 +7,7 @@ mod queue;
 mod record;
 mod request;
 mod sender;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -93,7 +94,7 @@ impl Producer {
         self.shared.wake.notify_one();
         for batch in open {
             // Each record's own delivery says how it ended.
-            let _ = batch.done().await;
+            batch.done().await;
         }
         let unanswered = std::mem::take(&mut *self.shared.unanswered());
         let timeout = self.shared.client.config().request_timeout;

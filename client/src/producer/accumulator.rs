@@ -12,13 +12,15 @@ use rivven_core::record::builder::{BatchBuilder, NewHeader, NewRecord};
 use rivven_io::clock::Monotonic;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::batch::{Batch, Contents, Delivered, Delivery, Outcome};
+use super::batch::{Batch, Contents, Delivered, Delivery, Number, Outcome};
 use super::config::ProducerConfig;
 use super::queue::{Queue, missing};
 use super::record::ProducerRecord;
 use crate::error::Error;
 use crate::image::ClusterImage;
 
+/// Timers are no finer, and late rather than early: a batch that has waited so much less is sent.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
 /// Bytes that a record's own fields and its batch's header take at most beside its parts.
 const FRAMING_BYTES: usize = 128;
 
@@ -49,7 +51,7 @@ struct Partitions {
 /// A batch to send to a leader.
 pub(super) struct Sending {
     pub(super) queue: usize,
-    pub(super) number: u64,
+    pub(super) number: Number,
     pub(super) topic: Arc<str>,
     pub(super) topic_id: TopicId,
     pub(super) partition: i32,
@@ -62,7 +64,7 @@ pub(super) struct Sending {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) queue: usize,
-    pub(super) number: u64,
+    pub(super) number: Number,
     pub(super) result: Result<Delivered, Error>,
 }
 
@@ -85,9 +87,10 @@ impl Accumulator {
         backoff: (Duration, Duration),
         random: u64,
     ) -> Accumulator {
+        let linger = config.linger - TIMER_GRAIN.min(config.linger / 2);
         Accumulator {
             backoff,
-            config: config.clone(),
+            config: ProducerConfig { linger, ..config.clone() },
             queues: Vec::new(),
             topics: BTreeMap::new(),
             lingering: VecDeque::new(),
@@ -112,8 +115,9 @@ impl Accumulator {
     ) -> Result<(Delivery, bool), Error> {
         let at = self.queue_of(image, &record)?;
         let size = record.bytes() + FRAMING_BYTES;
-        let (linger, full_at) = (self.config.linger, self.config.batch_bytes);
+        let linger = self.config.linger;
         let queue = &mut self.queues[at];
+        let full_at = queue.full_at(&self.config);
         let fits = queue.waiting.back().is_some_and(|batch| {
             matches!(&batch.contents, Contents::Open(builder) if builder.size() + size <= full_at)
                 && batch.attempts == 0
@@ -121,7 +125,7 @@ impl Accumulator {
         let is_new = !fits;
         if is_new {
             let behind_another = !queue.waiting.is_empty();
-            let number = self.next_number;
+            let number = Number { batch: self.next_number, part: 0 };
             self.next_number += 1;
             queue.waiting.push_back(open_batch(number, (now, wall_ms), &self.config));
             self.lingering.push_back((now.after(linger), at));
@@ -218,7 +222,7 @@ impl Accumulator {
             self.give_up(now, at);
             let queue = &self.queues[at];
             let Some(first) = queue.waiting.front() else { continue };
-            if !queue.is_due(now, self.config.batch_bytes) {
+            if !queue.is_due(now, queue.full_at(&self.config)) {
                 // It stands among those that linger.
                 continue;
             }
@@ -297,7 +301,7 @@ impl Accumulator {
     }
 
     /// Keeps the bytes of a batch for the case that it must be sent again.
-    pub(super) fn built(&mut self, queue: usize, number: u64, bytes: Bytes) {
+    pub(super) fn built(&mut self, queue: usize, number: Number, bytes: Bytes) {
         let batch = self.queues[queue].in_flight.iter_mut().find(|batch| batch.number == number);
         if let Some(batch) = batch {
             batch.contents = Contents::Built(bytes);
@@ -332,6 +336,10 @@ impl Accumulator {
             queue.confirm(now);
             let partition = queue.partition;
             batch.end(Ok(Delivered::somewhere(partition)));
+        } else if code == Some(ErrorCode::MESSAGE_TOO_LARGE) {
+            if let Err((batch, error)) = queue.halve(batch, error) {
+                batch.fail(queue.name(), error);
+            }
         } else if error.is_retriable() {
             let (min, max) = self.backoff;
             let wait = min.saturating_mul(1 << queue.failures.min(16)).min(max) * percent / 100;
@@ -425,7 +433,7 @@ fn index(queue: &Queue) -> usize {
     usize::try_from(queue.partition).expect("a partition is counted from 0")
 }
 
-fn open_batch(number: u64, (now, wall_ms): (Monotonic, i64), config: &ProducerConfig) -> Batch {
+fn open_batch(number: Number, (now, wall_ms): (Monotonic, i64), config: &ProducerConfig) -> Batch {
     let builder = BatchBuilder::new(TimestampMs(wall_ms.max(0))).codec(config.compression);
     Batch {
         number,

@@ -44,21 +44,33 @@ impl Delivery {
     /// [`Error::Refused`], [`Error::TimedOut`]: the record is not in the log. [`Error::Uncertain`]:
     /// it may be. [`Error::Closed`]: the producer was dropped; it may be, if it was sent.
     pub async fn wait(&self) -> Result<Delivered, Error> {
-        let first = self.outcome.done().await;
-        self.of_record(first)
+        let (mut outcome, mut index) = (&self.outcome, self.index);
+        loop {
+            match outcome.ended().await {
+                End::Whole(first) => return of_record(first, index),
+                End::Halved(halves) => (outcome, index) = halves.of(index),
+            }
+        }
     }
 
     /// The end, if it has come.
     #[must_use]
     pub fn result(&self) -> Option<Result<Delivered, Error>> {
-        self.outcome.result.get().map(|first| self.of_record(first.clone()))
+        let (mut outcome, mut index) = (&self.outcome, self.index);
+        loop {
+            match outcome.end.get()? {
+                End::Whole(first) => return Some(of_record(first, index)),
+                End::Halved(halves) => (outcome, index) = halves.of(index),
+            }
+        }
     }
+}
 
-    fn of_record(&self, first: Result<Delivered, Error>) -> Result<Delivered, Error> {
-        let first = first?;
-        let offset = if first.offset < 0 { first.offset } else { first.offset + self.index };
-        Ok(Delivered { offset, ..first })
-    }
+/// The end of the record that stands `index` behind the first of its batch.
+fn of_record(first: &Result<Delivered, Error>, index: i64) -> Result<Delivered, Error> {
+    let first = first.clone()?;
+    let offset = if first.offset < 0 { first.offset } else { first.offset + index };
+    Ok(Delivered { offset, ..first })
 }
 
 impl IntoFuture for Delivery {
@@ -73,18 +85,53 @@ impl IntoFuture for Delivery {
 /// The end of a batch, for all of its records.
 #[derive(Default)]
 pub(super) struct Outcome {
-    result: OnceLock<Result<Delivered, Error>>,
+    end: OnceLock<End>,
     changed: Notify,
 }
 
-impl Outcome {
+enum End {
     /// Where the first record stands.
-    pub(super) async fn done(&self) -> Result<Delivered, Error> {
+    Whole(Result<Delivered, Error>),
+    Halved(Halves),
+}
+
+/// The batches that a batch became.
+struct Halves {
+    /// Records of the first.
+    middle: i64,
+    outcomes: [Arc<Outcome>; 2],
+}
+
+impl Halves {
+    /// In which half a record is, and where in it.
+    fn of(&self, index: i64) -> (&Arc<Outcome>, i64) {
+        let [first, second] = &self.outcomes;
+        match index < self.middle {
+            true => (first, index),
+            false => (second, index - self.middle),
+        }
+    }
+}
+
+impl Outcome {
+    /// Waits for the end of all records.
+    pub(super) async fn done(&self) {
+        let mut open = Vec::new();
+        let mut next = Some(self);
+        while let Some(outcome) = next {
+            if let End::Halved(halves) = outcome.ended().await {
+                open.extend(halves.outcomes.iter().map(|outcome| &**outcome));
+            }
+            next = open.pop();
+        }
+    }
+
+    async fn ended(&self) -> &End {
         let mut changed = pin!(self.changed.notified());
         loop {
             changed.as_mut().enable();
-            if let Some(result) = self.result.get() {
-                return result.clone();
+            if let Some(end) = self.end.get() {
+                return end;
             }
             changed.as_mut().await;
             changed.set(self.changed.notified());
@@ -92,15 +139,32 @@ impl Outcome {
     }
 
     pub(super) fn set(&self, result: Result<Delivered, Error>) {
-        assert!(self.result.set(result).is_ok(), "a batch ends once");
+        self.end_as(End::Whole(result));
+    }
+
+    /// The first `middle` records go on as one batch, the others as the next.
+    pub(super) fn halve(&self, middle: i64, outcomes: [Arc<Outcome>; 2]) {
+        assert!(middle > 0, "a half is not empty");
+        self.end_as(End::Halved(Halves { middle, outcomes }));
+    }
+
+    fn end_as(&self, end: End) {
+        assert!(self.end.set(end).is_ok(), "a batch ends once");
         self.changed.notify_waiters();
     }
 }
 
+/// By which answers find a batch; rises within a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number {
+    pub(super) batch: u64,
+    /// The first record's place in the batch as it was before it was halved.
+    pub(super) part: i32,
+}
+
 /// A batch of one partition.
 pub(super) struct Batch {
-    /// By which answers find it; rises within a partition.
-    pub(super) number: u64,
+    pub(super) number: Number,
     pub(super) contents: Contents,
     pub(super) count: i32,
     pub(super) begun: Monotonic,

@@ -42,7 +42,7 @@ pub struct ProducerConfig {
     /// a retry may write a record twice.
     pub enable_idempotence: bool,
     pub compression: Codec,
-    /// How long a batch waits for more records.
+    /// How long a batch waits for more records, at most: it may be sent a millisecond sooner.
     pub linger: Duration,
     /// Bytes of a batch, before compression, at which it is full.
     pub batch_bytes: usize,

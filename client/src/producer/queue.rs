@@ -14,7 +14,9 @@ use rivven_core::ids::{ProducerId, TopicId};
 use rivven_core::record::header::stamp_producer;
 use rivven_io::clock::Monotonic;
 
-use super::batch::{Batch, Contents};
+use super::batch::{Batch, Contents, Number};
+use super::config::ProducerConfig;
+use super::split;
 use crate::error::Error;
 
 /// How long a broker is trusted to remember a producer that is silent.
@@ -35,6 +37,8 @@ pub(super) struct Queue {
     identity: Option<(ProducerId, i16)>,
     next_sequence: i32,
     confirmed: Option<Monotonic>,
+    /// Bytes, before they are packed, of which the topic may take a batch: larger ones were refused.
+    taken_at: usize,
 }
 
 impl Queue {
@@ -50,7 +54,13 @@ impl Queue {
             identity: None,
             next_sequence: 0,
             confirmed: None,
+            taken_at: usize::MAX,
         }
+    }
+
+    /// Bytes at which a batch is full.
+    pub(super) fn full_at(&self, config: &ProducerConfig) -> usize {
+        config.batch_bytes.min(self.taken_at)
     }
 
     /// Whether the first batch waits for no more records.
@@ -84,6 +94,7 @@ impl Queue {
             // Another topic of the same name knows nothing of this producer.
             self.topic_id = topic_id;
             self.confirmed = None;
+            self.taken_at = usize::MAX;
         }
         if let Some(identity) = identity {
             self.number(identity);
@@ -154,13 +165,13 @@ impl Queue {
     }
 
     /// Takes back the batch that an answer is for. `None`: it has ended meanwhile.
-    pub(super) fn answered(&mut self, number: u64) -> Option<Batch> {
+    pub(super) fn answered(&mut self, number: Number) -> Option<Batch> {
         let at = self.in_flight.iter().position(|batch| batch.number == number)?;
         self.in_flight.remove(at)
     }
 
     /// Whether nothing that was sent before this batch is still open.
-    pub(super) fn is_lowest(&self, number: u64) -> bool {
+    pub(super) fn is_lowest(&self, number: Number) -> bool {
         self.in_flight.front().is_none_or(|first| first.number > number)
             && self.waiting.front().is_none_or(|first| first.number > number)
     }
@@ -169,6 +180,19 @@ impl Queue {
         self.confirmed = Some(now);
         self.failures = 0;
         self.not_before = None;
+    }
+
+    /// Puts the halves of a batch back that the topic does not take whole. Gives one back that
+    /// cannot be halved.
+    pub(super) fn halve(&mut self, batch: Batch, why: Error) -> Result<(), (Batch, Error)> {
+        match split::halve(batch, self.identity) {
+            Err(batch) => Err((batch, why)),
+            Ok((halves, full_at)) => {
+                self.taken_at = self.taken_at.min(full_at);
+                halves.into_iter().for_each(|half| self.put_back(half, why.clone()));
+                Ok(())
+            }
+        }
     }
 
     /// Puts a batch back where it belongs.

@@ -11,14 +11,14 @@ use rivven_core::kafka::messages::produce::{
 };
 
 use super::accumulator::{Answer, Sending};
-use super::batch::Delivered;
+use super::batch::{Delivered, Number};
 use super::config::Acks;
 use crate::error::{Error, accepted};
 
 /// A batch within a request, by which its row of the answer is found.
 pub(super) struct Sent {
     pub(super) queue: usize,
-    pub(super) number: u64,
+    pub(super) number: Number,
     pub(super) partition: i32,
     topic: WireStr,
     topic_id: TopicId,

@@ -14,7 +14,7 @@ use rivven_io::clock::Monotonic;
 use tokio::sync::Semaphore;
 
 use super::accumulator::{Accumulator, Answer, Sending};
-use super::batch::{Contents, Delivered, Delivery};
+use super::batch::{Contents, Delivered, Delivery, Number};
 use super::config::ProducerConfig;
 use super::record::ProducerRecord;
 use crate::connection::ConnectionError;
@@ -43,6 +43,8 @@ enum Step {
     RefuseForNow,
     /// The broker refuses this batch for good.
     Refuse,
+    /// From now on the topic takes batches of so many bytes.
+    Limit(usize),
 }
 
 /// One partition of a broker, as far as producers are concerned (KIP-98).
@@ -52,10 +54,14 @@ struct Broker {
     epoch: i16,
     /// First and last sequence and base offset of the newest batches.
     known: Vec<(i32, i32, i64)>,
+    bytes_max: Option<usize>,
 }
 
 impl Broker {
     fn append(&mut self, batch: &[u8]) -> Result<i64, ErrorCode> {
+        if self.bytes_max.is_some_and(|max| batch.len() > max) {
+            return Err(ErrorCode::MESSAGE_TOO_LARGE);
+        }
         let header = BatchHeader::parse(batch).unwrap();
         let (first, count) = (header.base_sequence, header.count);
         let last = first + count - 1;
@@ -102,7 +108,7 @@ struct World {
     room: Arc<Semaphore>,
     now: Monotonic,
     broker: Broker,
-    on_the_way: Vec<(usize, u64, Bytes)>,
+    on_the_way: Vec<(usize, Number, Bytes)>,
     delayed: Vec<Bytes>,
     deliveries: Vec<Delivery>,
 }
@@ -158,7 +164,7 @@ impl World {
         assert!(self.on_the_way.len() <= 5, "a broker remembers five batches");
     }
 
-    fn answer(&mut self, (queue, number): (usize, u64), result: Result<i64, Error>) {
+    fn answer(&mut self, (queue, number): (usize, Number), result: Result<i64, Error>) {
         let place = |offset| Delivered { offset, ..Delivered::somewhere(0) };
         let answer = Answer { queue, number, result: result.map(place) };
         self.accumulator.answered(self.now, answer, 100);
@@ -203,6 +209,7 @@ impl World {
             }
             Step::RefuseForNow => self.refuse(ErrorCode::NOT_ENOUGH_REPLICAS),
             Step::Refuse => self.refuse(ErrorCode::INVALID_RECORD),
+            Step::Limit(bytes) => self.broker.bytes_max = Some(bytes),
             Step::Arrive => {}
         }
     }
@@ -244,6 +251,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Arrive),
         1 => Just(Step::RefuseForNow),
         1 => Just(Step::Refuse),
+        1 => prop_oneof![70usize..400, Just(usize::MAX)].prop_map(Step::Limit),
     ]
 }
 
@@ -275,6 +283,30 @@ proptest! {
         }
         prop_assert_eq!(world.room.available_permits(), 1 << 30);
     }
+}
+
+#[test]
+fn a_batch_that_is_too_large_goes_on_in_halves() {
+    let mut world = World::new();
+    // A header has 61 bytes, such a record 11: two fit.
+    let fits = 61 + 2 * 11;
+    world.broker.bytes_max = Some(fits);
+    (0..4).for_each(|_| world.append());
+    world.settle();
+    let offset = |delivery: &Delivery| delivery.result().unwrap().unwrap().offset;
+    assert!(world.deliveries.iter().map(offset).eq(0..4));
+    assert_eq!(world.room.available_permits(), 1 << 30);
+    // What follows has the size that went in.
+    (0..5).for_each(|_| world.append());
+    world.accumulator.hasten();
+    (0..3).for_each(|_| world.send());
+    assert_eq!(world.on_the_way.len(), 3);
+    assert!(world.on_the_way.iter().all(|(.., bytes)| bytes.len() <= fits));
+    // A single record that is too large stays refused.
+    world.broker.bytes_max = Some(61);
+    world.settle();
+    let last = world.deliveries.last().unwrap().result().unwrap();
+    assert!(matches!(last, Err(Error::Refused { .. })), "{last:?}");
 }
 
 #[test]
