@@ -26,8 +26,6 @@ use crate::{CommandError, Outcome};
 const UNMEASURED_MAX: usize = 1 << 20;
 /// Unsent records that the histogram tells apart.
 const UNSENT_STEPS: u64 = 1 << 16;
-/// How often records that are due are sent.
-const TICK: Duration = Duration::from_millis(1);
 pub(super) const VIEW_INTERVAL: Duration = Duration::from_millis(250);
 /// Values begin at one of so many places of the same random bytes.
 const VARIANTS: usize = 4096;
@@ -194,7 +192,9 @@ impl Load<'_> {
                 _ => begun.after(Duration::from_nanos(due_at_ns(number, rate))),
             };
             if due > now {
-                clock.sleep(TICK.min(end.since(now))).await;
+                // Timers tick once a millisecond: what is due by then goes out together.
+                let wait = due.since(now).min(end.since(now)).min(VIEW_INTERVAL);
+                clock.sleep(wait).await;
                 continue;
             }
             let sent = tokio::select! {
