@@ -78,6 +78,12 @@ impl ClusterImage {
         topic.is_some_and(|topic| topic.partitions.iter().all(|part| part.leader.is_some()))
     }
 
+    /// Partitions of a topic, 0 if it is not there.
+    #[must_use]
+    pub fn partition_count(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, |topic| topic.partitions.len())
+    }
+
     fn read_topic(&self, name: &str, row: &MetadataResponseTopic) -> Result<Topic, ErrorCode> {
         if row.error_code.is_error() {
             return Err(row.error_code);

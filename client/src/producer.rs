@@ -96,12 +96,13 @@ impl Producer {
             // Each record's own delivery says how it ended.
             batch.done().await;
         }
-        let unanswered = std::mem::take(&mut *self.shared.unanswered());
+        let unanswered = self.shared.unanswered().clone();
         let timeout = self.shared.client.config().request_timeout;
         for connection in unanswered {
             if let Err(error) = connection.settle(timeout).await {
                 tracing::warn!(%error, "what was sent without acks may be lost");
             }
+            self.shared.unanswered().retain(|other| !Arc::ptr_eq(other, &connection));
         }
     }
 
@@ -155,6 +156,13 @@ impl Shared {
 
     fn sent_unanswered(&self, connection: &Arc<Connection>) {
         let mut unanswered = self.unanswered();
+        unanswered.retain(|connection| match connection.end() {
+            None => true,
+            Some(error) => {
+                tracing::warn!(%error, "what was sent without acks may be lost");
+                false
+            }
+        });
         if !unanswered.iter().any(|known| Arc::ptr_eq(known, connection)) {
             unanswered.push(connection.clone());
         }

@@ -68,12 +68,15 @@ pub(super) struct Answer {
     pub(super) result: Result<Delivered, Error>,
 }
 
+/// Topics that something is to be sent to, and how many partitions they must have for that.
+pub(super) type Wanted = BTreeMap<Arc<str>, usize>;
+
 /// What there is to do.
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) by_leader: BTreeMap<i32, Vec<Sending>>,
-    /// Topics of batches whose leader is not known.
-    pub(super) wants_metadata: BTreeSet<Arc<str>>,
+    /// Partitions of batches whose leader is not known.
+    pub(super) wants_metadata: Wanted,
     /// Leaders that have no connection.
     pub(super) wants_connection: BTreeSet<i32>,
     pub(super) wants_identity: bool,
@@ -218,6 +221,8 @@ impl Accumulator {
         }
         let mut work = Work::default();
         let mut bytes: BTreeMap<i32, usize> = BTreeMap::new();
+        // A connection may end at any moment, but each leader has one here or has none.
+        let mut places: BTreeMap<i32, Option<usize>> = BTreeMap::new();
         for at in self.in_turn() {
             self.give_up(now, at);
             let queue = &self.queues[at];
@@ -232,21 +237,25 @@ impl Accumulator {
             let wake = Some(expires).filter(|_| queue.in_flight.is_empty());
             let again = queue.not_before.filter(|at| now < *at);
             work.next = [work.next, wake, again].into_iter().flatten().min();
-            if !queue.may_send(now, self.config.enable_idempotence) {
-                continue;
-            }
-            if self.config.enable_idempotence && self.identity.is_none() {
-                work.wants_identity = true;
-                continue;
-            }
             let topic = image.topics.get(&*queue.topic);
             let place =
                 topic.and_then(|topic| Some((topic.id, topic.partitions.get(index(queue))?)));
-            let Some((topic_id, Some(leader))) = place.map(|(id, place)| (id, place.leader)) else {
-                work.wants_metadata.insert(queue.topic.clone());
+            let place = place.and_then(|(id, place)| Some((id, place.leader?)));
+            if !queue.may_send((now, place), self.config.enable_idempotence) {
+                continue;
+            }
+            if self.config.enable_idempotence
+                && self.identity.is_none_or(|(id, _)| queue.has_used_up(id))
+            {
+                self.identity = None;
+                work.wants_identity = true;
+                continue;
+            }
+            let Some((topic_id, leader)) = place else {
+                want(&mut work.wants_metadata, queue);
                 continue;
             };
-            let Some(free) = free(leader) else {
+            let Some(free) = *places.entry(leader).or_insert_with(|| free(leader)) else {
                 work.wants_connection.insert(leader);
                 continue;
             };
@@ -256,7 +265,7 @@ impl Accumulator {
                 continue;
             }
             *taken += size;
-            let sending = self.send(at, topic_id);
+            let sending = self.send(at, (topic_id, leader));
             work.by_leader.entry(leader).or_default().push(sending);
         }
         if let Some((due, _)) = self.lingering.front() {
@@ -274,10 +283,10 @@ impl Accumulator {
         turn
     }
 
-    fn send(&mut self, at: usize, topic_id: TopicId) -> Sending {
+    fn send(&mut self, at: usize, place: (TopicId, i32)) -> Sending {
         let identity = self.identity.filter(|_| self.config.enable_idempotence);
         let queue = &mut self.queues[at];
-        let batch = queue.take(topic_id, identity);
+        let batch = queue.take(place, identity);
         let (number, sequence) = (batch.number, batch.sequence);
         let contents = std::mem::replace(&mut batch.contents, Contents::Building);
         let contents = match contents {
@@ -293,7 +302,7 @@ impl Accumulator {
             queue: at,
             number,
             topic: queue.topic.clone(),
-            topic_id,
+            topic_id: place.0,
             partition: queue.partition,
             contents,
             identity: identity.map(|((id, epoch), sequence)| (id, epoch, sequence)),
@@ -313,8 +322,8 @@ impl Accumulator {
     pub(super) fn answered(&mut self, now: Monotonic, answer: Answer, percent: u32) -> bool {
         let Answer { queue: at, number, result } = answer;
         let queue = &mut self.queues[at];
-        let is_lowest = queue.is_lowest(number);
         let Some(mut batch) = queue.answered(number) else { return false };
+        let is_lowest = queue.is_lowest(number);
         let error = match result {
             Ok(delivered) => {
                 queue.confirm(now);
@@ -324,6 +333,7 @@ impl Accumulator {
             Err(error) => error,
         };
         let code = error.code();
+        let may_be_outdated = error.is_retriable();
         let is_gap = self.config.enable_idempotence
             && (code == Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
                 || code == Some(ErrorCode::UNKNOWN_PRODUCER_ID));
@@ -353,14 +363,14 @@ impl Accumulator {
         }
         self.ready.insert(at);
         self.give_up(now, at);
-        !is_gap
+        may_be_outdated && !is_gap
     }
 
     /// Why batches of these topics are not sent.
-    pub(super) fn note(&mut self, topics: &BTreeSet<Arc<str>>, error: &Error) {
+    pub(super) fn note(&mut self, topics: &Wanted, error: &Error) {
         for at in &self.ready {
             let queue = &mut self.queues[*at];
-            if topics.contains(&queue.topic)
+            if topics.contains_key(&queue.topic)
                 && let Some(first) = queue.waiting.front_mut()
             {
                 first.last_error = Some(error.clone());
@@ -369,8 +379,10 @@ impl Accumulator {
     }
 
     /// Topics that have something to send.
-    pub(super) fn topics_waiting(&self) -> BTreeSet<Arc<str>> {
-        self.ready.iter().map(|at| self.queues[*at].topic.clone()).collect()
+    pub(super) fn topics_waiting(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        self.ready.iter().for_each(|at| want(&mut wanted, &self.queues[*at]));
+        wanted
     }
 
     /// Ends batches whose time is over, as long as none before them is under way.
@@ -421,12 +433,19 @@ fn leaves_open(code: Option<ErrorCode>) -> bool {
                     code,
                     ErrorCode::UNKNOWN_SERVER_ERROR
                         | ErrorCode::REQUEST_TIMED_OUT
+                        // Of a leader that waited for its followers when it stopped being one.
+                        | ErrorCode::NOT_LEADER_OR_FOLLOWER
                         | ErrorCode::NETWORK_EXCEPTION
                         | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
                         | ErrorCode::KAFKA_STORAGE_ERROR
                 )
         }
     }
+}
+
+fn want(wanted: &mut Wanted, queue: &Queue) {
+    let needed = wanted.entry(queue.topic.clone()).or_default();
+    *needed = (*needed).max(index(queue) + 1);
 }
 
 fn index(queue: &Queue) -> usize {

@@ -1,8 +1,8 @@
 //! The batches of one partition: which may be sent, and with which sequence.
 //!
 //! Sequences (KIP-98) make the broker write each batch once and in order. At most as many batches
-//! are under way as it remembers; until it has confirmed one, a single one, because a broker that
-//! knows nothing of a producer takes any sequence. A batch that must be sent again goes alone and
+//! are under way as it remembers, and all to one leader; until it has confirmed one, a single one,
+//! because a broker that knows nothing of a producer takes any sequence. A batch that must be sent again goes alone and
 //! keeps its sequence. When the broker says that what came before the lowest batch is missing,
 //! neither that one nor any behind it is written: they begin a new epoch at sequence 0.
 
@@ -19,6 +19,8 @@ use super::config::ProducerConfig;
 use super::split;
 use crate::error::Error;
 
+/// Batches of a producer that a broker remembers.
+const REMEMBERED: usize = 5;
 /// How long a broker is trusted to remember a producer that is silent.
 const CONFIRMED_FOR: Duration = Duration::from_secs(600);
 
@@ -32,7 +34,8 @@ pub(super) struct Queue {
     /// Not to be sent before.
     pub(super) not_before: Option<Monotonic>,
     pub(super) failures: u32,
-    topic_id: TopicId,
+    /// Topic and leader that batches went to.
+    place: (TopicId, i32),
     /// Producer id and epoch of the sequences.
     identity: Option<(ProducerId, i16)>,
     next_sequence: i32,
@@ -50,7 +53,7 @@ impl Queue {
             in_flight: VecDeque::new(),
             not_before: None,
             failures: 0,
-            topic_id: TopicId::NIL,
+            place: (TopicId::NIL, -1),
             identity: None,
             next_sequence: 0,
             confirmed: None,
@@ -70,15 +73,24 @@ impl Queue {
         is_whole || first.due <= now || first.size() >= full_at
     }
 
-    /// Whether the first batch may be sent now, as far as this partition is concerned.
-    pub(super) fn may_send(&self, now: Monotonic, idempotent: bool) -> bool {
+    /// Whether the first batch may be sent now, as far as this partition is concerned. `place` is
+    /// where it would go, if that is known.
+    pub(super) fn may_send(
+        &self,
+        (now, place): (Monotonic, Option<(TopicId, i32)>),
+        idempotent: bool,
+    ) -> bool {
         let Some(first) = self.waiting.front() else { return false };
         if self.not_before.is_some_and(|at| now < at) {
             return false;
         }
+        if place.is_some_and(|place| place != self.place) && !self.in_flight.is_empty() {
+            // What is under way elsewhere may have to be sent again, and comes first.
+            return false;
+        }
         let trusted = self.confirmed.is_some_and(|at| now.since(at) < CONFIRMED_FOR);
         let allowed = match first.attempts == 0 && idempotent && trusted {
-            true => usize::MAX,
+            true => REMEMBERED,
             false => 1,
         };
         self.in_flight.len() < allowed
@@ -87,15 +99,15 @@ impl Queue {
     /// Takes the first batch to be sent, numbered as it must be.
     pub(super) fn take(
         &mut self,
-        topic_id: TopicId,
+        place: (TopicId, i32),
         identity: Option<(ProducerId, i16)>,
     ) -> &mut Batch {
-        if self.topic_id != topic_id {
+        if self.place.0 != place.0 {
             // Another topic of the same name knows nothing of this producer.
-            self.topic_id = topic_id;
             self.confirmed = None;
             self.taken_at = usize::MAX;
         }
+        self.place = place;
         if let Some(identity) = identity {
             self.number(identity);
         }
@@ -154,6 +166,11 @@ impl Queue {
             batch.is_refused = false;
             batch.is_outdated = true;
         }
+    }
+
+    /// Whether no epoch of this producer id is left to begin.
+    pub(super) fn has_used_up(&self, id: ProducerId) -> bool {
+        self.identity == Some((id, i16::MAX))
     }
 
     pub(super) fn name(&self) -> String {

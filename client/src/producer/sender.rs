@@ -1,6 +1,6 @@
 //! The sending task: builds requests from what the accumulator gives it, and takes answers back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rivven_io::clock::Monotonic;
 use tokio::sync::mpsc;
 
 use super::Shared;
-use super::accumulator::{Answer, Sending, Work};
+use super::accumulator::{Answer, Sending, Wanted, Work};
 use super::batch::{Contents, Delivered};
 use super::config::Acks;
 use super::request::{Sent, produce_request, read_answer};
@@ -28,7 +28,7 @@ enum Event {
     Connected(i32, Result<Arc<Connection>, Error>),
     Answered(i32, Vec<Answer>),
     /// Metadata of these topics was asked for.
-    Refreshed(BTreeSet<Arc<str>>, Result<(), Error>),
+    Refreshed(Wanted, Result<(), Error>),
     Identified(Result<(ProducerId, i16), Error>),
 }
 
@@ -50,7 +50,18 @@ struct Sender {
     backoff: Backoff,
 }
 
+/// Whoever waits for a sender that has ended, by a mistake of ours, is told.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.room.close();
+        self.0.lock().fail_all(&Error::Closed);
+    }
+}
+
 pub(super) async fn run(shared: Arc<Shared>) {
+    let _ending = Ending(shared.clone());
     let (events, mut inbox) = mpsc::unbounded_channel();
     let backoff = shared.client.backoff();
     let (is_refreshing, is_identifying) = (false, false);
@@ -119,7 +130,7 @@ impl Sender {
         let failed = |error| Error::Connection { peer: peer.clone(), error };
         if acks == Acks::None {
             self.shared.sent_unanswered(&connection);
-            let done = connection.send_only(&request).await.map_err(failed);
+            let done = connection.send_only(&request, timeout).await.map_err(failed);
             let answers = sent.iter().map(|sent| Answer {
                 queue: sent.queue,
                 number: sent.number,
@@ -155,9 +166,7 @@ impl Sender {
             None => builder,
         };
         let bytes = Bytes::from(builder.build());
-        if self.shared.config.acks != Acks::None {
-            self.shared.lock().built(batch.queue, batch.number, bytes.clone());
-        }
+        self.shared.lock().built(batch.queue, batch.number, bytes.clone());
         bytes
     }
 
@@ -168,7 +177,12 @@ impl Sender {
                 leader.is_connecting = false;
                 match connected {
                     Ok(connection) => leader.connection = Some(connection),
-                    Err(error) => tracing::debug!(broker = id, %error, "cannot connect"),
+                    Err(error) => {
+                        tracing::debug!(broker = id, %error, "cannot connect");
+                        let topics = self.note_waiting(&error);
+                        // Others may lead them by now.
+                        self.refresh(topics);
+                    }
                 }
             }
             Event::Answered(id, answers) => {
@@ -187,7 +201,10 @@ impl Sender {
                 self.is_identifying = false;
                 match identity {
                     Ok(identity) => self.shared.lock().set_identity(identity),
-                    Err(error) => tracing::debug!(%error, "no producer id"),
+                    Err(error) => {
+                        tracing::debug!(%error, "no producer id");
+                        self.note_waiting(&error);
+                    }
                 }
             }
         }
@@ -208,6 +225,14 @@ impl Sender {
             self.shared.client.forget_topics();
             self.refresh(topics);
         }
+    }
+
+    /// Topics of all batches that wait, of which it is noted why.
+    fn note_waiting(&self, error: &Error) -> Wanted {
+        let mut accumulator = self.shared.lock();
+        let topics = accumulator.topics_waiting();
+        accumulator.note(&topics, error);
+        topics
     }
 
     /// Connects in a task, which takes longer to say that it failed.
@@ -231,19 +256,21 @@ impl Sender {
     }
 
     /// Asks for the leaders of topics in a task.
-    fn refresh(&mut self, topics: BTreeSet<Arc<str>>) {
-        if self.is_refreshing {
+    fn refresh(&mut self, topics: Wanted) {
+        if self.is_refreshing || topics.is_empty() {
             return;
         }
         self.is_refreshing = true;
         let wait = self.backoff.take(self.shared.client.env());
         let (shared, events) = (self.shared.clone(), self.events.clone());
         self.shared.client.env().tasks.spawn("producer-refresh", async move {
-            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+            let names: Vec<&str> = topics.keys().map(|topic| &**topic).collect();
             let create = shared.config.create_topics;
             let mut done = shared.client.refresh_topics(&names, create).await;
             if let Ok(image) = &done
-                && let Some(name) = names.iter().find(|name| !image.has_leaders(name))
+                && let Some((name, _)) = topics.iter().find(|(name, count)| {
+                    !image.has_leaders(name) || image.partition_count(name) < **count
+                })
             {
                 done = Err(Error::Invalid(format!("topic {name:?}: no leader is known")));
             }
