@@ -76,7 +76,9 @@ impl Failures {
 pub(crate) fn sentence(error: &Error) -> String {
     let next = match error {
         Error::Unreachable { reason, .. } => match reason {
-            ConnectionError::NotKafka(_) | ConnectionError::Malformed(_) => {
+            ConnectionError::NotKafka(_)
+            | ConnectionError::Unanswered(_)
+            | ConnectionError::Malformed(_) => {
                 "name the port for Kafka clients (usually 9092) with --brokers HOST:PORT"
             }
             _ => {

@@ -4,6 +4,7 @@
 mod metadata;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub struct Tries {
     deadline: Monotonic,
     backoff: Backoff,
 }
+
+/// First requests without an answer after which a peer is taken for something else.
+const UNANSWERED_MAX: u32 = 4;
 
 /// Which broker a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ struct State {
     /// When each topic was last described; what is missing or too old is asked for.
     described: BTreeMap<String, Monotonic>,
     slots: BTreeMap<(Peer, Lane), Arc<Slot>>,
+    /// First requests that each address did not answer; `None` if it ever did.
+    unanswered: BTreeMap<SocketAddr, Option<u32>>,
 }
 
 /// A broker by its number, or one of the addresses that the client began with.
@@ -242,7 +248,10 @@ impl Client {
             }
         }
         let tried = failed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        let (tried, reason) = match failed.pop() {
+        // One that may be there later counts for more than one that never will.
+        let at = failed.iter().rposition(|(_, error)| error.is_retriable());
+        let at = at.or(failed.len().checked_sub(1));
+        let (tried, reason) = match at.map(|at| failed.swap_remove(at)) {
             Some((_, reason)) => (tried, reason),
             // Metadata may know more later.
             None => {
@@ -281,7 +290,8 @@ impl Client {
             .map_err(|error| unknown(&error))?;
         let mut last = ConnectionError::Connect(format!("{:?} has no address", address.host));
         for address in addresses {
-            match Connection::open(env, address, &self.inner.config).await {
+            let opened = Connection::open(env, address, &self.inner.config).await;
+            match self.judge(address, opened) {
                 Ok(connection) => {
                     let connection = Arc::new(connection);
                     *held = Some(connection.clone());
@@ -291,6 +301,31 @@ impl Client {
             }
         }
         Err(last)
+    }
+
+    /// Whether a peer that does not answer first requests may be a broker that goes down or comes
+    /// up: if it ever answered one, or if it has not been tried often.
+    fn judge(
+        &self,
+        address: SocketAddr,
+        opened: Result<Connection, ConnectionError>,
+    ) -> Result<Connection, ConnectionError> {
+        let mut state = self.lock();
+        match opened {
+            Ok(connection) => {
+                state.unanswered.insert(address, None);
+                Ok(connection)
+            }
+            Err(ConnectionError::Unanswered(why)) => {
+                let tries = state.unanswered.entry(address).or_insert(Some(0));
+                *tries = tries.map(|tries| tries + 1);
+                match tries.is_some_and(|tries| tries >= UNANSWERED_MAX) {
+                    true => Err(ConnectionError::NotKafka(why)),
+                    false => Err(ConnectionError::Unanswered(why)),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whom to try, in this order.
@@ -336,6 +371,17 @@ fn is_live(slot: &Slot) -> bool {
 }
 
 impl Tries {
+    /// Time that is left for the next try.
+    fn left(&self) -> Duration {
+        self.deadline.since(self.env.clock.now())
+    }
+
+    /// The error of who has no time left.
+    fn over(&mut self, last: &str) -> Error {
+        let what = std::mem::take(&mut self.what);
+        Error::TimedOut { what, after: self.limit, last: last.to_owned() }
+    }
+
     /// Waits before the next try.
     ///
     /// # Errors
@@ -350,11 +396,7 @@ impl Tries {
         }
         Err(match error {
             Error::Unreachable { .. } => error,
-            _ => Error::TimedOut {
-                what: std::mem::take(&mut self.what),
-                after: self.limit,
-                last: error.to_string(),
-            },
+            _ => self.over(&error.to_string()),
         })
     }
 }

@@ -20,6 +20,7 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::codec::frame::RequestFrame;
 use rivven_core::kafka::codec::header::decode_response_header;
 use rivven_core::kafka::codec::message::{Message, Request};
+use rivven_core::kafka::codec::reader::Reader;
 use rivven_core::kafka::codec::text::WireStr;
 use rivven_core::kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use rivven_io::Env;
@@ -38,6 +39,9 @@ pub enum ConnectionError {
     Closed(String),
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// The peer ended the connection instead of answering its first request.
+    #[error("{0}")]
+    Unanswered(String),
     /// The peer speaks something else.
     #[error("{0}")]
     NotKafka(String),
@@ -52,10 +56,10 @@ impl ConnectionError {
     /// Whether a new connection may do better.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        use ConnectionError::{Closed, Connect, Malformed, NotKafka, TimedOut, Unsupported};
+        use ConnectionError as E;
         match self {
-            Connect(_) | Closed(_) | TimedOut(_) => true,
-            NotKafka(_) | Malformed(_) | Unsupported(_) => false,
+            E::Connect(_) | E::Closed(_) | E::TimedOut(_) | E::Unanswered(_) => true,
+            E::NotKafka(_) | E::Malformed(_) | E::Unsupported(_) => false,
         }
     }
 }
@@ -163,7 +167,7 @@ impl Connection {
         let version = ApiVersionsRequest::VERSION_MAX;
         let pending = self.send_version(&request, version, timeout).await?;
         let body = pending.body().await.map_err(|error| match error {
-            ConnectionError::Closed(why) => ConnectionError::NotKafka(format!(
+            ConnectionError::Closed(why) => ConnectionError::Unanswered(format!(
                 "the peer did not answer a first request ({why}); it may not speak the Kafka \
                  protocol, or want TLS"
             )),
@@ -237,15 +241,24 @@ impl Connection {
     }
 
     /// Sends a request that is never answered (Produce with acks 0), once it is clear that the
-    /// connection takes it.
+    /// connection takes it. A peer that takes none for so long ends the connection.
     ///
     /// # Errors
     /// See [`ConnectionError`]; nothing was sent.
-    pub async fn send_only<M: Request>(&self, request: &M) -> Result<(), ConnectionError> {
+    pub async fn send_only<M: Request>(
+        &self,
+        request: &M,
+        timeout: Duration,
+    ) -> Result<(), ConnectionError> {
         let version = self.version::<M>()?;
+        let Ok(place) = self.env.clock.timeout(timeout, self.outgoing.reserve()).await else {
+            self.shared.fail(ConnectionError::TimedOut(timeout));
+            return Err(ConnectionError::TimedOut(timeout));
+        };
+        let place = place.map_err(|_| self.shared.why())?;
         let frame = self.encode(request, version, self.shared.number());
-        let sent = self.outgoing.send(Outgoing { frame, waiting: None }).await;
-        sent.map_err(|_| self.shared.why())
+        place.send(Outgoing { frame, waiting: None });
+        Ok(())
     }
 
     async fn send_version<M: Request>(
@@ -311,7 +324,7 @@ impl<M: Request> Pending<M> {
     pub async fn answer(self) -> Result<M::Response, ConnectionError> {
         let version = self.version;
         let body = self.body().await?;
-        M::Response::decode(body, version).map_err(|error| {
+        M::Response::decode_from(&mut Reader::of_answer(body), version).map_err(|error| {
             ConnectionError::Malformed(format!("{:?} v{version}: {error}", M::API))
         })
     }

@@ -76,8 +76,17 @@ impl Client {
     pub async fn topic(&self, name: &str, create: bool) -> Result<Topic, Error> {
         let mut tries = self.tries(format!("finding topic {name:?}"));
         loop {
-            let error = match self.topics(&[name], create).await {
-                Ok(image) => return Ok(image.topics[name].clone()),
+            // Others who ask, one after the other, may take longer than this may.
+            let (clock, names) = (&self.inner.env.clock, [name]);
+            let asked = clock.timeout(tries.left(), self.topics(&names, create));
+            let Ok(answer) = asked.await else {
+                let reason = "metadata is being asked for".to_owned();
+                return Err(tries.over(&reason));
+            };
+            let topic = |image: Arc<ClusterImage>| image.topics.get(name).cloned();
+            let missing = || Error::Malformed(format!("no word of topic {name:?}"));
+            let error = match answer.map(topic) {
+                Ok(topic) => return topic.ok_or_else(missing),
                 Err(error) => error,
             };
             // It stays unknown if nobody makes it.
@@ -143,9 +152,13 @@ impl Client {
         }
         let failed = image.apply(&answer);
         let now = self.inner.env.clock.now();
-        let described = image.topics.keys().filter(|name| names.is_none_or(|n| n.contains(name)));
-        let described: Vec<String> = described.cloned().collect();
-        state.described.extend(described.into_iter().map(|name| (name, now)));
+        // What was listed in passing is not kept up.
+        let described: Vec<String> = match names {
+            None => state.described.keys().cloned().collect(),
+            Some(names) => names.to_vec(),
+        };
+        let described = described.into_iter().filter(|name| image.topics.contains_key(name));
+        state.described.extend(described.map(|name| (name, now)));
         state.described.retain(|name, _| !failed.iter().any(|(gone, _)| gone == name));
         let reachable = |peer: &Peer| match peer {
             Peer::Broker(id, address) => {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 
 /// Bytes of memory that any frame may make the decoder allocate.
 const MEMORY_MAX: usize = 32 << 20;
+/// The same for an answer, which its reader has asked for.
+const ANSWER_MEMORY_MAX: usize = 512 << 20;
 
 /// Memory that one frame may make the decoder allocate: 8 bytes for each byte received, and 1 MiB
 /// so that small frames of tiny elements are never refused, but at most 32 MiB. Strings and records
@@ -52,12 +54,20 @@ pub struct Reader {
     position: usize,
     end: usize,
     memory: usize,
+    memory_max: usize,
 }
 
 impl Reader {
     pub fn new(frame: Bytes) -> Reader {
-        let end = frame.len();
-        Reader { frame, position: 0, end, memory: 0 }
+        let (end, memory_max) = (frame.len(), memory_limit(frame.len()));
+        Reader { frame, position: 0, end, memory: 0, memory_max }
+    }
+
+    /// For a body that a client has asked for: a description of a whole cluster may be large.
+    #[must_use]
+    pub fn of_answer(frame: Bytes) -> Reader {
+        let memory_max = frame.len().saturating_mul(8).saturating_add(1 << 20);
+        Reader { memory_max: memory_max.min(ANSWER_MEMORY_MAX), ..Reader::new(frame) }
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -134,14 +144,14 @@ impl Reader {
         if count > remaining / wire_bytes_min.max(1) {
             return Err(DecodeError::Count { position, count, remaining });
         }
-        let limit = memory_limit(self.frame.len());
+        let limit = self.memory_max;
         let memory = self.memory.saturating_add(count.saturating_mul(memory_bytes));
         if memory > limit {
             return Err(DecodeError::Memory { frame: self.frame.len(), limit });
         }
         assert!(memory >= self.memory, "memory asked for is only added to");
         self.memory = memory;
-        assert!(self.memory <= MEMORY_MAX, "no frame takes more");
+        assert!(self.memory <= ANSWER_MEMORY_MAX, "no frame takes more");
         Ok(())
     }
 
