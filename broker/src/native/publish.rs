@@ -148,6 +148,12 @@ impl Publish {
     fn choose(&self, session: &Session, topic: &Topic) -> u32 {
         match &self.records[0].key {
             Some(key) => partitioner::by_key(key, topic.partitions),
+            // A producer's numbers count by partition: whatever connection it comes on, all its
+            // batches go to one.
+            None if let Some(run) = &self.producer => {
+                let partition = run.producer_id % u64::from(topic.partitions);
+                u32::try_from(partition).expect("below the number of partitions")
+            }
             None => {
                 let size = |record: &NewRecord| record.value.as_ref().map_or(0, Bytes::len);
                 let bytes = self.records.iter().map(size).sum();
