@@ -218,6 +218,8 @@ pub(crate) struct Ledger<'a> {
     /// What consumers of the client library told, in order.
     pub(crate) told: Vec<Told<'a>>,
     pub(crate) group_ends: Vec<GroupEndSeen<'a>>,
+    /// Why producers of the client library could write no more.
+    pub(crate) producer_ends: Vec<(Moment, PartitionId, Option<&'a str>)>,
     /// Which batch each value was sent in, and its place there.
     pub(crate) values: BTreeMap<ValueId, (usize, usize)>,
     pub(crate) partitions: BTreeMap<PartitionId, PartitionLedger<'a>>,

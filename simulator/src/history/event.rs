@@ -313,6 +313,12 @@ pub enum Mark {
         /// Whether the last record was given out.
         reached: bool,
     },
+    /// Long after the faults, a producer of the client library wrote a last record to a partition,
+    /// or could not: why.
+    ProducerEnd {
+        partition: PartitionId,
+        refused: Option<String>,
+    },
     /// The read-back client begins a partition.
     ReadBackBegin {
         topic: String,

@@ -307,6 +307,9 @@ impl<'a> Builder<'a> {
                 let (partition, end, reached) = (*partition, *end, *reached);
                 self.ledger.group_ends.push(GroupEndSeen { at, group, partition, end, reached });
             }
+            Mark::ProducerEnd { partition, refused } => {
+                self.ledger.producer_ends.push((at, *partition, refused.as_deref()));
+            }
             Mark::ReadBackBegin { topic, partition, log_start, high_watermark } => {
                 let log = FinalLog {
                     at,

@@ -1,5 +1,5 @@
 //! I42: when the faults are over, every request is answered in time, and every partition takes and
-//! gives records again. In expect-loss runs an error is an answer too.
+//! gives records again, also those of producers that had trouble before. In expect-loss runs an error is an answer too.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,11 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
             findings.add(end_ns, format!("{partition} {what} no records: {why}"));
         }
     }
+    for (at, partition, refused) in &case.ledger.producer_ends {
+        if let (Some(why), false) = (refused, case.may_lose()) {
+            findings.add(at.at_ns, format!("a producer writes no more to {partition}: {why}"));
+        }
+    }
     let mut of_groups = case.ledger.probes.iter().filter(|probe| probe.kind == ProbeKind::Group);
     if let Some(ProbeEnd::Refused(why)) = of_groups.next_back().map(|probe| &probe.end)
         && !case.may_lose()
@@ -52,7 +57,7 @@ mod tests {
     use crate::client::TIMED_OUT;
     use crate::history::LIVENESS_CLIENT;
     use crate::history::event::{Call, EventKind, Failure, Mark, Reply};
-    use crate::story::Story;
+    use crate::story::{Story, partition};
 
     fn end(why: &str) -> EventKind {
         EventKind::Info(Failure { code: None, why: why.to_owned() })
@@ -78,6 +83,19 @@ mod tests {
             }
             story.mark(Mark::LivenessEnd);
             assert_eq!(story.is_broken("I42"), broken, "{contract:?} {ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_producer_that_writes_no_more_fires() {
+        for refused in [None, Some("records before it are missing".to_owned())] {
+            let mut story = Story::new();
+            story.mark(Mark::Healed);
+            let good = EventKind::Ok(Reply::Produced { base_offset: 0, log_start: 0 });
+            story.ask(LIVENESS_CLIENT, Call::Produce(Story::send(&[1], None)), good);
+            let (partition, is_broken) = (partition(1), refused.is_some());
+            story.mark(Mark::ProducerEnd { partition, refused }).mark(Mark::LivenessEnd);
+            assert_eq!(story.is_broken("I42"), is_broken);
         }
     }
 

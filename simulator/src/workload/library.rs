@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivven_client::producer::{Compression, Delivery, ProducerConfig};
+use rivven_client::producer::{Compression, Delivered, Delivery, ProducerConfig};
 use rivven_client::{Client, ClientConfig, Error, Producer, ProducerRecord};
 use rivven_core::ids::PartitionId;
 use rivven_io::sim::rng::{Stream, stream};
@@ -13,11 +13,13 @@ use super::known::Known;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
 use crate::client::reads::Place;
-use crate::history::event::{Call, Event, EventKind, Failure, Produce, Reply, Stamp};
+use crate::history::event::{Call, Event, EventKind, Failure, Mark, Produce, Reply, Stamp};
 use crate::history::value::{Value, ValueId};
 
 /// A producer id that no broker gives: what the library uses is its own affair.
 const LIBRARY_ID: i64 = 1 << 50;
+/// How long it tries to write its last record to a partition.
+const LAST_RECORD: Duration = Duration::from_secs(5);
 
 struct Library {
     context: ClientContext,
@@ -48,6 +50,12 @@ pub(crate) async fn run(context: ClientContext, params: ClientParams) {
                 library.produce(place).await;
             }
             false => client.back_off().await,
+        }
+    }
+    known.note_stale();
+    if known.refresh(&mut client, &library.params).await {
+        for place in known.places() {
+            library.end_with(place).await;
         }
     }
 }
@@ -110,6 +118,39 @@ impl Library {
         }
     }
 
+    /// Writes a last record to a partition that it wrote to, which is bound to work by then.
+    async fn end_with(&mut self, place: &Place) {
+        if !self.sent.contains_key(&place.partition) {
+            return;
+        }
+        let clock = self.context.env.clock.clone();
+        let deadline = clock.now().after(LAST_RECORD);
+        let mut refused = None;
+        while clock.now() < deadline {
+            let (op, record) = self.make(place);
+            let left = deadline.since(clock.now());
+            let result = match clock.timeout(left, self.producer.send(record)).await {
+                Ok(Ok(delivery)) => clock.timeout(left, delivery.wait()).await,
+                Ok(Err(error)) => Ok(Err(error)),
+                Err(elapsed) => Err(elapsed),
+            };
+            let Ok(result) = result else {
+                let why = "its end is not known yet".to_owned();
+                self.end(op, EventKind::Info(Failure { code: None, why: why.clone() }));
+                refused = Some(why);
+                break;
+            };
+            refused = result.as_ref().err().map(ToString::to_string);
+            self.end(op, end_of(result));
+            if refused.is_none() {
+                break;
+            }
+            clock.sleep(millis(100)).await;
+        }
+        let mark = Mark::ProducerEnd { partition: place.partition, refused };
+        self.end(self.context.history.next_op(), EventKind::Mark(mark));
+    }
+
     fn make(&mut self, place: &Place) -> (u64, ProducerRecord) {
         let counter = self.sent.entry(place.partition).or_default();
         let value = Value {
@@ -157,26 +198,29 @@ impl Library {
     fn follow(&self, op: u64, delivery: Delivery) {
         let (context, client) = (self.context.clone(), self.params.client);
         self.context.env.tasks.spawn("library-delivery", async move {
-            let kind = match delivery.wait().await {
-                Ok(delivered) if delivered.offset >= 0 => EventKind::Ok(Reply::Produced {
-                    base_offset: delivered.offset,
-                    log_start: delivered.log_start,
-                }),
-                Ok(_) => {
-                    let why = "it was there already".to_owned();
-                    EventKind::Info(Failure { code: None, why })
-                }
-                Err(error @ (Error::Refused { .. } | Error::TimedOut { .. })) => {
-                    EventKind::Fail(failure(&error))
-                }
-                Err(error) => EventKind::Info(failure(&error)),
-            };
-            record(&context, client, (op, kind));
+            record(&context, client, (op, end_of(delivery.wait().await)));
         });
     }
 
     fn end(&self, op: u64, kind: EventKind) {
         record(&self.context, self.params.client, (op, kind));
+    }
+}
+
+fn end_of(result: Result<Delivered, Error>) -> EventKind {
+    match result {
+        Ok(delivered) if delivered.offset >= 0 => EventKind::Ok(Reply::Produced {
+            base_offset: delivered.offset,
+            log_start: delivered.log_start,
+        }),
+        Ok(_) => {
+            let why = "it was there already".to_owned();
+            EventKind::Info(Failure { code: None, why })
+        }
+        Err(error @ (Error::Refused { .. } | Error::TimedOut { .. })) => {
+            EventKind::Fail(failure(&error))
+        }
+        Err(error) => EventKind::Info(failure(&error)),
     }
 }
 
