@@ -249,9 +249,12 @@ impl Groups {
         self.step(group, |shard, _| look(shard))
     }
 
-    /// Looks at every shard.
+    /// Looks at every shard that can be read: one that cannot says nothing of the others.
     pub(crate) fn look_at_all(&self, mut look: impl FnMut(&Shard)) -> Refusable<()> {
-        self.keepers().iter().try_for_each(|keeper| keeper.step(|shard, _| look(shard)))
+        self.keepers().iter().try_for_each(|keeper| match keeper.step(|shard, _| look(shard)) {
+            Err(GroupRefusal::Unavailable) => Ok(()),
+            looked => looked,
+        })
     }
 
     /// Shows `each` every committed offset until it wants no more, in pieces of at most `steps_max`

@@ -48,6 +48,10 @@ pub const PRODUCE_RECORD_ERRORS_MAX: usize = 1000;
 /// Member ids of one group that were handed out and not used yet; clients come back with theirs at
 /// once.
 pub const GROUP_PENDING_IDS_MAX: usize = 1000;
+
+/// Protocols (assignors) that a member names; consumers name two or three. Each is looked for in
+/// every other member.
+pub const GROUP_PROTOCOLS_MAX: usize = 64;
 /// Groups in one partition of `__consumer_offsets`; a client that makes up names must not fill the
 /// memory.
 pub const SHARD_GROUPS_MAX: usize = 100_000;

@@ -1,5 +1,7 @@
 //! DescribeGroups: the state and the members of groups.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use rivven_core::group::machine::Phase;
 use rivven_core::group::shard::DescribedGroup as Described;
@@ -39,7 +41,10 @@ pub(crate) fn handle(
         }
         DescribedGroup { group_id, ..row }
     };
-    let groups = request.groups.into_iter().map(describe).collect();
+    // Each once: a small request must not get a large group many times.
+    let mut seen = BTreeSet::new();
+    let groups = request.groups.into_iter().filter(|group| seen.insert(group.clone()));
+    let groups = groups.map(describe).collect();
     DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
 }
 

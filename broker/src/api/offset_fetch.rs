@@ -1,9 +1,13 @@
 //! OffsetFetch: what groups have committed.
 //!
-//! A group that is unknown is no error in Kafka, whoever asks: it has no offsets.
+//! A group that is unknown is no error in Kafka, whoever asks: it has no offsets. What is asked for
+//! twice is answered once: a small request must not get a long answer many times.
+
+use std::collections::BTreeSet;
 
 use rivven_core::group::offsets::Offsets;
 use rivven_core::group::records::CommittedOffset;
+use rivven_core::ids::TopicId;
 use rivven_core::metadata::image::MetadataImage;
 
 use super::errors::group_error;
@@ -62,7 +66,9 @@ fn answer(
             Err(refusal) => refused(api_version, group, group_error(&refusal)),
         };
     }
-    let groups = request.groups.into_iter().map(|group| {
+    let mut seen = BTreeSet::new();
+    let groups = request.groups.into_iter().filter(|group| seen.insert(group.group_id.clone()));
+    let groups = groups.map(|group| {
         let (topics, error_code) = match look(&group) {
             Ok(topics) => (topics, ErrorCode::NONE),
             Err(refusal) => (Vec::new(), group_error(&refusal)),
@@ -94,10 +100,9 @@ impl Answering<'_> {
         asked: Option<&[OffsetFetchTopic]>,
         offsets: Option<&Offsets>,
     ) -> Vec<OffsetFetchTopicResponse> {
-        match asked {
-            Some(topics) => topics.iter().map(|topic| self.topic(topic, offsets)).collect(),
-            None => self.all(offsets),
-        }
+        let Some(topics) = asked else { return self.all(offsets) };
+        let mut seen = BTreeSet::new();
+        topics.iter().map(|topic| self.topic(topic, (offsets, &mut seen))).collect()
     }
 
     /// A name need not exist, and no partition is checked; only an id that leads to no topic is an
@@ -105,7 +110,7 @@ impl Answering<'_> {
     fn topic(
         &self,
         topic: &OffsetFetchTopic,
-        offsets: Option<&Offsets>,
+        (offsets, seen): (Option<&Offsets>, &mut BTreeSet<(WireStr, TopicId, i32)>),
     ) -> OffsetFetchTopicResponse {
         let found = match self.api_version {
             TOPIC_ID_VERSION_MIN.. => {
@@ -117,6 +122,7 @@ impl Answering<'_> {
         let partitions = topic
             .partition_indexes
             .iter()
+            .filter(|index| seen.insert((topic.name.clone(), topic.topic_id, **index)))
             .map(|index| row(*index, found.map(|topic| offsets?.get(topic?, *index))));
         OffsetFetchTopicResponse {
             name: topic.name.clone(),
@@ -221,7 +227,7 @@ mod tests {
         for api_version in 1..GROUPS_VERSION_MIN {
             let request = OffsetFetchRequest {
                 group_id: "g".into(),
-                topics: Some(vec![named("t", &[0, 77, -1]), named("unknown", &[0])]),
+                topics: Some(vec![named("t", &[0, 77, -1, 77]), named("unknown", &[0])]),
                 require_stable: api_version >= 7,
                 ..Default::default()
             };
@@ -274,7 +280,7 @@ mod tests {
             let request = OffsetFetchRequest { groups: groups.clone(), ..Default::default() };
             let response = answer(&image(), api_version, request);
             let ids: Vec<_> = response.groups.iter().map(|group| &*group.group_id).collect();
-            assert_eq!(ids, ["g", "h", "g"]);
+            assert_eq!(ids, ["g", "h"], "each once");
             for group in &response.groups {
                 assert_eq!(group.error_code, ErrorCode::NONE);
                 assert_eq!(group.topics.len(), 1);

@@ -1,6 +1,7 @@
 //! Reads the groups of an earlier life from the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rivven_core::group::records::topic_of;
 use rivven_core::group::shard::{Shard, ShardLoader, StoredRecord};
@@ -17,6 +18,9 @@ use super::now;
 use crate::limits::GROUP_LOAD_BYTES;
 use crate::node::Node;
 
+/// Between two tries to read what could not be read.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Why a partition's groups do not answer.
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
@@ -30,20 +34,45 @@ enum LoadError {
 
 /// Reads every partition, one after the other. `image`: topics before any of this life is made.
 pub(super) async fn load(node: Arc<Node>, image: Arc<MetadataImage>, keepers: Arc<[Arc<Keeper>]>) {
-    for keeper in keepers.iter() {
-        let loaded = tokio::select! {
-            biased;
-            () = node.stop.wait() => return,
-            loaded = load_one(&node, &image, keeper) => loaded,
-        };
-        match loaded {
-            Ok(shard) => keeper.begin(Some(shard)),
-            Err(error) => {
-                tracing::error!(partition = %keeper.partition().id(), %error,
-                    "the groups of a partition of __consumer_offsets are out of service");
-                keeper.begin(None);
+    let mut unread: Vec<&Arc<Keeper>> = keepers.iter().collect();
+    while !unread.is_empty() {
+        let mut again = Vec::new();
+        for keeper in unread {
+            let loaded = tokio::select! {
+                biased;
+                () = node.stop.wait() => return,
+                loaded = load_one(&node, &image, keeper) => loaded,
+            };
+            let partition = keeper.partition().id();
+            match loaded {
+                Ok(shard) => keeper.begin(Some(shard)),
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%partition, %error, "reading a partition's groups again");
+                    again.push(keeper);
+                }
+                Err(error) => {
+                    tracing::error!(%partition, %error,
+                        "the groups of a partition of __consumer_offsets are out of service");
+                    keeper.begin(None);
+                }
             }
         }
+        unread = again;
+        if !unread.is_empty() {
+            tokio::select! {
+                biased;
+                () = node.stop.wait() => return,
+                () = node.env.clock.sleep(AGAIN) => {}
+            }
+        }
+    }
+}
+
+impl LoadError {
+    /// Whether it may go better the next time: the disk may recover, and the log may have lost its
+    /// beginning meanwhile.
+    fn may_pass(&self) -> bool {
+        matches!(self, LoadError::Read(ReadError::Io { .. } | ReadError::OutOfRange { .. }))
     }
 }
 

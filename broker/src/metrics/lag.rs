@@ -120,7 +120,9 @@ impl Lags {
     fn take(&mut self, (row, partition): (CommittedRow, Arc<Partition>)) -> Option<Wanted> {
         let CommittedRow { group, of, offset, .. } = row;
         let positions = partition.positions();
-        let records = u64::try_from(positions.high_watermark.0 - offset.0).unwrap_or(0);
+        // Anything may have been committed.
+        let records = positions.high_watermark.0.saturating_sub(offset.0);
+        let records = u64::try_from(records).unwrap_or(0);
         let is_behind = records > 0;
         let age = (!is_behind).then_some(Duration::ZERO);
         self.rows.push(Lag { group, topic: of.topic, partition: of.partition, records, age });

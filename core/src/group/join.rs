@@ -5,7 +5,7 @@ use rivven_io::clock::Monotonic;
 use crate::group::machine::{Group, Phase, Waiting};
 use crate::group::member::Member;
 use crate::group::messages::{Caller, Effect, GroupError, Join, Joined, JoinedMember, Ticket};
-use crate::limits::GROUP_PENDING_IDS_MAX;
+use crate::limits::{GROUP_PENDING_IDS_MAX, GROUP_PROTOCOLS_MAX};
 
 impl Group {
     /// A member joins, or joins again. The answer comes as [`Effect::Join`], at once or later.
@@ -30,7 +30,8 @@ impl Group {
 
     /// Whether the protocols go together with the others', and there is room.
     fn accept(&self, join: &Join) -> Result<(), GroupError> {
-        if join.protocol_type.is_empty() || join.protocols.is_empty() {
+        let is_strange = join.protocols.is_empty() || join.protocols.len() > GROUP_PROTOCOLS_MAX;
+        if join.protocol_type.is_empty() || is_strange {
             return Err(GroupError::InconsistentProtocol);
         }
         self.check_room(&join.caller)?;

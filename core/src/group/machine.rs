@@ -169,7 +169,12 @@ impl Group {
     pub(super) fn brought_bytes(&self, caller: &Caller) -> usize {
         let place = caller.instance_id.as_ref().and_then(|instance| self.statics.get(instance));
         let member = self.members.get(place.unwrap_or(&caller.member_id));
-        member.map_or(0, Member::brought_bytes)
+        // Of a restored member only one protocol is known; it brings all of them again.
+        let brought = |member: &Member| match member.is_restored {
+            true => usize::MAX,
+            false => member.brought_bytes(),
+        };
+        member.map_or(0, brought)
     }
 
     /// Whether something of it waits for the log.

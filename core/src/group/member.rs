@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub(super) is_new: bool,
     /// When its session ends unless it is heard of.
     pub(super) expires: Monotonic,
+    /// It comes from the log, and has not joined since.
+    pub(super) is_restored: bool,
 }
 
 impl Member {
@@ -47,6 +49,7 @@ impl Member {
             has_synced: false,
             is_new: true,
             expires: now.after(NEW_MEMBER_JOIN_MAX),
+            is_restored: false,
         }
     }
 
@@ -64,6 +67,7 @@ impl Member {
             has_synced: true,
             is_new: false,
             expires: now.after(stored.session_timeout),
+            is_restored: true,
         }
     }
 
@@ -74,6 +78,7 @@ impl Member {
         self.session_timeout = join.session_timeout;
         self.rebalance_timeout = join.rebalance_timeout;
         self.protocols.clone_from(&join.protocols);
+        self.is_restored = false;
     }
 
     /// It was heard of.

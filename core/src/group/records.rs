@@ -27,6 +27,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::group::messages::{StoredGroup, StoredMember};
 use crate::ids::{Offset, TimestampMs, TopicId};
+use crate::kafka::codec::text::STRING_BYTES_MAX;
 use crate::record::records::RecordHeaders;
 
 /// Name of the header with the topic's id.
@@ -219,8 +220,9 @@ pub fn decode_group(bytes: &[u8]) -> Result<(StoredGroup, TimestampMs), RecordEr
     Ok((StoredGroup { generation, protocol_type, protocol, leader, members }, since))
 }
 
-/// The partition of `__consumer_offsets` that has a group: Java's hash of its name, as clients and
-/// tools compute it.
+/// The partition of `__consumer_offsets` that has a group, by Java's hash of its name. Kafka takes
+/// the absolute value of the hash where this takes its lower 31 bits, so that groups whose hash is
+/// negative live elsewhere there: who wants to know asks FindCoordinator. Directories depend on it.
 #[must_use]
 pub fn partition_of(group: &str, partitions: u32) -> u32 {
     assert!(partitions > 0, "a topic has partitions");
@@ -231,7 +233,9 @@ pub fn partition_of(group: &str, partitions: u32) -> u32 {
 
 fn put_string(out: &mut BytesMut, text: Option<&str>) {
     let Some(text) = text else { return out.put_i16(-1) };
-    out.put_i16(i16::try_from(text.len()).expect("requests bound their strings to 32 KiB"));
+    // Only a client id can be longer, if it was not UTF-8 and its bytes became characters.
+    let text = &text[..text.floor_char_boundary(STRING_BYTES_MAX)];
+    out.put_i16(i16::try_from(text.len()).expect("it was cut to what a length can say"));
     out.put_slice(text.as_bytes());
 }
 

@@ -91,7 +91,8 @@ enum Appending {
         group: String,
         ticket: Option<Ticket>,
         offsets: Vec<CommittedFor>,
-        whole: bool,
+        /// With the group, which had been stored so often.
+        whole: Option<u64>,
     },
 }
 
@@ -105,8 +106,12 @@ struct Entry {
     since: TimestampMs,
     /// Whether the log may hold a record of the group itself.
     is_logged: bool,
+    /// How often it was to be stored in this life.
+    stores: u64,
     /// What it takes in memory, after the last step.
     bytes: usize,
+    /// The same without its offsets; 0 before the first step.
+    group_bytes: usize,
 }
 
 /// The groups of one partition of `__consumer_offsets`.
@@ -124,18 +129,29 @@ pub struct Shard {
 
 impl Entry {
     fn new(rules: GroupRules) -> Entry {
+        Entry::of(Group::new(rules))
+    }
+
+    fn of(group: Group) -> Entry {
         Entry {
-            group: Group::new(rules),
+            group,
             offsets: Offsets::default(),
             deadline: None,
             since: TimestampMs(0),
             is_logged: false,
+            stores: 0,
             bytes: 0,
+            group_bytes: 0,
         }
     }
 
     fn weight(&self, name: &str) -> usize {
         weight::of_group(name, &self.group) + self.offsets.bytes()
+    }
+
+    fn weigh(&mut self, name: &str) {
+        self.group_bytes = weight::of_group(name, &self.group);
+        assert!(self.group_bytes > 0, "0 says that it was not weighed");
     }
 
     /// Whether nobody is in the group, or about to be, and nothing of it waits for the log.
@@ -302,7 +318,8 @@ impl Shard {
                 self.committed((&group, offsets), is_durable);
                 let answer = if is_durable { Ok(()) } else { Err(GroupError::NotStored) };
                 out.push(ShardEffect::Done(ticket, answer));
-                self.settle(now, &group, (Vec::new(), out));
+                self.weigh_offsets(&group);
+                self.drop_if_nothing(&group);
             }
             Appending::Forget { group, ticket, offsets, whole } => {
                 if is_durable {
@@ -351,6 +368,7 @@ impl Shard {
                     let entry = self.groups.get_mut(group).expect("it wants something stored");
                     entry.since = now.wall;
                     entry.is_logged = true;
+                    entry.stores += 1;
                     let group = group.to_owned();
                     let record = LogRecord {
                         key: RecordKey::Group { group: group.clone() },
@@ -369,7 +387,17 @@ impl Shard {
 
     fn weigh(&mut self, group: &str) {
         let Some(entry) = self.groups.get_mut(group) else { return };
-        let bytes = entry.weight(group);
+        entry.weigh(group);
+        self.weigh_offsets(group);
+    }
+
+    /// [`Shard::weigh`] after a change of nothing but offsets: a large group has many members.
+    fn weigh_offsets(&mut self, group: &str) {
+        let Some(entry) = self.groups.get_mut(group) else { return };
+        if entry.group_bytes == 0 {
+            entry.weigh(group);
+        }
+        let bytes = entry.group_bytes + entry.offsets.bytes();
         let before = std::mem::replace(&mut entry.bytes, bytes);
         self.bytes = self.bytes - before + bytes;
     }

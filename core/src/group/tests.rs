@@ -438,6 +438,7 @@ fn protocols_must_go_together() {
         ("", protocols(&["range"])),
         ("connect", protocols(&["range"])),
         ("consumer", protocols(&["sticky"])),
+        ("consumer", protocols(&["range"; 65])),
     ];
     for (protocol_type, protocols) in cases {
         let join = join_of(member(""), "c");

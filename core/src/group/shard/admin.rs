@@ -186,7 +186,8 @@ impl Shard {
         let group = &entry.group;
         let since_empty = match (group.protocol_type(), group.phase()) {
             (None, _) => None,
-            (_, Phase::Empty) => Some(entry.since),
+            // Others than us may not have said when.
+            (_, Phase::Empty) => Some(entry.since).filter(|since| since.0 >= 0),
             (_, Phase::Stable) if group.is_consumers() => None,
             _ => return entry.old_offsets(image, |_, _| false),
         };
@@ -208,18 +209,21 @@ impl Shard {
         let keys = offsets.iter().map(|of| key_of(group, of));
         let of_group = whole.then(|| RecordKey::Group { group: group.to_owned() });
         let records = keys.chain(of_group).map(taken_back).collect();
-        let group = group.to_owned();
+        let stores = self.groups.get(group).map_or(0, |entry| entry.stores);
+        let (group, whole) = (group.to_owned(), whole.then_some(stores));
         self.append(Appending::Forget { group, ticket, offsets, whole }, records)
     }
 
     /// What was to be forgotten is durably so. Whatever came into the log behind it stays.
-    pub(super) fn forgotten(&mut self, group: &str, offsets: &[CommittedFor], whole: bool) {
+    pub(super) fn forgotten(&mut self, group: &str, offsets: &[CommittedFor], whole: Option<u64>) {
         let Some(entry) = self.groups.get_mut(group) else { return };
         for of in offsets {
             entry.offsets.remove(of);
         }
         // A group that somebody joined meanwhile goes on; it is stored anew with its generation.
-        if whole && entry.is_idle() && entry.offsets.is_empty() {
+        let Some(stores) = whole else { return };
+        entry.is_logged &= entry.stores != stores;
+        if entry.is_idle() && entry.offsets.is_empty() {
             self.remove(group);
         }
     }

@@ -55,7 +55,7 @@ impl Shard {
         if rivven_io::planted!("B60") {
             out.push(ShardEffect::Done(ticket, Ok(())));
         }
-        self.weigh(group);
+        self.weigh_offsets(group);
         let group = group.to_owned();
         out.push(self.append(Appending::Commit { group, ticket, offsets }, records));
         Ok(())

@@ -90,7 +90,7 @@ impl ShardLoader {
                 Group::new(rules.group)
             });
             let offsets = self.offsets.remove(&name).unwrap_or_default();
-            let entry = Entry { group, offsets, deadline: None, since, is_logged: true, bytes: 0 };
+            let entry = Entry { offsets, since, is_logged: true, ..Entry::of(group) };
             shard.groups.insert(name, entry);
         }
         for (name, offsets) in self.offsets.into_iter().filter(|(_, all)| !all.is_empty()) {

@@ -55,6 +55,16 @@ fn group() -> StoredGroup {
 }
 
 #[test]
+fn a_client_id_that_is_too_long_is_cut_between_characters() {
+    let mut stored = group();
+    stored.members[0].client_id = "\u{fffd}".repeat(20_000);
+    let (read, _) = decode_group(&encode_group(&stored, TimestampMs(0))).unwrap();
+    assert_eq!(read.members[0].client_id.len(), 32_766);
+    assert!(stored.members[0].client_id.starts_with(&read.members[0].client_id));
+    assert_eq!(read.members[1], stored.members[1]);
+}
+
+#[test]
 fn records_are_those_of_kafka() {
     let (group_name, topic) = ("g".to_owned(), "t".to_owned());
     let offset_key = RecordKey::Offset { group: group_name.clone(), topic, partition: 7 };
@@ -123,7 +133,7 @@ fn what_is_no_record_is_refused() {
 }
 
 #[test]
-fn a_group_lives_where_kafka_would_keep_it() {
+fn a_group_stays_in_its_partition() {
     for (group, expected) in [
         ("", 0),
         ("g", 3),
