@@ -45,6 +45,7 @@ pub mod stats;
 #[path = "../tests/support/storage_fixture.rs"]
 mod storage_fixture;
 mod stored;
+mod syncing;
 mod timestamps;
 pub mod verify;
 pub mod wal;

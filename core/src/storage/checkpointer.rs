@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rivven_io::clock::Monotonic;
-use rivven_io::disk::{Create, File, OpenOptions};
+use rivven_io::disk::{Create, Disk, File, OpenOptions};
 
 use crate::ids::{Offset, PartitionId};
 use crate::log::segment::SegmentName;
@@ -17,6 +17,7 @@ use crate::storage::error::lacks_room;
 use crate::storage::housekeeping;
 use crate::storage::partition::{Partition, Trust};
 use crate::storage::shared::{Change, CondemnedFiles, EndGuard, Shared};
+use crate::storage::syncing;
 
 /// Room for a checkpoint's file is reserved in steps of so many bytes.
 const ROOM_STEP_BYTES: u64 = 64 << 10;
@@ -215,41 +216,26 @@ impl Checkpointer {
 
     /// Makes every segment written since the last checkpoint durable, and its name.
     async fn sync_segments(&self) -> Result<(), String> {
-        for ((_, base), partition) in self.shared.take_touched() {
-            if partition.lock().deleted {
-                continue;
-            }
-            let name = SegmentName::appended(base);
-            let synced = async {
-                self.shared.files.segment(&partition, name, Create::Never).await?.sync_data().await
-            };
-            if let Err(error) = synced.await
-                && partition.lock().wants_segment(base)
-            {
-                return Err(format!("syncing segment {base} of {}: {error}", partition.id()));
-            }
-        }
+        let touched = self.shared.take_touched().into_iter();
+        let touched = touched.map(|((_, base), partition)| (base, partition)).collect();
+        let shared = self.shared.clone();
+        let sync = move |(base, partition)| sync_segment(shared.clone(), partition, base);
+        syncing::each(&self.shared.env.tasks, touched, sync).await?;
         self.sync_names().await
     }
 
     async fn sync_names(&self) -> Result<(), String> {
         let (files, folders) = self.shared.take_new_names();
-        for path in files {
-            let synced = async {
-                let options = OpenOptions::write(Create::Never);
-                self.shared.env.disk.open(&path, options).await?.sync_data().await
-            };
-            forgive_missing(synced.await)
-                .map_err(|error| format!("syncing {}: {error}", path.display()))?;
-        }
+        let env = &self.shared.env;
+        let disk = env.disk.clone();
+        let sync = move |path| sync_file(disk.clone(), path);
+        syncing::each(&env.tasks, files.into_iter().collect(), sync).await?;
         if rivven_io::planted!("B02") {
             return Ok(());
         }
-        for path in folders {
-            forgive_missing(self.shared.env.disk.sync_dir(&path).await)
-                .map_err(|error| format!("syncing folder {}: {error}", path.display()))?;
-        }
-        Ok(())
+        let disk = env.disk.clone();
+        let sync = move |path| sync_folder(disk.clone(), path);
+        syncing::each(&env.tasks, folders.into_iter().collect(), sync).await
     }
 
     /// Writes a checkpoint over the older of the two and makes it durable; whether the disk had
@@ -288,6 +274,36 @@ impl Checkpointer {
         }
         Ok(file)
     }
+}
+
+async fn sync_segment(
+    shared: Arc<Shared>,
+    partition: Arc<Partition>,
+    base: Offset,
+) -> Result<(), String> {
+    if partition.lock().deleted {
+        return Ok(());
+    }
+    let name = SegmentName::appended(base);
+    let synced =
+        async { shared.files.segment(&partition, name, Create::Never).await?.sync_data().await };
+    match synced.await {
+        Err(error) if partition.lock().wants_segment(base) => {
+            Err(format!("syncing segment {base} of {}: {error}", partition.id()))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn sync_file(disk: Disk, path: PathBuf) -> Result<(), String> {
+    let options = OpenOptions::write(Create::Never);
+    let synced = async { disk.open(&path, options).await?.sync_data().await };
+    forgive_missing(synced.await).map_err(|error| format!("syncing {}: {error}", path.display()))
+}
+
+async fn sync_folder(disk: Disk, path: PathBuf) -> Result<(), String> {
+    forgive_missing(disk.sync_dir(&path).await)
+        .map_err(|error| format!("syncing folder {}: {error}", path.display()))
 }
 
 /// A file that was removed meanwhile needs no sync.

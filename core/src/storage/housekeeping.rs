@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rivven_io::disk::{Create, OpenOptions};
@@ -65,7 +66,7 @@ pub(crate) async fn remove_condemned(shared: &Arc<Shared>) -> Result<(), String>
     Ok(())
 }
 
-async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<()> {
+async fn remove_partition(shared: &Arc<Shared>, partition: &Partition) -> io::Result<()> {
     for name in {
         let state = partition.lock();
         state.names().collect::<Vec<_>>()
@@ -82,7 +83,7 @@ async fn remove_partition(shared: &Shared, partition: &Partition) -> io::Result<
             }
             moved => moved?,
         }
-        remove_set_aside(shared).await?;
+        remove_set_aside(shared);
     }
     if let Some(topic) = partition.folder().parent() {
         let empty = shared.env.disk.read_dir(topic).await.is_ok_and(|entries| entries.is_empty());
@@ -100,16 +101,42 @@ fn forget(shared: &Shared, partition: &Partition, name: SegmentName) {
     shared.indexes.forget((partition.id(), name));
 }
 
-/// Removes everything that was set aside.
-pub(crate) async fn remove_set_aside(shared: &Shared) -> io::Result<()> {
-    let deleted = shared.layout.deleted();
-    if shared.env.disk.file_len(&deleted).await?.is_none() {
+/// Removes everything that was set aside, in the background: a file system may need milliseconds
+/// for each file, and nobody waits for the room but who waits for a checkpoint, too. What is left
+/// when the broker ends is removed after its next start.
+fn remove_set_aside(shared: &Arc<Shared>) {
+    if shared.is_remover_wanted.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (shared, tasks) = (shared.clone(), shared.env.tasks.clone());
+    let offload = tasks.clone();
+    drop(tasks.spawn("remover", async move {
+        let work = async move {
+            let _one = shared.remover.lock().await;
+            shared.is_remover_wanted.store(false, Ordering::Release);
+            if let Err(error) = remove_within(&shared, &shared.layout.deleted()).await {
+                tracing::warn!(%error, "removing deleted files; the next start tries again");
+            }
+        };
+        offload.offload(work).await;
+    }));
+}
+
+/// Removes what stands in a folder, file by file, until the broker ends.
+async fn remove_within(shared: &Shared, folder: &Path) -> io::Result<()> {
+    if shared.env.disk.file_len(folder).await?.is_none() {
         return Ok(());
     }
-    for entry in shared.env.disk.read_dir(&deleted).await? {
-        let path = deleted.join(&entry.name);
+    for entry in shared.env.disk.read_dir(folder).await? {
+        if shared.is_closing() || shared.failure().is_some() {
+            return Ok(());
+        }
+        let path = folder.join(&entry.name);
         if entry.is_dir {
-            shared.env.disk.remove_dir_all(&path).await?;
+            Box::pin(remove_within(shared, &path)).await?;
+            if !shared.is_closing() && shared.failure().is_none() {
+                shared.env.disk.remove_dir_all(&path).await?;
+            }
         } else {
             shared.env.disk.remove_file(&path).await?;
         }
@@ -155,7 +182,7 @@ async fn remove_if_there(shared: &Shared, path: &Path) -> io::Result<()> {
 }
 
 /// Removes folders of topics that no longer exist, which a crash left behind.
-pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
+pub(crate) async fn remove_strays(shared: &Arc<Shared>) -> io::Result<()> {
     let topics = shared.layout.topics();
     if shared.env.disk.file_len(&topics).await?.is_none() {
         return Ok(());
@@ -169,7 +196,8 @@ pub(crate) async fn remove_strays(shared: &Shared) -> io::Result<()> {
     for partition in shared.all_partitions() {
         remove_stray_segments(shared, &partition).await?;
     }
-    remove_set_aside(shared).await
+    remove_set_aside(shared);
+    Ok(())
 }
 
 /// Removes segments that are not the log's, which a crash or a stop left behind: those before it,

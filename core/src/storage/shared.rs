@@ -142,6 +142,10 @@ pub(crate) struct Shared {
     /// Held while partition folders are made or set aside: the topic folders that a checkpoint
     /// counts or that this life has made.
     pub(crate) folders: tokio::sync::Mutex<BTreeSet<PathBuf>>,
+    /// Held by who removes what was set aside.
+    pub(crate) remover: tokio::sync::Mutex<()>,
+    /// Somebody waits to be the next.
+    pub(crate) is_remover_wanted: AtomicBool,
     failure: OnceLock<StorageFailed>,
     failed: Notify,
     pub(crate) closing: AtomicBool,
@@ -231,6 +235,8 @@ impl Shared {
             touched: Mutex::new(BTreeMap::new()),
             new_names: Mutex::default(),
             folders: tokio::sync::Mutex::default(),
+            remover: tokio::sync::Mutex::default(),
+            is_remover_wanted: AtomicBool::new(false),
             failure: OnceLock::new(),
             failed: Notify::new(),
             closing: AtomicBool::new(false),
