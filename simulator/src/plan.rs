@@ -28,7 +28,7 @@ pub const CLIENTS: u64 = 10;
 /// A client stops by itself after so many operations, so that no plan runs away.
 const OPERATIONS_MAX: u64 = 1_000_000;
 /// Numbers in TOML have 63 bits.
-const SEED_MASK: u64 = u64::MAX >> 1;
+pub(crate) const SEED_MASK: u64 = u64::MAX >> 1;
 
 /// Everything that a run needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,18 @@ impl BrokerPlan {
             open_files: 1_024,
             cleaner_interval_ms: cleaner_interval_ms(),
             cleaner_map_bytes: cleaner_map_bytes(),
+        }
+    }
+
+    /// The smallest knobs that scenarios use: what fills up does so soonest.
+    pub(crate) fn least() -> BrokerPlan {
+        BrokerPlan {
+            wal_file_bytes: 256 << 10,
+            wal_files: 3,
+            tail_bytes: 256 << 10,
+            checkpoint_interval_ms: 200,
+            open_files: 1,
+            ..BrokerPlan::at_rest()
         }
     }
 }

@@ -18,7 +18,7 @@ use rivven_io::clock::Monotonic;
 
 use crate::launch::{Job, Launcher, Report};
 use crate::oracles::Violation;
-use crate::plan::Plan;
+use crate::plan::{Plan, SEED_MASK};
 use crate::planted;
 use crate::run::Records;
 use crate::run::outcome::Outcome;
@@ -29,6 +29,9 @@ use crate::shrink::trials::Trials;
 
 /// Fresh processes in which the result must fail alike.
 const CONFIRMATIONS: usize = 3;
+/// Beyond this a result is large, and detours are tried.
+const FAULTS_FEW: usize = 5;
+const OPERATIONS_FEW: usize = 30;
 /// A candidate may take so many times the real time of the plan that it comes from…
 const PATIENCE_FACTOR: u32 = 10;
 /// …and at least this: a busy machine may stop for a while.
@@ -63,12 +66,19 @@ pub struct Shrunk {
     pub plan: Plan,
     /// What the property's oracle says of it.
     pub violation: Violation,
-    /// Faults and operations before.
-    pub before: (usize, usize),
+    pub before: Before,
     pub runs: u64,
     /// Whether nothing more can be left out, as opposed to the time that was up.
     pub is_minimal: bool,
     pub trace_hash: String,
+}
+
+/// What was shrunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    pub seed: u64,
+    pub faults: usize,
+    pub operations: usize,
 }
 
 /// Why there is no smaller plan.
@@ -110,7 +120,8 @@ pub async fn shrink(
         0 => name_operations(plan, &first.operations),
         _ => plan.clone(),
     };
-    let before = (plan.faults.len(), operations(&named));
+    let before =
+        Before { seed: plan.seed, faults: plan.faults.len(), operations: operations(&named) };
     let patience = (took * PATIENCE_FACTOR).max(PATIENCE_MIN);
     let times: (Monotonic, Duration) = (began.after(settings.budget), patience);
     let processes = (env, launcher.clone());
@@ -183,6 +194,38 @@ async fn confirm(
     Ok(seen.swap_remove(0))
 }
 
+/// What is tried when a result is large.
+#[derive(Clone, Copy)]
+enum Detour {
+    /// Fewer operations may do as much if each writes more.
+    Heavier,
+    /// What one world needs luck for, another brings by itself.
+    OtherWorlds,
+}
+
+/// In how many worlds a candidate is tried.
+#[derive(Clone, Copy)]
+enum Worlds {
+    One,
+    /// Several as long as much is left out at once.
+    WhileCoarse,
+    Several,
+}
+
+const WORLDS: usize = 6;
+/// From the seed of a world to that of the next.
+const NEXT_WORLD: u64 = 1_000_003;
+
+/// The same plan on a disk and a network that draw other numbers; clients draw what they drew.
+fn in_world(plan: Plan, seed: u64, world: usize) -> Plan {
+    let seed = seed.wrapping_add(world as u64 * NEXT_WORLD) & SEED_MASK;
+    Plan { seed, ..plan }
+}
+
+fn size(plan: &Plan) -> (usize, usize) {
+    (operations(plan) + plan.faults.len(), plan.workload.clients.len())
+}
+
 struct Shrinker<F> {
     /// The smallest so far that fails.
     plan: Plan,
@@ -192,7 +235,23 @@ struct Shrinker<F> {
 
 impl<F: FnMut(&Progress<'_>)> Shrinker<F> {
     async fn run(&mut self) {
+        let whole = self.trials.halve_time_left();
         self.simplify(Way::Length).await;
+        self.pass_by_pass().await;
+        let was_cut_short = self.trials.is_over();
+        self.trials.set_deadline(whole);
+        for detour in [Detour::Heavier, Detour::OtherWorlds] {
+            if self.is_large() && !self.trials.is_over() {
+                self.detour(detour).await;
+            }
+        }
+        if was_cut_short {
+            self.pass_by_pass().await;
+        }
+    }
+
+    /// All passes in turn, until none makes the plan smaller.
+    async fn pass_by_pass(&mut self) {
         loop {
             let before = self.plan.clone();
             for part in [Part::Faults, Part::Clients, Part::Topics] {
@@ -209,21 +268,59 @@ impl<F: FnMut(&Progress<'_>)> Shrinker<F> {
         }
     }
 
+    fn is_large(&self) -> bool {
+        self.plan.faults.len() > FAULTS_FEW || operations(&self.plan) > OPERATIONS_FEW
+    }
+
+    /// Goes on from a plan that is not smaller but may become so, and comes back if it does not.
+    async fn detour(&mut self, detour: Detour) {
+        let before = self.plan.clone();
+        match detour {
+            Detour::Heavier => {
+                self.simplify(Way::Weight).await;
+                self.leave_out(Part::Operations).await;
+            }
+            Detour::OtherWorlds => {
+                self.leave_out_in(Worlds::Several, Part::Faults).await;
+                self.leave_out_in(Worlds::Several, Part::Operations).await;
+            }
+        }
+        if size(&self.plan) < size(&before) {
+            self.pass_by_pass().await;
+        } else {
+            self.plan = before;
+        }
+    }
+
     async fn still_fails(&mut self) -> bool {
         let plan = self.plan.clone();
         self.first_failing("operations named", 1, |_| plan.clone()).await.is_some()
     }
 
-    /// Delta debugging over the pieces of one kind.
     async fn leave_out(&mut self, part: Part) {
+        let worlds = if part == Part::Operations { Worlds::WhileCoarse } else { Worlds::One };
+        self.leave_out_in(worlds, part).await;
+    }
+
+    /// Delta debugging over the pieces of one kind, in the plan's own world first.
+    async fn leave_out_in(&mut self, worlds: Worlds, part: Part) {
         let whole = self.plan.clone();
         let mut ddmin = Ddmin::new(part.count(&whole));
         while !self.trials.is_over() && ddmin.candidates() > 0 {
             let count = ddmin.candidates();
-            let candidate = |index| part.keep(&whole, &ddmin.candidate(index));
-            match self.first_failing(part.name(), count, candidate).await {
+            let worlds = match worlds {
+                Worlds::Several => WORLDS,
+                Worlds::WhileCoarse if ddmin.is_coarse() => WORLDS,
+                Worlds::WhileCoarse | Worlds::One => 1,
+            };
+            let seed = self.plan.seed;
+            let candidate = |index: usize| {
+                let kept = part.keep(&whole, &ddmin.candidate(index % count));
+                in_world(kept, seed, index / count)
+            };
+            match self.first_failing(part.name(), count * worlds, candidate).await {
                 Some((index, plan)) => {
-                    ddmin.fails(index);
+                    ddmin.fails(index % count);
                     self.plan = plan;
                 }
                 None if ddmin.none_fails() => {}

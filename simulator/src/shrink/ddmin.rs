@@ -9,6 +9,9 @@
 
 use std::ops::Range;
 
+/// With at most so many chunks, a round that leaves one out brings much.
+const COARSE_CHUNKS: usize = 8;
+
 /// What is left of `0..count`, and how finely it is cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Ddmin {
@@ -22,6 +25,11 @@ pub(crate) struct Ddmin {
 impl Ddmin {
     pub(crate) fn new(count: usize) -> Ddmin {
         Ddmin { kept: (0..count).collect(), chunks: 1, first: 0 }
+    }
+
+    /// Whether the chunks of this round are large.
+    pub(crate) fn is_coarse(&self) -> bool {
+        self.chunks <= COARSE_CHUNKS
     }
 
     /// How many candidates this round has; 0: nothing is left to try.

@@ -7,6 +7,8 @@ use crate::run::AFTERMATH;
 
 /// A second in the unit of plans.
 const SECOND_US: u64 = 1_000_000;
+/// Records of a batch and bytes of each beyond its head.
+const HEAVY: (u64, u64) = (20, 6_000);
 /// A gap between two things that happen is cut to one of these.
 const GAPS_US: [u64; 4] = [1_000, 30_000, 300_000, SECOND_US];
 /// Numbers of a fault that say which, not how much.
@@ -23,6 +25,8 @@ pub(crate) enum Way {
     Numbers,
     /// What the broker, its disk and its network are set to.
     Knobs,
+    /// Not smaller at first: more and larger records, a log that is sooner full.
+    Weight,
 }
 
 impl Way {
@@ -32,6 +36,7 @@ impl Way {
             Way::Gaps => "gaps",
             Way::Numbers => "numbers",
             Way::Knobs => "knobs",
+            Way::Weight => "weight",
         }
     }
 
@@ -42,6 +47,7 @@ impl Way {
             Way::Gaps => gaps(plan),
             Way::Numbers => numbers(plan),
             Way::Knobs => knobs(plan),
+            Way::Weight => heavier(plan),
         };
         all.retain(|simpler| simpler != plan);
         all
@@ -145,8 +151,6 @@ fn numbers(plan: &Plan) -> Vec<Plan> {
         let mut place = |field: &str, simpler: Vec<u64>| {
             places.push((format!("/workload/clients/{index}/{field}"), simpler));
         };
-        place("batch_records/1", vec![1, client.batch_records.1 / 2]);
-        place("filler_bytes/1", vec![0, client.filler_bytes.1 / 4]);
         place("in_flight", vec![1]);
         place("tombstone_percent", vec![0]);
         if client.keys > 0 {
@@ -157,7 +161,29 @@ fn numbers(plan: &Plan) -> Vec<Plan> {
     for (index, _) in plan.faults.iter().enumerate() {
         fault_numbers(&format!("/faults/{index}/what"), &whole, &mut places);
     }
-    with_numbers(&whole, &places)
+    sizes(plan).into_iter().chain(with_numbers(&whole, &places)).collect()
+}
+
+/// Batches of fewer and shorter records, of all clients, then of each.
+fn sizes(plan: &Plan) -> Vec<Plan> {
+    let count = plan.workload.clients.len();
+    let ranges = |(low, high): (u64, u64), least: u64| {
+        let half = (high / 2).max(least);
+        [(least, least), (low.min(half), half)]
+    };
+    let mut all = Vec::new();
+    for clients in [0..count].into_iter().chain((0..count).map(|index| index..index + 1)) {
+        for way in 0..2 {
+            let (mut fewer, mut shorter) = (plan.clone(), plan.clone());
+            for index in clients.clone() {
+                let client = &plan.workload.clients[index];
+                fewer.workload.clients[index].batch_records = ranges(client.batch_records, 1)[way];
+                shorter.workload.clients[index].filler_bytes = ranges(client.filler_bytes, 0)[way];
+            }
+            all.extend([fewer, shorter]);
+        }
+    }
+    all
 }
 
 /// How much or how long a fault is; which one it is stays.
@@ -205,6 +231,28 @@ fn knobs(plan: &Plan) -> Vec<Plan> {
         }));
     }
     all.extend(single);
+    all
+}
+
+/// Operations that write as much as many, and rings that one of them fills.
+fn heavier(plan: &Plan) -> Vec<Plan> {
+    let (records, bytes) = HEAVY;
+    let mut heavy = plan.clone();
+    for client in &mut heavy.workload.clients {
+        client.batch_records = (records, records);
+        client.filler_bytes = (bytes, bytes);
+    }
+    let mut all = vec![heavy];
+    let least = BrokerPlan::least();
+    let places = [
+        ("/broker/wal_file_bytes", least.wal_file_bytes),
+        ("/broker/wal_files", least.wal_files),
+        ("/broker/tail_bytes", least.tail_bytes),
+        ("/broker/checkpoint_interval_ms", least.checkpoint_interval_ms),
+        ("/broker/open_files", least.open_files),
+    ];
+    let places = places.map(|(place, number)| (place.to_owned(), vec![number]));
+    all.extend(with_numbers(&json(plan), &places));
     all
 }
 

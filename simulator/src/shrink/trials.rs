@@ -49,6 +49,17 @@ impl Trials {
         }
     }
 
+    /// Lets half of the time that is left be used; what the deadline was.
+    pub(crate) fn halve_time_left(&mut self) -> Monotonic {
+        let (now, whole) = (self.env.clock.now().0, self.deadline);
+        self.deadline = Monotonic(now + whole.0.saturating_sub(now) / 2);
+        whole
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Monotonic) {
+        self.deadline = deadline;
+    }
+
     /// Whether the time is up.
     pub(crate) fn is_over(&self) -> bool {
         self.env.clock.now() >= self.deadline
@@ -80,7 +91,8 @@ impl Trials {
             self.runs += 1;
             if self.breaks(&report.outcome) && self.is_innocent_without_its_bug(&plan).await {
                 found = Some((index, plan));
-            } else {
+            } else if !self.is_over() {
+                // Near the end a run may have been too short to tell.
                 self.in_vain.insert(fingerprint(&plan));
             }
         }

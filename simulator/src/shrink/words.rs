@@ -9,6 +9,7 @@ use crate::oracles::{ORACLES, Violation};
 use crate::plan::Plan;
 use crate::plan::fault::PlannedFault;
 use crate::planted;
+use crate::shrink::Before;
 use crate::shrink::parts::operations;
 
 /// Columns of a comment.
@@ -19,12 +20,7 @@ const SAID_MAX: usize = 400;
 /// The comment in front of a shrunk plan: which property breaks, what its oracle says, what happens,
 /// and the command that shows it.
 #[must_use]
-pub fn head(
-    plan: &Plan,
-    violation: &Violation,
-    (faults, named): (usize, usize),
-    file: &str,
-) -> String {
+pub fn head(plan: &Plan, violation: &Violation, before: Before, file: &str) -> String {
     let mut text = String::new();
     let mut line = |line: &str| wrap(&mut text, line);
     line(&format!("{}: {}.", violation.property, about(&violation.property)));
@@ -34,11 +30,13 @@ pub fn head(
     let bug = planted::ALL.iter().find(|bug| bug.id == plan.planted);
     let with = bug.map(|bug| format!(" with {} planted ({})", bug.id, bug.what));
     line(&format!(
-        "Shrunk from seed {} of {}{}: {faults} faults to {}, {named} operations to {}.",
-        plan.seed,
+        "Shrunk from seed {} of {}{}: {} faults to {}, {} operations to {}.",
+        before.seed,
         plan.scenario,
         with.unwrap_or_default(),
+        before.faults,
         plan.faults.len(),
+        before.operations,
         operations(plan),
     ));
     match plan.faults.len() {
@@ -126,7 +124,7 @@ fn clients_in_words(plan: &Plan) -> String {
         return "none".to_owned();
     }
     let words = kinds.iter().map(|(kind, (clients, done))| match clients {
-        1 => format!("{done} of a {kind}"),
+        1 => format!("{done} of one {kind}"),
         _ => format!("{done} of {clients} {kind}s"),
     });
     words.collect::<Vec<String>>().join(", ")
@@ -204,7 +202,8 @@ mod tests {
             node: 1,
             text: "lost\n".repeat(200),
         };
-        let head = head(&plan, &violation, (70, 9_000), "kept.toml");
+        let before = Before { seed: 3, faults: 70, operations: 9_000 };
+        let head = head(&plan, &violation, before, "kept.toml");
         assert!(head.lines().all(|line| line.starts_with('#') && line.chars().count() <= 100));
         for part in ["I1: ", "at 2.000000 s", "B01", "70 faults to", "replay kept.toml", "  1. at "]
         {

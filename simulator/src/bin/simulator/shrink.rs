@@ -126,13 +126,13 @@ fn report(shrunk: &Shrunk, file: &str, took: Duration) {
         "" => String::new(),
         id => format!(" with {id} planted"),
     };
-    println!("{} seed {}{planted} breaks {}", plan.scenario, plan.seed, violation.property);
+    println!("{} seed {}{planted} breaks {}", plan.scenario, before.seed, violation.property);
     println!(
         "  faults {} of {}, operations {} of {}",
         plan.faults.len(),
-        before.0,
+        before.faults,
         operations(plan),
-        before.1
+        before.operations
     );
     for fault in &plan.faults {
         println!("    {}", fault_in_words(fault));
@@ -147,12 +147,12 @@ fn json(shrunk: &Shrunk, file: &str, took: Duration) -> String {
     let Shrunk { plan, violation, before, runs, is_minimal, trace_hash } = shrunk;
     serde_json::json!({
         "scenario": plan.scenario,
-        "seed": plan.seed,
+        "seed": before.seed,
         "planted": plan.planted,
         "property": violation.property,
-        "faults_before": before.0,
+        "faults_before": before.faults,
         "faults": plan.faults.len(),
-        "operations_before": before.1,
+        "operations_before": before.operations,
         "operations": operations(plan),
         "clients": plan.workload.clients.len(),
         "runs": runs,
