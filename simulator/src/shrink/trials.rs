@@ -12,6 +12,7 @@ use crate::launch::{Job, Launcher, Report};
 use crate::plan::Plan;
 use crate::run::Records;
 use crate::run::outcome::{Outcome, Verdict};
+use crate::shrink::HARNESS;
 
 /// A candidate gets at least so much real time.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub(crate) struct Trials {
     /// Fingerprints of plans that did not break the property.
     in_vain: BTreeSet<u64>,
     pub(crate) runs: u64,
+    /// Whether a run counts in which a client panicked or did not end, as it did in the first one.
+    pub(crate) bears_mistakes: bool,
 }
 
 impl Trials {
@@ -46,6 +49,7 @@ impl Trials {
             patience,
             in_vain: BTreeSet::new(),
             runs: 0,
+            bears_mistakes: false,
         }
     }
 
@@ -111,11 +115,11 @@ impl Trials {
         self.env.tasks.spawn("candidate", async move { launcher.run(&job).await })
     }
 
-    /// Whether a run breaks the property, and the simulator made no mistake.
+    /// Whether a run breaks the property, and the simulator made no mistake of its own.
     fn breaks(&self, outcome: &Outcome) -> bool {
         let mut broken = outcome.violations.iter().map(|violation| violation.property.as_str());
         let is_it = broken.clone().any(|property| property == self.property);
-        is_it && broken.all(|property| property != "harness")
+        is_it && (self.bears_mistakes || broken.all(|property| property != HARNESS))
     }
 
     /// A plan that fails without its planted bug as well has found something else on the way.

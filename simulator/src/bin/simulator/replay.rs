@@ -51,7 +51,14 @@ fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
     if outcome.verdict() == Verdict::Pass {
         println!("passed {} seed {} trace {}", outcome.scenario, outcome.seed, outcome.trace_hash);
     } else {
-        outlook::show_failure(outcome, &outlook::build(), &outlook::replay_line(plan, &args.what));
+        let line = match (args.seed, &args.planted) {
+            (Some(_), _) => outlook::replay_line(plan, &args.what),
+            (None, None) => format!("cargo sim replay {}", args.what),
+            (None, Some(_)) => {
+                format!("cargo sim replay {} --planted {}", args.what, plan.planted)
+            }
+        };
+        outlook::show_failure(outcome, &outlook::build(), &line);
     }
     let mut totals = Totals::default();
     totals.add(outcome);
