@@ -12,6 +12,7 @@ use std::time::Duration;
 use rivven_simulator::history::event::{Call, Event, EventKind};
 use rivven_simulator::launch::{self, Job, Launcher, Report};
 use rivven_simulator::plan::Plan;
+use rivven_simulator::plan::fault::{Fault, PlannedFault};
 use rivven_simulator::run::Records;
 use rivven_simulator::scenario::registry;
 use rivven_simulator::shrink::parts::operations;
@@ -80,16 +81,18 @@ fn an_operation_left_out_leaves_the_others_as_they_were() {
     plan.workload.clients[0].operations = Some(kept);
     let less = run(&plan);
     let (whole, less) = (sent(&whole), sent(&less));
-    assert!(less.iter().all(|(value, what)| whole.get(value) == Some(what)));
+    // The others do all that they come to: at the end, perhaps another number of operations.
+    assert!(less.iter().all(|(value, what)| whole.get(value).is_none_or(|same| same == what)));
+    let own = |value: &&u64| **value >> 40 == u64::from(client);
     // The low 16 bits of a value count inside its operation, 24 bits above it are the operation's.
     let left_out = |value: &u64| {
         let number = (value >> 16) & ((1 << 24) - 1);
-        value >> 40 == u64::from(client) && out.contains(&number)
+        own(&value) && out.contains(&number)
     };
     assert!(less.keys().all(|value| !left_out(value)));
-    let gone = whole.keys().filter(|value| left_out(value)).count();
-    assert!(gone > 0);
-    assert_eq!(less.len() + gone, whole.len());
+    assert!(whole.keys().any(left_out));
+    assert!(less.keys().filter(own).all(|value| whole.contains_key(value)));
+    assert!(less.keys().filter(own).count() > whole.keys().filter(own).count() / 4);
 }
 
 fn simulator(folder: &Path, args: &[&str]) -> (Output, String) {
@@ -102,9 +105,11 @@ fn simulator(folder: &Path, args: &[&str]) -> (Output, String) {
 #[test]
 fn a_planted_bug_shrinks_to_a_plan_that_replays() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = short_plan(6, "B01");
+    let mut plan = short_plan(3, "B01");
+    let cut = |at_us| PlannedFault { at_us, what: Fault::PowerCut { down_ms: 20 } };
+    plan.faults = (1..6).map(|half| cut(half * 500_000)).collect();
     std::fs::write(folder.path().join("plan.toml"), plan.to_toml()).unwrap();
-    let args = ["shrink", "plan.toml", "--out", "kept/small.toml", "--budget", "60s", "--json"];
+    let args = ["shrink", "plan.toml", "--out", "kept/small.toml", "--budget", "4m", "--json"];
     let (output, text) = simulator(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{text}");
     let kept: Vec<_> = std::fs::read_dir(folder.path().join("kept")).unwrap().collect();
