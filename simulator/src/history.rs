@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rivven_io::clock::{Clock, Monotonic};
 
 use crate::history::event::{Event, EventKind};
+use crate::workload::operations::BegunOperation;
 
 /// Bounds one run's memory at some 400 MB in the worst case; a usual run has some 20,000 events.
 pub const EVENTS_MAX: usize = 1_000_000;
@@ -30,6 +31,8 @@ pub const SUPERVISOR: u32 = 1_000_001;
 #[derive(Default)]
 pub struct History {
     events: Mutex<Vec<Event>>,
+    /// What clients began, at most [`EVENTS_MAX`].
+    begun: Mutex<Vec<BegunOperation>>,
     dropped: AtomicU64,
     next_op: AtomicU64,
     /// What events are timed by, and its reading at virtual time zero.
@@ -77,6 +80,20 @@ impl History {
     /// Appends what the supervisor did or saw at `at_ns` of virtual time.
     pub fn mark(&self, at_ns: u64, kind: EventKind) {
         self.record(Event { at_ns, client: SUPERVISOR, op: self.next_op(), kind });
+    }
+
+    /// Notes that a client begins an operation.
+    pub(crate) fn begins(&self, operation: BegunOperation) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.len() < EVENTS_MAX {
+            begun.push(operation);
+        }
+    }
+
+    /// Every operation that a client began, in the order of virtual time.
+    #[must_use]
+    pub fn begun(&self) -> Vec<BegunOperation> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Events that did not fit. The oracles' verdict counts only if there are none.

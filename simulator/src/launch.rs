@@ -15,6 +15,7 @@ use tokio::process::Command;
 use crate::plan::Plan;
 use crate::run::outcome::Outcome;
 use crate::run::{Records, run};
+use crate::workload::operations::BegunOperation;
 
 /// Set in the environment of every child.
 const CHILD: &str = "RIVVEN_SIMULATOR_CHILD";
@@ -22,6 +23,8 @@ const CHILD: &str = "RIVVEN_SIMULATOR_CHILD";
 const OUTCOME: &str = "outcome ";
 /// What begins a line of the history.
 const EVENT: &str = "event ";
+/// What begins the line with the clients' operations.
+const OPERATIONS: &str = "operations ";
 /// What of a child's log goes into a report, in bytes from its end.
 const LOG_BYTES_MAX: usize = 4_000;
 
@@ -40,6 +43,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// JSON lines, if they were wanted.
     pub history: String,
+    /// What clients began, if it was wanted.
+    pub operations: Vec<BegunOperation>,
     /// Standard error.
     pub log: String,
 }
@@ -55,14 +60,25 @@ pub struct Launcher {
 
 impl Launcher {
     /// Children are processes of `command`, which must end up in [`serve`]. If this machine lets
-    /// it, their addresses are not randomised.
+    /// it, their addresses are not randomised, and they die with this process.
     pub async fn new(command: Vec<OsString>, watchdog: Duration) -> Launcher {
-        let fixed = ["setarch", "--addr-no-randomize"].map(OsString::from);
-        let mut probe = Command::new(&fixed[0]);
-        probe.arg(&fixed[1]).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
-        let works = probe.status().await.is_ok_and(|status| status.success());
-        let command = if works { fixed.into_iter().chain(command).collect() } else { command };
-        Launcher { env: Env::real(), command, watchdog }
+        let wrappers: [&[&str]; 2] =
+            [&["setarch", "--addr-no-randomize"], &["setpriv", "--pdeathsig", "KILL"]];
+        let mut whole = command;
+        for wrapper in wrappers {
+            let mut probe = Command::new(wrapper[0]);
+            probe.args(&wrapper[1..]).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
+            if probe.status().await.is_ok_and(|status| status.success()) {
+                whole.splice(0..0, wrapper.iter().map(OsString::from));
+            }
+        }
+        Launcher { env: Env::real(), command: whole, watchdog }
+    }
+
+    /// The same with another time after which a child is killed.
+    #[must_use]
+    pub fn with_watchdog(&self, watchdog: Duration) -> Launcher {
+        Launcher { watchdog, ..self.clone() }
     }
 
     /// Runs a job in a fresh process. A child that does not end in time, or ends without an
@@ -72,6 +88,7 @@ impl Launcher {
         let failed = |property: &str, text: String, log: String| Report {
             outcome: Outcome::without_run(&job.plan, property, text),
             history: String::new(),
+            operations: Vec::new(),
             log,
         };
         match ended {
@@ -109,15 +126,18 @@ fn read_report(output: &Output, log: &str) -> Option<Report> {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut history = String::new();
     let mut outcome = None;
+    let mut operations = Vec::new();
     for line in text.lines() {
         if let Some(event) = line.strip_prefix(EVENT) {
             history.push_str(event);
             history.push('\n');
+        } else if let Some(json) = line.strip_prefix(OPERATIONS) {
+            operations = serde_json::from_str(json).ok()?;
         } else if let Some(json) = line.strip_prefix(OUTCOME) {
             outcome = serde_json::from_str(json).ok();
         }
     }
-    Some(Report { outcome: outcome?, history, log: log.to_owned() })
+    Some(Report { outcome: outcome?, history, operations, log: log.to_owned() })
 }
 
 /// The last bytes of a log.
@@ -156,6 +176,10 @@ pub fn serve() -> ! {
             text.push_str(line);
             text.push('\n');
         }
+    }
+    if job.records.operations {
+        let begun = serde_json::to_string(&run.history.begun()).expect("numbers are plain data");
+        text += &format!("{OPERATIONS}{begun}\n");
     }
     let outcome = serde_json::to_string(&run.outcome).expect("an outcome is plain data");
     // A line of its own, whatever a test harness has written before.

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod planted;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 #[cfg(test)]
 mod story;
 pub mod workload;

@@ -17,6 +17,9 @@ use crate::workload::{
     ClientKind, ClientParams, CommitStyle, GroupParams, TopicParams, WorkloadParams,
 };
 
+/// The version of plans that this simulator runs. It changes with the meaning of a plan's fields and
+/// of what operations draw: a plan of another version would show something else.
+pub const VERSION: u32 = 1;
 /// The broker's node.
 pub const SERVER: u64 = 1;
 /// The node of client number `n` is `CLIENTS + n`.
@@ -25,12 +28,15 @@ pub const CLIENTS: u64 = 10;
 /// A client stops by itself after so many operations, so that no plan runs away.
 const OPERATIONS_MAX: u64 = 1_000_000;
 /// Numbers in TOML have 63 bits.
-const SEED_MASK: u64 = u64::MAX >> 1;
+pub(crate) const SEED_MASK: u64 = u64::MAX >> 1;
 
 /// Everything that a run needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
+    /// What its draws mean: see [`VERSION`]. Plans had no number before 1.
+    #[serde(default = "first_version")]
+    pub version: u32,
     pub scenario: String,
     pub seed: u64,
     /// The planted bug that is switched on; empty: none.
@@ -65,6 +71,35 @@ pub struct BrokerPlan {
     pub cleaner_map_bytes: u64,
 }
 
+impl BrokerPlan {
+    /// Knobs that let little happen by themselves: where a plan's simplest form has them.
+    pub(crate) fn at_rest() -> BrokerPlan {
+        BrokerPlan {
+            wal_file_bytes: 1 << 20,
+            wal_files: 8,
+            tail_bytes: 4 << 20,
+            memory_bytes: 64 << 20,
+            checkpoint_interval_ms: 5_000,
+            retention_interval_ms: 5_000,
+            open_files: 1_024,
+            cleaner_interval_ms: cleaner_interval_ms(),
+            cleaner_map_bytes: cleaner_map_bytes(),
+        }
+    }
+
+    /// The smallest knobs that scenarios use: what fills up does so soonest.
+    pub(crate) fn least() -> BrokerPlan {
+        BrokerPlan {
+            wal_file_bytes: 256 << 10,
+            wal_files: 3,
+            tail_bytes: 256 << 10,
+            checkpoint_interval_ms: 200,
+            open_files: 1,
+            ..BrokerPlan::at_rest()
+        }
+    }
+}
+
 fn cleaner_interval_ms() -> u64 {
     15_000
 }
@@ -91,11 +126,27 @@ pub struct NetworkPlan {
     pub buffer_bytes: u64,
 }
 
-/// Why a text is not a plan.
+fn first_version() -> u32 {
+    1
+}
+
+/// Why a text is not a plan that can be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a plan: {reason}")]
-pub struct PlanError {
-    reason: String,
+pub enum PlanError {
+    #[error("not a plan: {reason}")]
+    Malformed { reason: String },
+    #[error(
+        "a plan of version {found}, and this simulator runs version {VERSION}: check out a build \
+         that wrote such plans, or draw the plan again from its scenario and seed"
+    )]
+    OtherVersion { found: u32 },
+}
+
+/// What every version of a plan has.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default = "first_version")]
+    version: u32,
 }
 
 impl Plan {
@@ -124,6 +175,7 @@ impl Plan {
         let topics = draw_topics(&scenario.topics, seed);
         let clients = draw_clients(&scenario.clients, &topics, seed);
         Plan {
+            version: VERSION,
             scenario: scenario.name.clone(),
             seed,
             planted: planted.to_owned(),
@@ -148,9 +200,14 @@ impl Plan {
     /// Reads what [`Plan::to_toml`] wrote.
     ///
     /// # Errors
-    /// If `text` is something else.
+    /// If `text` is something else, or a plan of another [`VERSION`].
     pub fn from_toml(text: &str) -> Result<Plan, PlanError> {
-        toml::from_str(text).map_err(|error| PlanError { reason: error.to_string() })
+        let malformed = |error: toml::de::Error| PlanError::Malformed { reason: error.to_string() };
+        let head: Head = toml::from_str(text).map_err(malformed)?;
+        if head.version != VERSION {
+            return Err(PlanError::OtherVersion { found: head.version });
+        }
+        toml::from_str(text).map_err(malformed)
     }
 }
 
@@ -305,6 +362,7 @@ fn draw_client(
         keys: spec.keys.draw(draws),
         tombstone_percent: spec.tombstone_percent.draw(draws),
         operations_max: OPERATIONS_MAX,
+        operations: None,
         group: None,
     }
 }
@@ -360,5 +418,18 @@ mod tests {
         for bad in ["", "seed = 1", &text.replace("seconds = 60", "secs = 60")] {
             assert!(Plan::from_toml(bad).is_err());
         }
+    }
+
+    #[test]
+    fn a_plan_of_another_version_says_so_whatever_else_it_holds() {
+        for (text, wanted) in [
+            ("version = 2\nnews = true\n", Err(PlanError::OtherVersion { found: 2 })),
+            ("version = 0\n", Err(PlanError::OtherVersion { found: 0 })),
+        ] {
+            assert_eq!(Plan::from_toml(text), wanted);
+        }
+        let plan = Plan::draw(registry::find("power_cuts").unwrap(), 1, "");
+        let unnumbered = plan.to_toml().replace("version = 1\n", "");
+        assert_eq!(Plan::from_toml(&unnumbered), Ok(plan));
     }
 }

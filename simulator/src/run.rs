@@ -33,7 +33,7 @@ const JUDGE: u64 = 50_000;
 /// How long a healthy broker may take for its first start and the topics.
 const SET_UP: Duration = Duration::from_secs(30);
 /// How long clients work on with the healed broker, so that what was held up comes to its end.
-const AFTERMATH: Duration = Duration::from_secs(5);
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(5);
 /// How long clients may take to end.
 const CLIENTS_END: Duration = Duration::from_secs(30);
 /// How long a damaged range is asked for in the read-back.
@@ -51,6 +51,9 @@ pub struct Records {
     pub trace: Option<PathBuf>,
     /// Whether the history is wanted.
     pub history: bool,
+    /// Whether a list of the clients' operations is wanted.
+    #[serde(default)]
+    pub operations: bool,
     /// Virtual time in microseconds at which the run is left as it is, and not judged.
     pub until_us: Option<u64>,
 }
@@ -138,6 +141,7 @@ async fn story(
         topics: Arc::new(plan.workload.topics.clone()),
         stop: stop.clone(),
         leave: leave.clone(),
+        began_ns: history.now_ns(),
     };
     let judge = context(JUDGE);
     supervisor.start();

@@ -1,8 +1,9 @@
 //! What clients do in a run: tasks that produce, consume and administrate until they are stopped,
 //! the probes of the liveness phase, and the read-back of everything at the end.
 //!
-//! All parameters stand in the plan; each client draws from a stream of its own seed, so that
-//! taking one client out of a plan leaves the others' draws as they were.
+//! All parameters stand in the plan. Each client draws from its own seed, and each of its operations
+//! from a stream of its own: taking a client, an operation or a topic out of a plan leaves what the
+//! others draw as it was.
 
 mod admin;
 mod consumer;
@@ -11,6 +12,7 @@ mod library;
 pub(crate) mod library_member;
 pub(crate) mod member;
 mod native;
+pub mod operations;
 mod producer;
 mod read_back;
 mod set_up;
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::history::event::{Compaction, Retention};
 
+use operations::PlannedOperation;
 pub use stop::Stop;
 
 /// A topic of the run.
@@ -148,6 +151,9 @@ pub struct ClientParams {
     pub request_timeout_ms: u64,
     /// Operations after which it stops by itself.
     pub operations_max: u64,
+    /// Those that it does; without them, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<PlannedOperation>>,
     /// Of a library member, or a native client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupParams>,
@@ -181,6 +187,15 @@ pub struct ClientContext {
     pub stop: Arc<Stop>,
     /// Asks those to end.
     pub leave: Arc<Stop>,
+    /// Virtual time at which the clients began.
+    pub began_ns: u64,
+}
+
+impl ClientContext {
+    /// Virtual time since the clients began.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.history.now_ns().saturating_sub(self.began_ns) / 1_000
+    }
 }
 
 /// Creates the topics and waits until Metadata shows them, at most `within`.

@@ -6,7 +6,8 @@ use rivven_core::ids::{PartitionId, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
-use super::known::Known;
+use super::known::{Known, by_lot};
+use super::operations::Operations;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, TopicParams, millis};
 use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, fetch_request, is_gone};
@@ -20,30 +21,27 @@ const HARMLESS: [(&str, &[&str]); 3] = [
 ];
 
 struct Admin {
-    context: ClientContext,
     client: Client,
     params: ClientParams,
-    rng: Stream,
+    operations: Operations,
 }
 
 impl Admin {
     fn new(context: ClientContext, params: ClientParams) -> Admin {
         let client = client_of(&context, params.client, millis(params.request_timeout_ms));
-        let rng = stream(params.seed, "admin", u64::from(params.client), 0);
-        Admin { context, client, params, rng }
+        let operations = Operations::of(&context, &params, "admin");
+        Admin { client, params, operations }
     }
 
-    /// Waits for its next turn; whether there is none.
-    async fn is_over(&mut self) -> bool {
-        let (low, high) = self.params.pause_ms;
-        let pause = millis(self.rng.between(low, high));
-        self.context.stop.pause(&self.context.env, pause).await
+    /// What its next operation draws from; `None` if there is none any more.
+    async fn turn(&mut self) -> Option<Stream> {
+        self.operations.next().await.map(|operation| operation.draws)
     }
+}
 
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        let index = self.rng.below(all.len() as u64);
-        &all[usize::try_from(index).expect("below a slice's length")]
-    }
+fn one_of<'a, T>(draws: &mut Stream, all: &'a [T]) -> &'a T {
+    let index = draws.below(all.len() as u64);
+    &all[usize::try_from(index).expect("below a slice's length")]
 }
 
 pub(crate) async fn churn_topics(context: ClientContext, params: ClientParams) {
@@ -54,12 +52,9 @@ pub(crate) async fn churn_topics(context: ClientContext, params: ClientParams) {
         .cloned()
         .collect();
     let mut admin = Admin::new(context, params);
-    for _ in 0..admin.params.operations_max {
-        if topics.is_empty() || admin.is_over().await {
-            return;
-        }
-        let topic = admin.one_of(&topics).clone();
-        if churn(&mut admin.client, &topic).await.is_err() {
+    while let Some(mut draws) = admin.turn().await {
+        let Some(topic) = by_lot(&mut draws, &topics, |topic| (&topic.name, 0)) else { return };
+        if churn(&mut admin.client, topic).await.is_err() {
             admin.client.back_off().await;
         }
     }
@@ -86,35 +81,38 @@ pub(crate) async fn desert_topics(context: ClientContext, params: ClientParams) 
     let topics: Vec<TopicParams> =
         context.topics.iter().filter(|topic| topic.churn).cloned().collect();
     let mut admin = Admin::new(context, params);
-    for _ in 0..admin.params.operations_max {
-        if topics.is_empty() || admin.is_over().await {
-            return;
-        }
-        let topic = admin.one_of(&topics).clone();
-        if desert_one(&mut admin, &topic).await.is_err() {
+    while let Some(mut draws) = admin.turn().await {
+        let Some(topic) = by_lot(&mut draws, &topics, |topic| (&topic.name, 0)) else { return };
+        if desert_one(&mut admin.client, &mut draws, topic).await.is_err() {
             admin.client.back_off().await;
         }
     }
 }
 
-async fn desert_one(admin: &mut Admin, topic: &TopicParams) -> Result<(), Trouble> {
-    let known = admin.client.topics().await?;
+async fn desert_one(
+    client: &mut Client,
+    draws: &mut Stream,
+    topic: &TopicParams,
+) -> Result<(), Trouble> {
+    let after = Duration::from_micros(draws.between(0, 20_000));
+    let waits = draws.u64();
+    let known = client.topics().await?;
     let found = known.iter().find(|known| known.name == topic.name);
     let mut fetches = Vec::new();
     for watched in known.iter().filter(|known| known.name != topic.name) {
         let partition = PartitionId { topic: watched.id, index: 0 };
         let place = Place { topic: watched.name.clone(), partition };
-        let end = admin.client.end_of(&place, LATEST).await?;
+        let end = client.end_of(&place, LATEST).await?;
+        let mut waits = stream(waits, &watched.name, 0, 0);
         for _ in 0..3 {
-            let wait_ms = i32::try_from(admin.rng.between(1, 20)).expect("below 20");
+            let wait_ms = i32::try_from(waits.between(1, 20)).expect("below 20");
             fetches.push(fetch_request(&place, end, FetchSize { wait_ms, bytes: 1 }));
         }
     }
-    let after = Duration::from_micros(admin.rng.between(0, 20_000));
-    admin.client.desert_next(Desertion { fetches, after });
+    client.desert_next(Desertion { fetches, after });
     let left = match found {
-        Some(found) => admin.client.delete_topic(&topic.name, found.id).await,
-        None => admin.client.create_topic(topic).await.map(drop),
+        Some(found) => client.delete_topic(&topic.name, found.id).await,
+        None => client.create_topic(topic).await.map(drop),
     };
     match left {
         Err(Trouble::NotSent(error)) => Err(Trouble::NotSent(error)),
@@ -125,11 +123,8 @@ async fn desert_one(admin: &mut Admin, topic: &TopicParams) -> Result<(), Troubl
 pub(crate) async fn delete_records(context: ClientContext, params: ClientParams) {
     let mut known = Known::new();
     let mut admin = Admin::new(context, params);
-    for _ in 0..admin.params.operations_max {
-        if admin.is_over().await {
-            return;
-        }
-        if delete_some(&mut admin, &mut known).await.is_err() {
+    while let Some(mut draws) = admin.turn().await {
+        if delete_some(&mut admin, &mut known, &mut draws).await.is_err() {
             known.note_stale();
             admin.client.back_off().await;
         }
@@ -137,16 +132,20 @@ pub(crate) async fn delete_records(context: ClientContext, params: ClientParams)
 }
 
 /// Moves the log start of one partition up, by a quarter of what is there at most.
-async fn delete_some(admin: &mut Admin, known: &mut Known) -> Result<(), Trouble> {
+async fn delete_some(
+    admin: &mut Admin,
+    known: &mut Known,
+    draws: &mut Stream,
+) -> Result<(), Trouble> {
     if !known.refresh(&mut admin.client, &admin.params).await {
         admin.client.back_off().await;
         return Ok(());
     }
-    let place = known.draw(&mut admin.rng);
+    let place = known.draw(draws);
     let low = admin.client.end_of(&place, EARLIEST).await?;
     let high = admin.client.end_of(&place, LATEST).await?;
     let quarter = u64::try_from(high - low).unwrap_or(0) / 4;
-    let step = i64::try_from(admin.rng.below(quarter + 1)).expect("a quarter of an i64");
+    let step = i64::try_from(draws.below(quarter + 1)).expect("a quarter of an i64");
     match admin.client.delete_records(&place, low + step).await {
         Err(trouble) if trouble.code().is_some_and(is_gone) => Err(trouble),
         // Retention may have moved the log start past it in the meantime.
@@ -157,14 +156,12 @@ async fn delete_some(admin: &mut Admin, known: &mut Known) -> Result<(), Trouble
 
 pub(crate) async fn alter_topics(context: ClientContext, params: ClientParams) {
     let mut admin = Admin::new(context, params);
-    for _ in 0..admin.params.operations_max {
-        if admin.params.topics.is_empty() || admin.is_over().await {
-            return;
-        }
-        let topic = admin.one_of(&admin.params.topics.clone()).clone();
-        let (key, values) = *admin.one_of(&HARMLESS);
-        let value = *admin.one_of(values);
-        if admin.client.alter_topic(&topic, (key, value)).await.is_err() {
+    let topics = admin.params.topics.clone();
+    while let Some(mut draws) = admin.turn().await {
+        let Some(topic) = by_lot(&mut draws, &topics, |topic| (topic, 0)) else { return };
+        let (key, values) = *one_of(&mut draws, &HARMLESS);
+        let value = *one_of(&mut draws, values);
+        if admin.client.alter_topic(topic, (key, value)).await.is_err() {
             admin.client.back_off().await;
         }
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use rivven_core::ids::PartitionId;
 use rivven_core::kafka::codec::error_code::ErrorCode;
-use rivven_io::sim::rng::{Stream, stream};
+use rivven_io::sim::rng::Stream;
 
 use super::known::Known;
+use super::operations::Operations;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
 use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, is_gone};
@@ -17,7 +18,6 @@ use crate::history::event::Fetched;
 struct Consumer {
     client: Client,
     params: ClientParams,
-    rng: Stream,
     known: Known,
     positions: BTreeMap<PartitionId, i64>,
     tails: bool,
@@ -27,31 +27,26 @@ pub(crate) async fn run(context: ClientContext, params: ClientParams, tails: boo
     let timeout = millis(params.request_timeout_ms + params.fetch_wait_ms);
     let mut consumer = Consumer {
         client: client_of(&context, params.client, timeout),
-        rng: stream(params.seed, "consumer", u64::from(params.client), 0),
         known: Known::new(),
         positions: BTreeMap::new(),
         params,
         tails,
     };
-    for _ in 0..consumer.params.operations_max {
-        let (low, high) = consumer.params.pause_ms;
-        let pause = millis(consumer.rng.between(low, high));
-        if context.stop.pause(&context.env, pause).await {
-            break;
-        }
-        if consumer.step().await.is_err() {
+    let mut operations = Operations::of(&context, &consumer.params, "consumer");
+    while let Some(mut operation) = operations.next().await {
+        if consumer.step(&mut operation.draws).await.is_err() {
             consumer.client.back_off().await;
         }
     }
 }
 
 impl Consumer {
-    async fn step(&mut self) -> Result<(), Trouble> {
+    async fn step(&mut self, draws: &mut Stream) -> Result<(), Trouble> {
         if !self.known.refresh(&mut self.client, &self.params).await {
             self.client.back_off().await;
             return Ok(());
         }
-        let place = self.known.draw(&mut self.rng);
+        let place = self.known.draw(draws);
         let offset = self.position(&place).await?;
         let size = self.size();
         match self.client.fetch(&place, offset, size).await {

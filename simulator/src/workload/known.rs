@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rivven_core::ids::{PartitionId, TopicId};
 use rivven_core::metadata::topic_name::is_internal;
-use rivven_io::sim::rng::Stream;
+use rivven_io::sim::rng::{Stream, stream};
 
 use super::ClientParams;
 use crate::client::reads::Place;
@@ -62,11 +62,30 @@ impl Known {
     }
 
     /// One of them.
-    pub(crate) fn draw(&self, rng: &mut Stream) -> Place {
-        let count = self.places.len() as u64;
-        let index = usize::try_from(rng.below(count)).expect("below a vector's length");
-        self.places[index].clone()
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn draw(&self, draws: &mut Stream) -> Place {
+        by_lot(draws, &self.places, name).expect("there is a partition").clone()
     }
+}
+
+fn name(place: &Place) -> (&str, u64) {
+    (&place.topic, u64::from(place.partition.index))
+}
+
+/// One of `all`: the one whose name draws the highest number. If one is taken away, only draws that
+/// fell on it fall on another.
+pub(crate) fn by_lot<'a, T>(
+    draws: &mut Stream,
+    all: &'a [T],
+    name: impl Fn(&'a T) -> (&'a str, u64),
+) -> Option<&'a T> {
+    let lot = draws.u64();
+    all.iter().max_by_key(|one| {
+        let (name, number) = name(one);
+        stream(lot, name, number, 0).u64()
+    })
 }
 
 /// All partitions of all topics that the broker has, without its own.

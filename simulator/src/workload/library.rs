@@ -10,11 +10,12 @@ use rivven_core::ids::PartitionId;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::Known;
+use super::operations::{Operation, Operations};
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
 use crate::client::reads::Place;
 use crate::history::event::{Call, Event, EventKind, Failure, Mark, Produce, Reply, Stamp};
-use crate::history::value::{Value, ValueId};
+use crate::history::value::Value;
 
 /// A producer id that no broker gives: what the library uses is its own affair.
 const LIBRARY_ID: i64 = 1 << 50;
@@ -24,38 +25,37 @@ const LAST_RECORD: Duration = Duration::from_secs(5);
 struct Library {
     context: ClientContext,
     params: ClientParams,
-    rng: Stream,
     producer: Producer,
     sent: BTreeMap<PartitionId, u64>,
-    made: u64,
 }
 
 pub(crate) async fn run(context: ClientContext, params: ClientParams) {
-    let mut rng = stream(params.seed, "library", u64::from(params.client), 0);
+    let mut rng = stream(params.seed, "library.shape", u64::from(params.client), 0);
     let producer = producer_of(&context, &params, &mut rng);
     // Where partitions are is asked over another connection, which is not what is tried here.
     let mut client = client_of(&context, params.client, millis(params.request_timeout_ms));
     let mut known = Known::new();
-    let (sent, made) = (BTreeMap::new(), 0);
-    let mut library = Library { context, params, rng, producer, sent, made };
-    while !library.context.stop.is_given() && library.made < library.params.operations_max {
-        let (low, high) = library.params.pause_ms;
-        let pause = millis(library.rng.between(low, high));
-        if library.context.stop.pause(&library.context.env, pause).await {
-            break;
-        }
+    let mut operations = Operations::of(&context, &params, "library");
+    let mut library = Library { context, params, producer, sent: BTreeMap::new() };
+    while operations.wait().await {
         match known.refresh(&mut client, &library.params).await {
             true => {
-                let place = known.draw(&mut library.rng);
-                library.produce(place).await;
+                let mut operation = operations.begin();
+                let place = known.draw(&mut operation.draws);
+                library.produce(place, operation).await;
             }
             false => client.back_off().await,
         }
     }
+    // What it has sent is on its way until the producer has an answer.
+    operations.rest().await;
     known.note_stale();
     if known.refresh(&mut client, &library.params).await {
+        let who = (library.params.seed, "library-end", library.params.client);
+        let mut operation = Operation::of(who, library.params.operations_max);
+        let mut made = 0;
         for place in known.places() {
-            library.end_with(place).await;
+            library.end_with(place, &mut operation, &mut made).await;
         }
     }
 }
@@ -96,14 +96,15 @@ fn producer_of(context: &ClientContext, params: &ClientParams, rng: &mut Stream)
 }
 
 impl Library {
-    async fn produce(&mut self, place: Place) {
-        let count =
-            self.rng.between(self.params.batch_records.0.max(1), self.params.batch_records.1);
-        for _ in 0..count.max(1) {
-            let (op, record) = self.make(&place);
+    async fn produce(&mut self, place: Place, mut operation: Operation) {
+        let (low, high) = self.params.batch_records;
+        let count = operation.draws.between(low.max(1), high);
+        for index in 0..count.max(1) {
+            let (op, record) = self.make(&place, &mut operation, index);
             let env = self.context.env.clone();
             // A caller may lose patience: then nothing is sent.
-            let patience = millis(if self.rng.below(50) == 0 { 1 } else { 60_000 });
+            let is_hasty = operation.draws.below(50) == 0;
+            let patience = millis(if is_hasty { 1 } else { 60_000 });
             match env.clock.timeout(patience, self.producer.send(record)).await {
                 Ok(Ok(delivery)) => self.follow(op, delivery),
                 Ok(Err(error)) => self.end(op, EventKind::Fail(failure(&error))),
@@ -119,7 +120,7 @@ impl Library {
     }
 
     /// Writes a last record to a partition that it wrote to, which is bound to work by then.
-    async fn end_with(&mut self, place: &Place) {
+    async fn end_with(&mut self, place: &Place, operation: &mut Operation, made: &mut u64) {
         if !self.sent.contains_key(&place.partition) {
             return;
         }
@@ -127,7 +128,8 @@ impl Library {
         let deadline = clock.now().after(LAST_RECORD);
         let mut refused = None;
         while clock.now() < deadline {
-            let (op, record) = self.make(place);
+            let (op, record) = self.make(place, operation, *made);
+            *made += 1;
             let left = deadline.since(clock.now());
             let result = match clock.timeout(left, self.producer.send(record)).await {
                 Ok(Ok(delivery)) => clock.timeout(left, delivery.wait()).await,
@@ -151,17 +153,21 @@ impl Library {
         self.end(self.context.history.next_op(), EventKind::Mark(mark));
     }
 
-    fn make(&mut self, place: &Place) -> (u64, ProducerRecord) {
+    fn make(
+        &mut self,
+        place: &Place,
+        operation: &mut Operation,
+        index: u64,
+    ) -> (u64, ProducerRecord) {
+        let (low, high) = self.params.filler_bytes;
+        let filler_bytes = operation.draws.between(low, high);
         let counter = self.sent.entry(place.partition).or_default();
         let value = Value {
-            id: ValueId::of(self.params.client, self.made),
+            id: operation.value(self.params.client, index),
             counter: *counter,
-            key: *counter % 64,
+            key: (operation.number + index) % 64,
             tombstone: false,
-            filler_bytes: usize::try_from(
-                self.rng.between(self.params.filler_bytes.0, self.params.filler_bytes.1),
-            )
-            .expect("a few KiB"),
+            filler_bytes: usize::try_from(filler_bytes).expect("a few KiB"),
         };
         let history = &self.context.history;
         let op = history.next_op();
@@ -181,7 +187,6 @@ impl Library {
             made_ns: history.now_ns(),
         };
         *counter += 1;
-        self.made += 1;
         self.end(op, EventKind::Invoke(Call::Produce(call)));
         let record = ProducerRecord {
             topic: Arc::from(place.topic.as_str()),

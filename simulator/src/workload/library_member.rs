@@ -14,6 +14,7 @@ use rivven_client::{Client, ClientConfig, Consumer, ConsumerConfig, Error};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
+use super::operations::Operations;
 use super::watched::watch;
 use super::{ClientContext, ClientParams, CommitStyle, GroupParams, millis};
 use crate::history::event::{Consumed, ConsumerSaw, Event, EventKind, GivenRecord, SeenRecord};
@@ -21,6 +22,8 @@ use crate::history::value;
 
 /// The groups that library members of a run may be in.
 pub(crate) const LIBRARY_GROUPS: [&str; 2] = ["library-0", "library-1"];
+/// One poll in so many begins with another consumer.
+const POLLS_OF_A_LIFE: u64 = 200;
 /// For a close that nobody cuts off; it bounds itself.
 const CLOSE_LIMIT: Duration = Duration::from_secs(100);
 
@@ -28,6 +31,7 @@ struct Member {
     context: ClientContext,
     params: ClientParams,
     group: GroupParams,
+    /// Of the present operation.
     rng: Stream,
     /// Of a static member, which has it in all its lives.
     instance: Option<String>,
@@ -41,36 +45,63 @@ struct Member {
 }
 
 pub(crate) async fn run(context: ClientContext, params: ClientParams) {
-    let mut rng = stream(params.seed, "library-member", u64::from(params.client), 0);
+    let mut rng = stream(params.seed, "library-member.shape", u64::from(params.client), 0);
     let group = params.group.clone().expect("a plan gives each library member its group");
     let is_static = rng.below(3) == 0;
     let instance = is_static.then(|| format!("instance-{}", params.client));
     let times = (millis(rng.between(1_500, 6_000)), millis(rng.between(2_000, 6_000)));
     let next = BTreeMap::new();
+    let mut operations = Operations::of(&context, &params, "library-member");
     let mut member = Member { context, params, group, rng, instance, times, number: 0, next };
-    while !member.context.leave.is_given() {
-        member.live().await;
-        let pause = millis(member.rng.below(2_000));
-        member.context.stop.pause(&member.context.env, pause).await;
+    let mut consumer = None;
+    while let Some(operation) = operations.next().await {
+        member.rng = operation.draws;
+        consumer = member.turn(consumer).await;
+    }
+    operations.rest().await;
+    let (seed, client) = (member.params.seed, u64::from(member.params.client));
+    for k in 0.. {
+        if member.context.leave.is_given() {
+            break;
+        }
+        member.rng = stream(seed, "library-member.quiet", client, k);
+        consumer = member.turn(consumer).await;
+    }
+    if let Some(consumer) = consumer {
+        member.end(consumer).await;
     }
 }
 
 impl Member {
-    /// One consumer from its first poll to its end.
-    async fn live(&mut self) {
+    /// One poll, of a new consumer if there is none; the consumer, if it goes on.
+    async fn turn(&mut self, consumer: Option<Consumer>) -> Option<Consumer> {
+        let is_over = self.rng.below(POLLS_OF_A_LIFE) == 0 && !self.is_quiet();
+        let mut shape = stream(self.rng.u64(), "library-member.consumer", 0, 0);
+        let mut consumer = match consumer {
+            Some(consumer) if !is_over => consumer,
+            Some(consumer) => {
+                self.end(consumer).await;
+                self.begin(&mut shape)
+            }
+            None => self.begin(&mut shape),
+        };
+        if self.poll(&mut consumer).await {
+            return Some(consumer);
+        }
+        self.end(consumer).await;
+        None
+    }
+
+    fn begin(&mut self, shape: &mut Stream) -> Consumer {
         self.number = self.context.history.next_op();
         self.next.clear();
-        let mut consumer = self.consumer();
+        let mut consumer = self.consumer(shape);
         let topics: Vec<&str> = self.params.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).expect("it has a group and reads nothing yet");
-        let polls = self.rng.between(20, 400);
-        let mut polled = 0;
-        while !self.context.leave.is_given() && (self.is_quiet() || polled < polls) {
-            polled += 1;
-            if !self.poll(&mut consumer).await {
-                break;
-            }
-        }
+        consumer
+    }
+
+    async fn end(&mut self, consumer: Consumer) {
         let end = if self.is_quiet() { 2 } else { self.rng.below(4) };
         // Who closes has no part any more; what a close that is cut off leaves undone, the end of
         // its session does.
@@ -81,6 +112,8 @@ impl Member {
             drop(consumer);
         }
         self.tell(ConsumerSaw::Ended);
+        let pause = millis(self.rng.below(2_000));
+        self.context.stop.pause(&self.context.env, pause).await;
     }
 
     /// Nothing but polls is wanted any more.
@@ -88,7 +121,7 @@ impl Member {
         self.context.stop.is_given()
     }
 
-    fn consumer(&mut self) -> Consumer {
+    fn consumer(&self, shape: &mut Stream) -> Consumer {
         let timeout = millis(self.params.request_timeout_ms);
         let client = ClientConfig {
             bootstrap: vec![self.context.broker.to_string()],
@@ -96,23 +129,23 @@ impl Member {
             connect_timeout: timeout.min(Duration::from_secs(2)),
             request_timeout: timeout,
             api_timeout: Duration::from_secs(10),
-            metadata_max_age: millis(self.one_of(&[500, 3_000, 300_000])),
+            metadata_max_age: millis(one_of(shape, &[500, 3_000, 300_000])),
             ..ClientConfig::default()
         };
         let watch = watch(self.context.history.clone(), self.params.client);
         let client = Client::watched(self.context.env.clone(), client, watch);
         let client = client.expect("the configuration is sound");
-        let config = self.config();
+        let config = self.config(shape);
         Consumer::new(client, config).expect("the configuration is sound")
     }
 
-    fn config(&mut self) -> ConsumerConfig {
+    fn config(&self, shape: &mut Stream) -> ConsumerConfig {
         let (session_timeout, max_poll_interval) = self.times;
         let assignor = |name: &String| Assignor::from_name(name).expect("a plan names known ones");
         let enable_auto_commit = match self.group.commits {
             CommitStyle::Automatic => true,
             CommitStyle::Explicit => false,
-            CommitStyle::Mixed => self.rng.below(2) == 0,
+            CommitStyle::Mixed => shape.below(2) == 0,
         };
         let bytes = |bytes: u64| i32::try_from(bytes).expect("a plan's sizes are small");
         ConsumerConfig {
@@ -122,22 +155,17 @@ impl Member {
             session_timeout,
             max_poll_interval,
             heartbeat_interval: session_timeout / 5,
-            max_poll_records: usize::try_from(self.one_of(&[1, 10, 500])).expect("it is small"),
+            max_poll_records: usize::try_from(one_of(shape, &[1, 10, 500])).expect("it is small"),
             enable_auto_commit,
-            auto_commit_interval: millis(self.one_of(&[50, 700, 3_000])),
+            auto_commit_interval: millis(one_of(shape, &[50, 700, 3_000])),
             auto_offset_reset: OffsetReset::Earliest,
             fetch_max_wait: millis(self.params.fetch_wait_ms),
-            fetch_max_bytes: bytes(self.one_of(&[1, 5_000, 1 << 20])),
-            max_partition_fetch_bytes: bytes(self.one_of(&[1, 2_000, 1 << 20])),
-            buffer_bytes: usize::try_from(self.one_of(&[3_000, 1 << 20])).expect("it is small"),
+            fetch_max_bytes: bytes(one_of(shape, &[1, 5_000, 1 << 20])),
+            max_partition_fetch_bytes: bytes(one_of(shape, &[1, 2_000, 1 << 20])),
+            buffer_bytes: usize::try_from(one_of(shape, &[3_000, 1 << 20])).expect("it is small"),
             allow_auto_create_topics: false,
             ..ConsumerConfig::default()
         }
-    }
-
-    fn one_of(&mut self, among: &[u64]) -> u64 {
-        let index = usize::try_from(self.rng.below(among.len() as u64)).expect("below a length");
-        among[index]
     }
 
     /// One poll and the work on what it gave; whether this consumer goes on.
@@ -199,16 +227,15 @@ impl Member {
         self.tell(ConsumerSaw::Given(records.iter().map(given).collect()));
     }
 
-    /// Works on records, now and then for longer than the group waits.
+    /// Works on records in no time, but now and then for longer than the group waits.
     async fn work(&mut self) {
         if self.is_quiet() {
             return;
         }
-        let (low, high) = self.params.pause_ms;
         let long = self.times.1 + millis(self.rng.below(3_000));
-        let is_long = self.rng.below(300) == 0;
-        let work = if is_long { long } else { millis(self.rng.between(low, high)) };
-        self.context.stop.pause(&self.context.env, work).await;
+        if self.rng.below(300) == 0 {
+            self.context.stop.pause(&self.context.env, long).await;
+        }
     }
 
     /// Commits in one of the ways that there are, and may not wait for the end.
@@ -235,6 +262,11 @@ impl Member {
         let (at_ns, client, op) = (history.now_ns(), self.params.client, self.number);
         history.record(Event { at_ns, client, op, kind });
     }
+}
+
+fn one_of(draws: &mut Stream, among: &[u64]) -> u64 {
+    let index = usize::try_from(draws.below(among.len() as u64)).expect("below a length");
+    among[index]
 }
 
 fn given(record: &ConsumerRecord) -> GivenRecord {

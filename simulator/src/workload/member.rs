@@ -8,6 +8,7 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::Known;
+use super::operations::Operations;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
 use crate::client::groups::{MemberTimes, Membership};
@@ -24,6 +25,7 @@ struct Member {
     context: ClientContext,
     client: Client,
     params: ClientParams,
+    /// Of the present operation.
     rng: Stream,
     known: Known,
     me: Membership,
@@ -33,7 +35,7 @@ struct Member {
 }
 
 pub(crate) async fn run(context: ClientContext, params: ClientParams) {
-    let mut rng = stream(params.seed, "member", u64::from(params.client), 0);
+    let mut rng = stream(params.seed, "member.shape", u64::from(params.client), 0);
     let group = GROUPS[usize::try_from(rng.below(GROUPS.len() as u64)).expect("there are two")];
     let is_static = rng.below(3) == 0;
     let me = Membership {
@@ -57,12 +59,9 @@ pub(crate) async fn run(context: ClientContext, params: ClientParams) {
         params,
         context,
     };
-    for _ in 0..member.params.operations_max {
-        let (low, high) = member.params.pause_ms;
-        let pause = millis(member.rng.between(low, high));
-        if member.context.stop.pause(&member.context.env, pause).await {
-            break;
-        }
+    let mut operations = Operations::of(&member.context, &member.params, "member");
+    while let Some(operation) = operations.next().await {
+        member.rng = operation.draws;
         if let Err(trouble) = member.step().await {
             member.note(&trouble);
             member.client.back_off().await;

@@ -13,10 +13,10 @@ use rivven_core::wire::codec::Name;
 use rivven_core::wire::message::{OffsetToCommit, ProducerRun};
 use rivven_core::wire::request::Request;
 use rivven_core::wire::response::Response;
-use rivven_io::sim::rng::{Stream, stream};
 
 use self::batch::{Batch, Way};
 use super::known::Known;
+use super::operations::{Operation, Operations};
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
 use crate::client::connection::CallError;
@@ -27,7 +27,7 @@ use crate::history::event::{
     Call, CommittedOffset, Consumed, ConsumerSaw, Event, EventKind, GivenRecord, GroupAsk,
     GroupCall, GroupReply, Reply, SeenRecord,
 };
-use crate::history::value::{self, Value, ValueId};
+use crate::history::value::{self, Value};
 
 /// Attempts of one batch with a producer id, after which another id goes on.
 const ATTEMPTS_MAX: u32 = 1_000;
@@ -35,7 +35,8 @@ const ATTEMPTS_MAX: u32 = 1_000;
 struct Native {
     context: ClientContext,
     params: ClientParams,
-    rng: Stream,
+    /// The present one.
+    operation: Operation,
     connection: Option<NativeConnection>,
     connections: u64,
     known: Known,
@@ -45,7 +46,6 @@ struct Native {
     producer: Option<(u64, u16)>,
     sequences: BTreeMap<PartitionId, i32>,
     counters: BTreeMap<PartitionId, u64>,
-    made: u64,
     /// Of the consumer that reads now.
     number: u64,
     /// What that consumer reads next, of partitions that it has.
@@ -55,7 +55,7 @@ struct Native {
 pub(crate) async fn run(context: ClientContext, params: ClientParams) {
     let timeout = millis(params.request_timeout_ms);
     let mut native = Native {
-        rng: stream(params.seed, "native", u64::from(params.client), 0),
+        operation: quiet(&params, 0),
         kafka: client_of(&context, params.client, timeout),
         connection: None,
         connections: 0,
@@ -63,37 +63,53 @@ pub(crate) async fn run(context: ClientContext, params: ClientParams) {
         producer: None,
         sequences: BTreeMap::new(),
         counters: BTreeMap::new(),
-        made: 0,
         number: context.history.next_op(),
         next: BTreeMap::new(),
         context,
         params,
     };
-    while !native.context.leave.is_given() {
-        if native.turn().await.is_err() {
-            native.kafka.back_off().await;
+    let mut operations = Operations::of(&native.context, &native.params, "native");
+    while let Some(operation) = operations.next().await {
+        native.operation = operation;
+        native.turn().await;
+    }
+    operations.rest().await;
+    for number in 0.. {
+        if native.context.leave.is_given() {
+            break;
         }
+        native.operation = quiet(&native.params, number);
+        let pause = millis(native.operation.draws.between(1, 20));
+        native.context.env.clock.sleep(pause).await;
+        native.turn().await;
     }
     native.tell(ConsumerSaw::Ended);
+}
+
+/// What it does when nobody works any more.
+fn quiet(params: &ClientParams, number: u64) -> Operation {
+    Operation::of((params.seed, "native.quiet", params.client), number)
 }
 
 /// The connection is gone, or the broker said no.
 struct Failed;
 
 impl Native {
+    async fn turn(&mut self) {
+        if self.operate().await.is_err() {
+            self.kafka.back_off().await;
+        }
+    }
+
     /// One operation.
-    async fn turn(&mut self) -> Result<(), Failed> {
+    async fn operate(&mut self) -> Result<(), Failed> {
         let is_quiet = self.context.stop.is_given();
-        let (low, high) = if is_quiet { (1, 20) } else { self.params.pause_ms };
-        self.context.env.clock.sleep(millis(self.rng.between(low, high))).await;
         if !self.known.refresh(&mut self.kafka, &self.params).await {
             return Err(Failed);
         }
-        let place = self.known.draw(&mut self.rng);
-        match self.rng.below(10) {
-            0..4 if !is_quiet && self.made < self.params.operations_max => {
-                self.publish(place).await
-            }
+        let place = self.known.draw(&mut self.operation.draws);
+        match self.operation.draws.below(10) {
+            0..4 if !is_quiet => self.publish(place).await,
             4 if !is_quiet => self.begin_anew(),
             5 => self.commit(&place).await,
             _ => self.read(&place).await,
@@ -126,7 +142,7 @@ impl Native {
         self.tell(ConsumerSaw::Ended);
         self.number = self.context.history.next_op();
         self.next.clear();
-        if self.rng.below(2) == 0 {
+        if self.operation.draws.below(2) == 0 {
             self.connection = None;
         }
         Ok(())
@@ -146,12 +162,12 @@ impl Native {
 // Publishing.
 impl Native {
     async fn publish(&mut self, place: Place) -> Result<(), Failed> {
-        let way = match self.rng.below(3) {
+        let way = match self.operation.draws.below(3) {
             0 => Way::One,
             1 => Way::Several,
             _ => Way::Records,
         };
-        if way == Way::Records && self.rng.below(2) == 0 {
+        if way == Way::Records && self.operation.draws.below(2) == 0 {
             return self.publish_until_answered(place).await;
         }
         let batch = self.make(place, way, None);
@@ -201,16 +217,17 @@ impl Native {
 
     fn make(&mut self, place: Place, way: Way, run: Option<ProducerRun>) -> Batch {
         let (low, high) = self.params.batch_records;
-        let count = if way == Way::One { 1 } else { self.rng.between(low.max(1), high.max(1)) };
+        let count =
+            if way == Way::One { 1 } else { self.operation.draws.between(low.max(1), high.max(1)) };
         let (low, high) = self.params.filler_bytes;
-        let values = (0..count).map(|_| {
-            let filler_bytes = usize::try_from(self.rng.between(low, high)).expect("a few KiB");
+        let values = (0..count).map(|index| {
+            let filler_bytes =
+                usize::try_from(self.operation.draws.between(low, high)).expect("a few KiB");
             let counter = self.counters.entry(place.partition).or_default();
-            let id = ValueId::of(self.params.client, self.made);
-            let (key, tombstone) = (*counter % 64, false);
+            let id = self.operation.value(self.params.client, index);
+            let (key, tombstone) = ((self.operation.number + index) % 64, false);
             let value = Value { id, counter: *counter, key, filler_bytes, tombstone };
             *counter += 1;
-            self.made += 1;
             value
         });
         let values = values.collect();
@@ -259,11 +276,12 @@ impl Native {
         };
         let topic = Name::from(place.topic.as_str());
         let partition = place.partition.index;
-        let max = self.rng.between(1, 200);
-        let wait_ms = if self.rng.below(4) == 0 { self.params.fetch_wait_ms } else { 0 };
+        let max = self.operation.draws.between(1, 200);
+        let wait_ms =
+            if self.operation.draws.below(4) == 0 { self.params.fetch_wait_ms } else { 0 };
         // A broker that holds an answer back is not silent yet.
         let wait_ms = wait_ms.min(self.params.request_timeout_ms / 2);
-        let request = match self.rng.below(2) {
+        let request = match self.operation.draws.below(2) {
             0 => Request::Consume {
                 topic,
                 partition,
@@ -364,7 +382,7 @@ impl Native {
         let group = self.group();
         let (group, topic) = (Name::from(group.as_str()), Name::from(place.topic.as_str()));
         let partition = place.partition.index;
-        let request = match self.rng.below(2) {
+        let request = match self.operation.draws.below(2) {
             0 => Request::CommitOffset { consumer_group: group, topic, partition, offset: next },
             _ => Request::CommitOffsets {
                 group_id: group,

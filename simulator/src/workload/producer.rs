@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::produce::{ProduceRequest, ProduceResponse};
-use rivven_io::sim::rng::{Stream, stream};
 
 use self::lane::{Batch, Lanes, Stamps};
 use super::known::Known;
+use super::operations::Operations;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
 use crate::client::connection::CallError;
@@ -37,7 +37,7 @@ struct Producer {
     context: ClientContext,
     client: Client,
     params: ClientParams,
-    rng: Stream,
+    operations: Operations,
     known: Known,
     lanes: Lanes,
     idempotent: bool,
@@ -48,20 +48,18 @@ struct Producer {
     /// Whether a batch was refused since the last time that nothing was on the way. Until then
     /// nothing is sent, so that the refused one goes out before what follows it.
     drains: bool,
-    made: u64,
 }
 
 pub(crate) async fn run(context: ClientContext, params: ClientParams, idempotent: bool) {
     let mut producer = Producer {
         client: client_of(&context, params.client, millis(params.request_timeout_ms)),
-        rng: stream(params.seed, "producer", u64::from(params.client), 0),
+        operations: Operations::of(&context, &params, "producer"),
         known: Known::new(),
         lanes: Lanes::default(),
         idempotent,
         on_the_way: VecDeque::new(),
         again: BTreeMap::new(),
         drains: false,
-        made: 0,
         context,
         params,
     };
@@ -74,7 +72,7 @@ pub(crate) async fn run(context: ClientContext, params: ClientParams, idempotent
 impl Producer {
     fn is_done(&self) -> bool {
         let idle = self.on_the_way.is_empty() && self.again.is_empty();
-        self.context.stop.is_given() || (self.made >= self.params.operations_max && idle)
+        self.context.stop.is_given() || (self.operations.is_over() && idle)
     }
 
     /// Sends what may be sent, then waits for one answer.
@@ -103,26 +101,23 @@ impl Producer {
         if let Some((_, batch)) = self.again.pop_first() {
             return Some(batch);
         }
-        if self.made >= self.params.operations_max {
-            return None;
-        }
-        let (low, high) = self.params.pause_ms;
-        let pause = millis(self.rng.between(low, high));
-        if self.context.stop.pause(&self.context.env, pause).await {
-            return None;
-        }
         // Answers come in the order of requests: Metadata is asked when nothing else is on the way.
-        if self.known.is_stale() && !self.on_the_way.is_empty() {
+        // Nor does an answer wait for an operation that is far.
+        let is_busy = !self.on_the_way.is_empty();
+        if is_busy && (self.known.is_stale() || !self.operations.is_near()) {
+            return None;
+        }
+        if !self.operations.wait().await {
             return None;
         }
         if !self.known.refresh(&mut self.client, &self.params).await {
             self.client.back_off().await;
             return None;
         }
-        self.made += 1;
-        let place = self.known.draw(&mut self.rng);
+        let mut operation = self.operations.begin();
+        let place = self.known.draw(&mut operation.draws);
         let stamps = Stamps::now(&self.context);
-        Some(self.lanes.make(place, stamps, (&self.params, &mut self.rng)))
+        Some(self.lanes.make(place, stamps, (&self.params, &mut operation)))
     }
 
     /// Sends one batch; whether the connection still stands.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rivven_core::ids::TopicId;
 use rivven_io::clock::Monotonic;
-use rivven_io::sim::rng::{Stream, stream};
 
 use super::known::partitions;
 use super::library_member::LIBRARY_GROUPS;
 use super::member::GROUPS;
+use super::operations::Operation;
 use super::producer::lane::{Lanes, Stamps};
 use super::producer::read_answer;
 use super::{ClientContext, ClientKind, ClientParams};
@@ -41,12 +41,7 @@ pub(crate) fn fresh_client(context: &ClientContext, number: u32) -> Client {
 pub(crate) async fn probe(context: &ClientContext, within: Duration) {
     let mut client = fresh_client(context, LIVENESS_CLIENT);
     let Some(places) = all_places(&mut client, context, within).await else { return };
-    let mut prober = Prober {
-        lanes: Lanes::default(),
-        rng: stream(0, "liveness", 0, 0),
-        params: probe_params(),
-        client,
-    };
+    let mut prober = Prober { lanes: Lanes::default(), made: 0, params: probe_params(), client };
     for place in &places {
         let deadline = context.env.clock.now().after(within);
         prober.probe(context, place, deadline).await;
@@ -60,7 +55,7 @@ pub(crate) async fn probe(context: &ClientContext, within: Duration) {
 struct Prober {
     client: Client,
     lanes: Lanes,
-    rng: Stream,
+    made: u64,
     params: ClientParams,
 }
 
@@ -104,7 +99,10 @@ impl Prober {
     async fn produce(&mut self, context: &ClientContext, place: &Place) -> Result<i64, Trouble> {
         self.client.connection().await.map_err(Trouble::NotSent)?;
         let stamps = Stamps::now(context);
-        let mut batch = self.lanes.make(place.clone(), stamps, (&self.params, &mut self.rng));
+        let mut operation = Operation::of((0, "liveness", 0), self.made);
+        self.made += 1;
+        let parts = (&self.params, &mut operation);
+        let mut batch = self.lanes.make(place.clone(), stamps, parts);
         batch.sent_on = self.client.connections_made();
         let request = batch.request(-1, 5_000);
         let call = Call::Produce(batch.call(-1));
@@ -132,6 +130,7 @@ fn probe_params() -> ClientParams {
         fetch_bytes: 1 << 20,
         request_timeout_ms: 10_000,
         operations_max: 0,
+        operations: None,
         group: None,
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Run one seed, or a plan, again
     Replay(Replay),
+    /// Make a plan that fails as small as it can be, and keep it as a regression scenario
+    Shrink(Shrink),
     /// Run each seed in two processes, which must do the same events in the same order
     Meta(Meta),
     /// Switch each planted bug on, and count the seeds until its oracle finds it
@@ -100,6 +102,44 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "SPAN", default_value = "600s", value_parser = span)]
     pub(crate) watchdog: Duration,
     /// Print the outcome as one line of JSON at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Leaves out faults, clients, topics and operations, shortens what lasts, and puts knobs to rest, as
+/// long as the same property breaks. The result must break it alike in three fresh processes, and, if
+/// a bug is planted, must pass without it. It is written as a plan with a comment that tells it.
+///
+/// Exit codes: 0 shrunk and confirmed, 1 the plan breaks no property, or not the one asked for,
+/// 2 the result does not fail alike in each process, 3 the run does not end, 4 a mistake in the
+/// arguments or the plan, an output that cannot be written, or a mistake of the simulator. A file is
+/// written only with exit code 0.
+#[derive(ClapArgs)]
+pub(crate) struct Shrink {
+    /// The path of a plan, or a scenario (built in, or the path of a file) with --seed
+    pub(crate) what: String,
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Switch a planted bug on
+    #[arg(long, value_name = "Bnn")]
+    pub(crate) planted: Option<String>,
+    /// The property that must stay broken [default: the first that the plan breaks; of a planted
+    /// bug, the first that it should break]
+    #[arg(long, value_name = "Inn")]
+    pub(crate) property: Option<String>,
+    /// File for the result [default: target/simulator/shrunk/SCENARIO-SEED[-Bnn].toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Real time after which nothing smaller is tried any more
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    pub(crate) budget: Duration,
+    /// Candidates side by side; the result does not depend on it
+    #[arg(long, default_value_t = 2)]
+    pub(crate) jobs: usize,
+    /// Real time after which the plan's own run counts as one that does not end
+    #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = span)]
+    pub(crate) watchdog: Duration,
+    /// Print what came out as one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
 }

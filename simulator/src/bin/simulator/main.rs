@@ -1,4 +1,5 @@
-//! The `simulator` command: runs scenarios over seeds, replays one, and checks determinism.
+//! The `simulator` command: runs scenarios over seeds, replays one, shrinks one, and checks
+//! determinism.
 //! It runs on the real machine: it starts a child process for each run, and writes what they left.
 #![expect(
     clippy::disallowed_methods,
@@ -12,6 +13,7 @@ mod mutants;
 mod outlook;
 mod replay;
 mod selection;
+mod shrink;
 mod sweep;
 
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
             match args.command {
                 Command::Run(run) => sweep::sweep(run).await,
                 Command::Replay(replay) => replay::replay(replay).await,
+                Command::Shrink(shrink) => shrink::shrink(shrink).await,
                 Command::Meta(meta) => meta::meta(meta).await,
                 Command::Mutants(mutants) => mutants::mutants(mutants).await,
                 Command::Child => unreachable!("a child never returns"),

@@ -16,11 +16,7 @@ use crate::{outlook, selection};
 const EVENTS_SHOWN: usize = 200;
 
 pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
-    let mut plan = plan(&args)?;
-    let planted = selection::planted(args.planted.as_deref())?;
-    if !planted.is_empty() {
-        plan.planted = planted;
-    }
+    let plan = selection::plan(&args.what, args.seed, args.planted.as_deref())?;
     if args.print_plan {
         print!("{}", plan.to_toml());
         return Ok(0);
@@ -30,7 +26,8 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     let scratch = wants_events.then(|| scratch("trace"));
     let trace = args.trace.clone().or_else(|| scratch.clone());
     let until_us = args.until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX));
-    let records = Records { trace: trace.clone(), history: args.history.is_some(), until_us };
+    let history = args.history.is_some();
+    let records = Records { trace: trace.clone(), history, until_us, ..Records::default() };
     let launcher = selection::launcher(args.watchdog).await?;
     let report = launcher.run(&Job { plan: plan.clone(), records, log: directives }).await;
     eprint!("{}", report.log);
@@ -54,24 +51,20 @@ fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
     if outcome.verdict() == Verdict::Pass {
         println!("passed {} seed {} trace {}", outcome.scenario, outcome.seed, outcome.trace_hash);
     } else {
-        outlook::show_failure(outcome, &outlook::build(), &outlook::replay_line(plan, &args.what));
+        let line = match (args.seed, &args.planted) {
+            (Some(_), _) => outlook::replay_line(plan, &args.what),
+            (None, None) => format!("cargo sim replay {}", args.what),
+            (None, Some(_)) => {
+                format!("cargo sim replay {} --planted {}", args.what, plan.planted)
+            }
+        };
+        outlook::show_failure(outcome, &outlook::build(), &line);
     }
     let mut totals = Totals::default();
     totals.add(outcome);
     outlook::show_totals(&totals, &[]);
     if args.json {
         println!("{}", serde_json::to_string(outcome).expect("an outcome is plain data"));
-    }
-}
-
-fn plan(args: &Replay) -> Result<Plan, String> {
-    match args.seed {
-        Some(seed) => Ok(Plan::draw(&selection::scenario(&args.what)?, seed, "")),
-        None => {
-            let text = selection::read(Path::new(&args.what))
-                .map_err(|error| format!("{error} (a scenario needs its --seed)"))?;
-            Plan::from_toml(&text).map_err(|error| format!("{}: {error}", args.what))
-        }
     }
 }
 

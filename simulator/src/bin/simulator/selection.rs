@@ -32,6 +32,23 @@ pub(crate) fn planted(id: Option<&str>) -> Result<String, String> {
     }
 }
 
+/// The plan of a seed, or without one the plan in a file, with a planted bug if one is named.
+pub(crate) fn plan(what: &str, seed: Option<u64>, bug: Option<&str>) -> Result<Plan, String> {
+    let planted = planted(bug)?;
+    let mut plan = match seed {
+        Some(seed) => Plan::draw(&scenario(what)?, seed, ""),
+        None => {
+            let text = read(Path::new(what))
+                .map_err(|error| format!("{error} (a scenario needs its --seed)"))?;
+            Plan::from_toml(&text).map_err(|error| format!("{what}: {error}"))?
+        }
+    };
+    if !planted.is_empty() {
+        plan.planted = planted;
+    }
+    Ok(plan)
+}
+
 /// The plans of a selection, one after the other.
 pub(crate) fn plans(
     select: &Select,

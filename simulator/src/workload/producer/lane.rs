@@ -9,11 +9,11 @@ use rivven_core::kafka::messages::produce::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 use rivven_core::record::builder::BatchBuilder;
-use rivven_io::sim::rng::Stream;
 
 use crate::client::reads::Place;
 use crate::history::event::{Produce, SentValue, Stamp};
-use crate::history::value::{Value, ValueId};
+use crate::history::value::Value;
+use crate::workload::operations::Operation;
 use crate::workload::{ClientContext, ClientParams};
 
 /// Keeps a batch below every limit of a small configuration.
@@ -84,7 +84,6 @@ pub(crate) struct Lanes {
     producer: Option<(i64, i16)>,
     sequences: BTreeMap<PartitionId, i32>,
     counters: BTreeMap<PartitionId, u64>,
-    made: u64,
 }
 
 impl Lanes {
@@ -113,9 +112,10 @@ impl Lanes {
         &mut self,
         place: Place,
         stamps: Stamps,
-        (params, rng): (&ClientParams, &mut Stream),
+        (params, operation): (&ClientParams, &mut Operation),
     ) -> Batch {
-        let count = rng.between(params.batch_records.0.max(1), params.batch_records.1.max(1));
+        let count =
+            operation.draws.between(params.batch_records.0.max(1), params.batch_records.1.max(1));
         let Stamps { op, wall_ms, made_ns } = stamps;
         let mut builder = BatchBuilder::new(TimestampMs(wall_ms));
         let stamp = self.stamp(&place.partition, count);
@@ -125,21 +125,22 @@ impl Lanes {
         }
         let counter = self.counters.entry(place.partition).or_default();
         let mut values = Vec::new();
-        for _ in 0..count {
+        for index in 0..count {
+            let rng = &mut operation.draws;
             let filler = rng.between(params.filler_bytes.0, params.filler_bytes.1);
             let filler = filler.min(BATCH_BYTES_MAX / count);
+            let drawn = (rng.below(params.keys), rng.below(100) < params.tombstone_percent);
             let (key, tombstone) = match params.keys {
-                0 => (*counter % 64, false),
-                keys => (rng.below(keys), rng.below(100) < params.tombstone_percent),
+                0 => ((operation.number + index) % 64, false),
+                _ => drawn,
             };
             let value = Value {
-                id: ValueId::of(params.client, self.made),
+                id: operation.value(params.client, index),
                 counter: *counter,
                 key,
                 tombstone,
                 filler_bytes: usize::try_from(filler).expect("at most 128 KiB"),
             };
-            self.made += 1;
             *counter += 1;
             builder = value.push_to(builder);
             values.push(value.sent());

@@ -1,0 +1,165 @@
+//! `simulator shrink`: a small plan that breaks the same property, as a file to keep.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rivven_simulator::plan::Plan;
+use rivven_simulator::shrink::parts::operations;
+use rivven_simulator::shrink::words::{fault_in_words, head};
+use rivven_simulator::shrink::{self, Progress, Settings, ShrinkError, Shrunk};
+
+use crate::args::Shrink;
+use crate::{EXIT_HARNESS, selection};
+
+const EXIT_PASSES: u8 = 1;
+const EXIT_UNCONFIRMED: u8 = 2;
+const EXIT_HANGS: u8 = 3;
+/// How often the bar shows the time.
+const TICK: Duration = Duration::from_millis(200);
+
+pub(crate) async fn shrink(args: Shrink) -> Result<u8, String> {
+    let plan = selection::plan(&args.what, args.seed, args.planted.as_deref())?;
+    let out = args.out.clone().unwrap_or_else(|| default_out(&plan));
+    let output = Output::beside(&out)?;
+    let launcher = selection::launcher(args.watchdog).await?;
+    let settings =
+        Settings { budget: args.budget, side_by_side: args.jobs, property: args.property.clone() };
+    let bar = bar(args.budget)?;
+    let began = Instant::now();
+    let told = |progress: &Progress<'_>| show(&bar, progress, began);
+    let shrunk = shrink::shrink(&launcher, &plan, &settings, told).await;
+    bar.finish_and_clear();
+    let shrunk = match shrunk {
+        Ok(shrunk) => shrunk,
+        Err(error) => {
+            eprintln!("simulator: {}: {error}", args.what);
+            return Ok(exit_code(&error));
+        }
+    };
+    let file = out.display().to_string();
+    let text = head(&shrunk.plan, &shrunk.violation, shrunk.before, &file);
+    output.write(&format!("{text}{}", shrunk.plan.to_toml()))?;
+    report(&shrunk, &file, began.elapsed());
+    if args.json {
+        println!("{}", json(&shrunk, &file, began.elapsed()));
+    }
+    Ok(0)
+}
+
+fn exit_code(error: &ShrinkError) -> u8 {
+    match error {
+        ShrinkError::Passes | ShrinkError::OtherProperty { .. } => EXIT_PASSES,
+        ShrinkError::Unconfirmed { .. } | ShrinkError::Elusive { .. } => EXIT_UNCONFIRMED,
+        ShrinkError::Hangs { .. } => EXIT_HANGS,
+        ShrinkError::Harness { .. } => EXIT_HARNESS,
+    }
+}
+
+fn default_out(plan: &Plan) -> PathBuf {
+    let planted = if plan.planted.is_empty() { "" } else { "-" };
+    let name = format!("{}-{}{planted}{}.toml", plan.scenario, plan.seed, plan.planted);
+    Path::new("target/simulator/shrunk").join(name)
+}
+
+/// A file that appears whole or not at all.
+struct Output {
+    file: PathBuf,
+    /// Where it is written first.
+    beside: PathBuf,
+}
+
+impl Output {
+    /// Finds out whether `file` can be written before any work is done for it.
+    fn beside(file: &Path) -> Result<Output, String> {
+        let failed = |error: std::io::Error| {
+            format!("{} cannot be written: {error}; name another --out", file.display())
+        };
+        if file.is_dir() {
+            return Err(format!("{} is a folder; name a file with --out", file.display()));
+        }
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let output = Output { file: file.to_owned(), beside: beside.into() };
+        std::fs::write(&output.beside, "").map_err(failed)?;
+        std::fs::remove_file(&output.beside).map_err(failed)?;
+        Ok(output)
+    }
+
+    fn write(&self, text: &str) -> Result<(), String> {
+        let written = std::fs::write(&self.beside, text)
+            .and_then(|()| std::fs::rename(&self.beside, &self.file));
+        written.map_err(|error| {
+            // Half a file is of no use; if it cannot be removed, its name says what it is.
+            let _ = std::fs::remove_file(&self.beside);
+            format!("{} cannot be written: {error}; name another --out", self.file.display())
+        })
+    }
+}
+
+/// How much of the budget is used, and what is tried.
+fn bar(budget: Duration) -> Result<ProgressBar, String> {
+    let bar = ProgressBar::new(budget.as_secs());
+    let style = ProgressStyle::with_template("{bar:30} {elapsed} of {len}s {msg}");
+    bar.set_style(style.map_err(|error| error.to_string())?);
+    bar.enable_steady_tick(TICK);
+    Ok(bar)
+}
+
+fn show(bar: &ProgressBar, progress: &Progress<'_>, began: Instant) {
+    let Progress { plan, what, candidate, candidates, runs } = progress;
+    bar.set_position(began.elapsed().as_secs());
+    let (faults, operations) = (plan.faults.len(), operations(plan));
+    bar.set_message(format!(
+        "{what} {candidate}/{candidates} · {faults} faults, {operations} operations left · \
+         {runs} runs"
+    ));
+}
+
+fn report(shrunk: &Shrunk, file: &str, took: Duration) {
+    let Shrunk { plan, violation, before, runs, is_minimal, trace_hash } = shrunk;
+    let planted = match plan.planted.as_str() {
+        "" => String::new(),
+        id => format!(" with {id} planted"),
+    };
+    println!("{} seed {}{planted} breaks {}", plan.scenario, before.seed, violation.property);
+    println!(
+        "  faults {} of {}, operations {} of {}",
+        plan.faults.len(),
+        before.faults,
+        operations(plan),
+        before.operations
+    );
+    for fault in &plan.faults {
+        println!("    {}", fault_in_words(fault));
+    }
+    let end = if *is_minimal { "nothing more can be left out" } else { "the time was up" };
+    println!("  {} s, {runs} runs; {end}", took.as_secs());
+    println!("  it fails alike in three fresh processes, trace {trace_hash}");
+    println!("  cargo sim replay {file}");
+}
+
+fn json(shrunk: &Shrunk, file: &str, took: Duration) -> String {
+    let Shrunk { plan, violation, before, runs, is_minimal, trace_hash } = shrunk;
+    serde_json::json!({
+        "scenario": plan.scenario,
+        "seed": before.seed,
+        "planted": plan.planted,
+        "property": violation.property,
+        "faults_before": before.faults,
+        "faults": plan.faults.len(),
+        "operations_before": before.operations,
+        "operations": operations(plan),
+        "clients": plan.workload.clients.len(),
+        "runs": runs,
+        "milliseconds": took.as_millis(),
+        "is_minimal": is_minimal,
+        "trace_hash": trace_hash,
+        "file": file,
+    })
+    .to_string()
+}
