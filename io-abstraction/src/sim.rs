@@ -7,6 +7,7 @@
 
 pub mod clock;
 mod core;
+mod cpu;
 pub mod disk;
 mod exclusive;
 mod incarnation;

@@ -123,7 +123,7 @@ fn panics(world: &World) -> Vec<Violation> {
         node: panic.node,
         text: format!("task {} panicked: {}", panic.task, panic.message),
     };
-    world.take_panics().into_iter().map(violation).collect()
+    world.take_panics().into_iter().filter(|panic| !panic.injected).map(violation).collect()
 }
 
 async fn story(
@@ -144,6 +144,7 @@ async fn story(
         began_ns: history.now_ns(),
     };
     let judge = context(JUDGE);
+    supervisor.set_offsets();
     supervisor.start();
     if !supervisor.pass_until_ready(SET_UP).await {
         supervisor.violate("liveness", "the broker does not serve on an empty disk".to_owned());

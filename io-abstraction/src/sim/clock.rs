@@ -22,12 +22,15 @@ struct WallState {
     anchor_ns: u64,
     anchor_wall_ns: i128,
     drift_ppm: i64,
+    /// Faults whose effect nobody has read yet.
+    unseen: Vec<(&'static str, u64)>,
 }
 
 impl WallClock {
     pub(crate) fn new() -> WallClock {
         let anchor_wall_ns = i128::from(START_WALL_MS) * 1_000_000;
-        let state = WallState { anchor_ns: 0, anchor_wall_ns, drift_ppm: 0 };
+        let unseen = Vec::new();
+        let state = WallState { anchor_ns: 0, anchor_wall_ns, drift_ppm: 0, unseen };
         WallClock { state: Exclusive::new(state) }
     }
 
@@ -46,25 +49,41 @@ pub struct ClockControl {
     pub(crate) wall: Arc<WallClock>,
 }
 
+/// A fault of a clock counts when the node first reads the clock after it.
 impl ClockControl {
-    /// Steps the wall clock by `step_ms` (negative: back), now. Monotonic time goes on as before.
-    pub fn step(&self, step_ms: i64) {
-        self.wall.state.lock().anchor_wall_ns += i128::from(step_ms) * 1_000_000;
-        if step_ms != 0 {
-            self.core.fault(self.node, "C3", step_ms.unsigned_abs());
-        }
+    /// C1: the wall clock is `offset_ms` ahead (negative: behind), from the start of the world on.
+    pub fn set_offset(&self, offset_ms: i64) {
+        self.shift("C1", offset_ms);
     }
 
-    /// From now on the wall clock gains `drift_ppm` microseconds a second (negative: loses).
+    /// C3: steps the wall clock by `step_ms` (negative: back), now. Monotonic time goes on as
+    /// before.
+    pub fn step(&self, step_ms: i64) {
+        self.shift("C3", step_ms);
+    }
+
+    fn shift(&self, kind: &'static str, by_ms: i64) {
+        let mut state = self.wall.state.lock();
+        state.anchor_wall_ns += i128::from(by_ms) * 1_000_000;
+        if by_ms != 0 {
+            state.unseen.push((kind, by_ms.unsigned_abs()));
+        }
+        drop(state);
+        self.core.event(self.node, "clock.shift", by_ms.cast_unsigned(), 0);
+    }
+
+    /// C2: from now on the wall clock gains `drift_ppm` microseconds a second (negative: loses).
     pub fn set_drift(&self, drift_ppm: i64) {
         let now_ns = self.core.timers.now_ns();
         let wall_ns = self.wall.wall_ns(now_ns);
         let mut state = self.wall.state.lock();
-        *state = WallState { anchor_ns: now_ns, anchor_wall_ns: wall_ns, drift_ppm };
-        drop(state);
+        (state.anchor_ns, state.anchor_wall_ns) = (now_ns, wall_ns);
+        state.drift_ppm = drift_ppm;
         if drift_ppm != 0 {
-            self.core.fault(self.node, "C2", drift_ppm.unsigned_abs());
+            state.unseen.push(("C2", drift_ppm.unsigned_abs()));
         }
+        drop(state);
+        self.core.event(self.node, "clock.drift", drift_ppm.cast_unsigned(), 0);
     }
 }
 
@@ -82,7 +101,12 @@ impl ClockOps for SimClock {
     }
 
     fn wall_ms(&self) -> i64 {
-        let wall_ns = self.wall.wall_ns(self.incarnation.core.timers.now_ns());
+        let Incarnation { core, node, .. } = &*self.incarnation;
+        if self.incarnation.is_alive() {
+            let unseen = std::mem::take(&mut self.wall.state.lock().unseen);
+            unseen.into_iter().for_each(|(kind, detail)| core.fault(*node, kind, detail));
+        }
+        let wall_ns = self.wall.wall_ns(core.timers.now_ns());
         i64::try_from(wall_ns.div_euclid(1_000_000)).expect("a run's wall time fits 64 bits of ms")
     }
 

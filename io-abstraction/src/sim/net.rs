@@ -3,9 +3,10 @@
 //! A stream delivers its bytes in order, after its link's latency and at its link's bandwidth,
 //! through a bounded send buffer and a bounded receive buffer; the writer feels both. While a link
 //! is blocked, what travels on it is held, nothing fails, and it arrives by retransmission 0.2 to
-//! 3 s after the link heals; after two to fifteen minutes (drawn per stall) the sender gives up
-//! with `TimedOut` and the receiver never learns of it. A killed process resets its connections; a
-//! power cut is silence, until the machine is up again and answers the next segment with a reset.
+//! 3 s after the link heals, ends and resets of streams as well: until then the receiver takes the
+//! connection for open. After two to fifteen minutes (drawn per stall) the sender gives up with
+//! `TimedOut` and the receiver never learns of it. A killed process resets its connections; a power
+//! cut is silence, until the machine is up again and answers the next segment with a reset.
 //! Connecting to a node that is down or has no listener is refused; a blocked link or a full
 //! backlog answers nothing, is tried again after 1, 2, 4… s, and ends as `TimedOut` after 127 s.
 
@@ -14,6 +15,8 @@ mod datagram;
 pub(crate) mod fabric;
 mod link;
 mod listener;
+pub(crate) mod middlebox;
+mod pipe;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,11 +30,11 @@ pub use control::NetControl;
 pub use datagram::SimDatagram;
 pub use link::LinkConfig;
 pub use listener::SimListener;
+pub use middlebox::{Middlebox, Passing};
 pub use stream::{SimReader, SimWriter};
 
 use crate::net::{NetOps, Stream};
 use crate::sim::incarnation::Incarnation;
-use crate::sim::node::node_ip;
 
 /// The network as one incarnation of a node may use it.
 #[derive(Clone)]
@@ -58,26 +61,6 @@ impl Waiting {
 /// Whether `ip` means the node itself, whoever asks.
 fn is_own(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
-}
-
-/// The id of the node at `ip`, asked by `node`.
-fn node_at(ip: IpAddr, node: u64) -> Option<u64> {
-    match ip {
-        ip if is_own(ip) => Some(node),
-        IpAddr::V4(ip) => match ip.octets() {
-            [10, 0, high, low] => Some(u64::from(high) << 8 | u64::from(low)),
-            _ => None,
-        },
-        IpAddr::V6(_) => None,
-    }
-}
-
-/// `AddrNotAvailable` unless `node` may bind to `ip`.
-fn check_bindable(ip: IpAddr, node: u64) -> io::Result<()> {
-    if is_own(ip) || ip == IpAddr::V4(node_ip(node)) {
-        return Ok(());
-    }
-    Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
 impl NetOps for SimNet {

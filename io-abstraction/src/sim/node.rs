@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use madsim::task::NodeId;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use crate::net::Net;
 use crate::rng::Rng;
 use crate::sim::clock::{ClockControl, SimClock, WallClock};
 use crate::sim::core::Core;
+use crate::sim::cpu::Cpu;
 use crate::sim::disk::state::{DiskState, Port};
 use crate::sim::disk::{DiskControl, SimDisk};
 use crate::sim::exclusive::Exclusive;
@@ -45,6 +47,7 @@ pub(crate) struct NodeState {
     madsim_id: NodeId,
     disk: Arc<DiskState>,
     wall: Arc<WallClock>,
+    cpu: Arc<Cpu>,
     life: Exclusive<Life>,
     ended: Notify,
 }
@@ -53,6 +56,7 @@ struct Life {
     incarnation: Arc<Incarnation>,
     env: Env,
     powered: bool,
+    paused: bool,
     exit_code: Option<i32>,
 }
 
@@ -66,7 +70,7 @@ impl NodeState {
     }
 }
 
-/// The address of node `id`.
+/// The address that node `id` has at first.
 pub(crate) fn node_ip(id: u64) -> Ipv4Addr {
     let [.., high, low] = id.to_be_bytes();
     Ipv4Addr::new(10, 0, high, low)
@@ -88,9 +92,10 @@ impl SimNode {
             let madsim_id = core.madsim.create_node().name(format!("node-{id}")).build().id();
             let disk = Arc::new(DiskState::new(core, id));
             let wall = Arc::new(WallClock::new());
-            let life = Life::start(core, (id, 1), (&disk, &wall), madsim_id);
-            let life = Exclusive::new(life);
-            let state = Arc::new(NodeState { madsim_id, disk, wall, life, ended: Notify::new() });
+            let cpu = Arc::new(Cpu::new(core.seed, id));
+            let life = Life::start(core, (id, 1), (&disk, &wall, &cpu), madsim_id);
+            let (life, ended) = (Exclusive::new(life), Notify::new());
+            let state = Arc::new(NodeState { madsim_id, disk, wall, cpu, life, ended });
             core.nodes.lock().insert(id, state.clone());
             core.event(id, "node.start", 1, 0);
             state
@@ -107,7 +112,7 @@ impl SimNode {
     /// Its address on the simulated network.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
-        IpAddr::V4(node_ip(self.id))
+        IpAddr::V4(self.core.net.lock().ip_of(self.id))
     }
 
     /// The handles of the current incarnation, or of the last one if the node is down.
@@ -202,7 +207,7 @@ impl SimNode {
         self.kill();
         let number = self.state.incarnation().number + 1;
         self.core.madsim.restart(self.state.madsim_id);
-        let parts = (&self.state.disk, &self.state.wall);
+        let parts = (&self.state.disk, &self.state.wall, &self.state.cpu);
         let life = Life::start(&self.core, (self.id, number), parts, self.state.madsim_id);
         let old = std::mem::replace(&mut *self.state.life.lock(), life);
         drop(old);
@@ -210,16 +215,41 @@ impl SimNode {
         crate::sim::net::fabric::node_booted(&self.core, self.id);
     }
 
-    /// Stops the node's tasks where they are; time, timers and the network go on (P4).
-    pub fn pause(&self) {
+    /// P4: stops the node's tasks where they are; time, timers and the network go on. False if
+    /// there is no process, or it is stopped already.
+    pub fn pause(&self) -> bool {
+        let incarnation = self.state.incarnation();
+        if !incarnation.is_alive() || std::mem::replace(&mut self.state.life.lock().paused, true) {
+            return false;
+        }
+        incarnation.take_missed();
         self.core.event(self.id, "node.pause", 0, 0);
         self.core.madsim.pause(self.state.madsim_id);
+        true
     }
 
-    /// Lets a paused node run on.
-    pub fn resume(&self) {
+    /// Lets a paused node run on, with what it believed before; whether it was paused.
+    pub fn resume(&self) -> bool {
+        if !std::mem::take(&mut self.state.life.lock().paused) {
+            return false;
+        }
         self.core.event(self.id, "node.resume", 0, 0);
         self.core.madsim.resume(self.state.madsim_id);
+        if self.state.incarnation().take_missed() {
+            self.core.fault(self.id, "P4", 0);
+        }
+        true
+    }
+
+    /// P9: each poll of the node's tasks takes about `cost` of virtual time on its only core, in
+    /// this life and the next ones. Zero: none, as at first.
+    pub fn set_poll_cost(&self, cost: Duration) {
+        self.state.cpu.set_cost(&self.core, cost);
+    }
+
+    /// P8: the next poll of a task that was spawned as `task` panics.
+    pub fn panic_task(&self, task: &'static str) {
+        self.state.incarnation().doom(task);
     }
 
     /// The supervisor's hand on its disk.
@@ -263,6 +293,11 @@ impl SimNode {
     }
 
     fn process_gone(&self, silent: bool) {
+        if std::mem::take(&mut self.state.life.lock().paused) {
+            // What is stopped must be dropped as everything else is: by the executor.
+            self.core.madsim.resume(self.state.madsim_id);
+        }
+        self.state.cpu.process_gone();
         self.core.madsim.kill(self.state.madsim_id);
         self.state.disk.process_gone();
         crate::sim::net::fabric::process_gone(&self.core, self.id, silent);
@@ -274,10 +309,10 @@ impl Life {
     fn start(
         core: &Arc<Core>,
         (id, number): (u64, u64),
-        (disk, wall): (&Arc<DiskState>, &Arc<WallClock>),
+        (disk, wall, cpu): (&Arc<DiskState>, &Arc<WallClock>, &Arc<Cpu>),
         madsim_id: NodeId,
     ) -> Life {
-        let incarnation = Incarnation::new(core.clone(), id, number);
+        let incarnation = Incarnation::new(core.clone(), (id, number), cpu.clone());
         let spawner = core.madsim.get_node(madsim_id).expect("madsim forgets no node");
         let port = Port { state: disk.clone(), incarnation: incarnation.clone() };
         let env = Env {
@@ -287,6 +322,6 @@ impl Life {
             rng: Rng::Sim(SimRng::new(stream(core.seed, "rng", id, number))),
             tasks: Tasks::Sim(SimTasks { incarnation: incarnation.clone(), spawner }),
         };
-        Life { incarnation, env, powered: true, exit_code: None }
+        Life { incarnation, env, powered: true, paused: false, exit_code: None }
     }
 }

@@ -12,9 +12,12 @@ use madsim::runtime::NodeHandle;
 use madsim::task::AbortHandle;
 use tokio::sync::oneshot;
 
+use crate::sim::cpu::Turn;
 use crate::sim::incarnation::Incarnation;
 use crate::sim::world::NodePanic;
 use crate::task::{Task, TaskEnd, TaskInner, TaskOps, panic_text};
+
+const INJECTED_PANIC: &str = "the simulator wants this task to panic";
 
 /// The tasks of one incarnation.
 #[derive(Clone)]
@@ -62,6 +65,7 @@ impl SimTasks {
             result: Some(result),
             incarnation: self.incarnation.clone(),
             name,
+            turn: None,
         };
         let abort = Some(self.spawner.spawn(guarded).abort_handle());
         SimTask { end, abort }
@@ -107,6 +111,8 @@ struct Guarded<F: Future> {
     result: Option<oneshot::Sender<Result<F::Output, TaskEnd>>>,
     incarnation: Arc<Incarnation>,
     name: &'static str,
+    /// Its place in the line for the processor.
+    turn: Option<Arc<Turn>>,
 }
 
 // The future is boxed: nothing in here is pinned in place.
@@ -121,6 +127,7 @@ impl<F: Future> Guarded<F> {
             incarnation: *number,
             task: self.name,
             message: message.to_owned(),
+            injected: message == INJECTED_PANIC,
             at: Duration::from_nanos(core.timers.now_ns()),
         });
     }
@@ -136,25 +143,41 @@ impl<F: Future> Guarded<F> {
 impl<F: Future> Future for Guarded<F> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.incarnation.count_poll();
-        let Some(future) = &mut self.future else { return Poll::Ready(()) };
-        let end = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let (incarnation, name) = (&this.incarnation, this.name);
+        if !incarnation.cpu.may_run(&incarnation.core, &mut this.turn, cx.waker()) {
+            return Poll::Pending;
+        }
+        incarnation.count_poll();
+        let Some(future) = &mut this.future else { return Poll::Ready(()) };
+        let is_doomed = incarnation.take_doom(name);
+        let poll = || match is_doomed {
+            true => doomed_poll(incarnation, name),
+            false => future.as_mut().poll(cx),
+        };
+        let end = match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),
             Err(payload) => {
                 let message = panic_text(payload.as_ref());
-                self.report(&message);
+                this.report(&message);
                 Err(TaskEnd::Panicked(message))
             }
         };
-        self.drop_future();
-        if let Some(result) = self.result.take() {
+        this.drop_future();
+        if let Some(result) = this.result.take() {
             // Nobody waits for a detached task: its result is dropped here.
             let _ = result.send(end);
         }
         Poll::Ready(())
     }
+}
+
+/// P8: as if the task's own code had made a mistake.
+fn doomed_poll<T>(incarnation: &Incarnation, task: &str) -> Poll<T> {
+    incarnation.core.fault(incarnation.node, "P8", task.len() as u64);
+    panic!("{INJECTED_PANIC}");
 }
 
 impl<F: Future> Drop for Guarded<F> {

@@ -295,6 +295,112 @@ fn wall_clocks_drift_and_step_while_monotonic_time_goes_on() {
 }
 
 #[test]
+fn a_fault_of_a_clock_is_its_nodes_own_and_counts_when_somebody_looks() {
+    type Fault = fn(&World);
+    let cases: [(&str, Fault); 3] = [
+        ("C1", |world| world.node(1).clock().set_offset(-3_000)),
+        ("C2", |world| world.node(1).clock().set_drift(50_000)),
+        ("C3", |world| world.node(1).clock().step(600_000)),
+    ];
+    for (kind, fault) in cases {
+        let world = World::new(1);
+        world.run(async {
+            let (clock, other) = (world.node(1).env().clock, world.node(2).env().clock);
+            let (before, monotonic) = (world.now(), clock.now());
+            fault(&world);
+            world.sleep(Duration::from_secs(10)).await;
+            assert!(world.fault_counts().is_empty(), "{kind}");
+            assert_ne!(clock.wall_ms(), other.wall_ms(), "{kind}");
+            assert_eq!(clock.now().since(monotonic), world.now() - before, "{kind}");
+            assert_eq!(world.fault_counts().into_iter().collect::<Vec<_>>(), [(kind, 1)]);
+        });
+    }
+}
+
+#[test]
+fn polls_of_a_slow_processor_take_time_one_after_the_other() {
+    // Milliseconds until ten tasks of a node have been polled ten times each.
+    let took = |cost: Duration| {
+        let world = World::new(1);
+        let millis = world.run(async {
+            let (slow, other) = (world.node(1), world.node(2));
+            slow.set_poll_cost(cost);
+            let begin = world.now();
+            let yields = || async {
+                for _ in 0..9 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let tasks: Vec<_> = (0..10).map(|_| slow.spawn(yields())).collect();
+            other.spawn(yields()).await.unwrap();
+            assert!(world.now() - begin < Duration::from_millis(1));
+            for task in tasks {
+                task.await.unwrap();
+            }
+            (world.now() - begin).as_millis()
+        });
+        (millis, world.fault_counts().contains_key("P9"))
+    };
+    assert_eq!(took(Duration::ZERO), (0, false));
+    let (millis, counted) = took(Duration::from_millis(2));
+    assert!((170..230).contains(&millis) && counted, "{millis}");
+}
+
+#[test]
+fn a_line_for_the_processor_outlives_the_tasks_in_it() {
+    let world = World::new(1);
+    world.run(async {
+        let node = world.node(1);
+        node.set_poll_cost(Duration::from_millis(10));
+        let first = node.spawn(std::future::pending::<()>());
+        let waiting: Vec<_> = (0..5).map(|_| node.spawn(async {})).collect();
+        world.sleep(Duration::from_millis(1)).await;
+        waiting[0].abort();
+        waiting[1].abort();
+        for task in waiting.into_iter().skip(2) {
+            task.await.unwrap();
+        }
+        let in_line: Vec<_> = (0..5).map(|_| node.spawn(async {})).collect();
+        world.sleep(Duration::from_millis(1)).await;
+        node.kill();
+        node.restart();
+        drop((first, in_line));
+        node.spawn(async {}).await.unwrap();
+        let last: Vec<_> = (0..5).map(|_| node.spawn(async {})).collect();
+        world.sleep(Duration::from_millis(1)).await;
+        let before = world.now();
+        node.set_poll_cost(Duration::ZERO);
+        for task in last {
+            task.await.unwrap();
+        }
+        assert!(world.now() - before < Duration::from_millis(1));
+    });
+}
+
+#[test]
+fn a_task_that_is_to_panic_does_so_alone_and_is_told_apart() {
+    let world = World::new(1);
+    world.run(async {
+        let node = world.node(1);
+        let (clock, tasks) = (node.env().clock, node.env().tasks);
+        let sleeper = |seconds| {
+            let clock = clock.clone();
+            async move { clock.sleep(Duration::from_secs(seconds)).await }
+        };
+        let (chosen, other) = (tasks.spawn("chosen", sleeper(5)), tasks.spawn("other", sleeper(5)));
+        world.sleep(Duration::from_secs(1)).await;
+        node.panic_task("chosen");
+        assert!(matches!(chosen.await, Err(TaskEnd::Panicked(_))));
+        assert_eq!(other.await, Ok(()));
+        assert_eq!(tasks.spawn("chosen", sleeper(1)).await, Ok(()));
+        let panics = world.take_panics();
+        assert_eq!(panics.len(), 1);
+        assert!(panics[0].injected && panics[0].task == "chosen");
+        assert_eq!(world.fault_counts()["P8"], 1);
+    });
+}
+
+#[test]
 fn a_paused_node_stands_still_while_the_world_goes_on() {
     let world = World::new(1);
     world.run(async {
@@ -309,12 +415,22 @@ fn a_paused_node_stands_still_while_the_world_goes_on() {
             }
         }));
         world.sleep(Duration::from_millis(2_500)).await;
-        node.pause();
+        assert!(node.pause() && !node.pause());
+        world.sleep(Duration::from_millis(100)).await;
+        assert!(node.resume() && !node.resume());
+        assert!(world.fault_counts().is_empty(), "nothing was missed");
+        assert!(node.pause());
         world.sleep(Duration::from_secs(60)).await;
         assert_eq!(ticks.load(Relaxed), 2);
-        node.resume();
+        assert!(node.resume());
+        assert_eq!(world.fault_counts()["P4"], 1);
         world.sleep(Duration::from_millis(1_500)).await;
         assert_eq!(ticks.load(Relaxed), 4);
+        assert!(node.pause());
+        node.kill();
+        assert!(!node.pause() && !node.resume());
+        node.restart();
+        node.spawn(async {}).await.unwrap();
     });
 }
 

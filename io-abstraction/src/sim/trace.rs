@@ -49,6 +49,16 @@ pub fn event(node: u64, kind: &'static str, a: u64, b: u64) {
     });
 }
 
+/// Counts a fault that whoever runs the world made itself, when it changed something; `kind` is its
+/// number in the catalogue.
+pub fn fault(node: u64, kind: &'static str, detail: u64) {
+    CURRENT.with_borrow(|current| {
+        if let Some(core) = current {
+            core.fault(node, kind, detail);
+        }
+    });
+}
+
 pub(crate) fn set_current(core: Option<Arc<Core>>) {
     CURRENT.with_borrow_mut(|current| *current = core);
 }

@@ -25,6 +25,8 @@ pub struct NodePanic {
     /// The name that the task was spawned with.
     pub task: &'static str,
     pub message: String,
+    /// Whether [`SimNode::panic_task`] wanted it.
+    pub injected: bool,
     /// Virtual time since the start of the run.
     pub at: Duration,
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic outside its test function, too")]
 
 mod determinism;
+mod effective;
 mod harness;
 mod kept;
 mod planted;

@@ -3,6 +3,9 @@
 
 mod decay;
 mod inject;
+mod network;
+mod passing;
+mod process;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,9 +19,10 @@ use rivven_io::sim::{SimNode, World};
 use crate::history::History;
 use crate::history::event::{CrashKind, EventKind, Mark};
 use crate::oracles::Violation;
-use crate::plan::fault::When;
+use crate::plan::fault::{Fault, When};
 use crate::plan::{Plan, SERVER};
 use crate::run::server::{self, EXIT_STORAGE, Life};
+use crate::run::supervisor::passing::Element;
 
 /// A node without a process of its own: the supervisor's fine clock.
 const CONTROL: u64 = 60_000;
@@ -35,6 +39,12 @@ enum Step {
     DiskHasRoom,
     DiskIsFast,
     HoleEnds(Vec<(u64, u64)>),
+    Clog(u64),
+    LagEnds(Vec<(u64, u64)>),
+    NarrowEnds(Vec<(u64, u64)>),
+    DriftEnds(u64),
+    Resume(u64),
+    CpuIsFast,
 }
 
 /// What happened to the broker's node, in numbers.
@@ -72,6 +82,8 @@ pub(crate) struct Supervisor<'a> {
     node: SimNode,
     clock: Clock,
     history: Arc<History>,
+    /// Only where a fault of the plan needs it.
+    element: Option<Element>,
     agenda: BTreeMap<(u64, u64), Step>,
     queued: u64,
     life: Option<Life>,
@@ -94,12 +106,18 @@ impl<'a> Supervisor<'a> {
     pub(crate) fn new(world: &'a World, plan: &'a Plan, history: Arc<History>) -> Supervisor<'a> {
         let node = world.node(SERVER);
         node.disk().set_faults(base_faults(plan));
+        let needs_element =
+            |fault: &Fault| matches!(fault, Fault::LateDuplicate { .. } | Fault::Corrupt { .. });
+        let clock = world.node(CONTROL).env().clock;
+        let has_element = plan.faults.iter().any(|fault| needs_element(&fault.what));
+        let element = has_element.then(|| Element::put_into(world, clock.clone()));
         Supervisor {
             world,
             plan,
             node,
-            clock: world.node(CONTROL).env().clock,
+            clock,
             history,
+            element,
             agenda: BTreeMap::new(),
             queued: 0,
             life: None,
@@ -297,6 +315,10 @@ impl<'a> Supervisor<'a> {
         self.world.net().set_all(&LinkConfig::default());
         self.node.disk().set_faults(DiskFaults::default());
         self.node.disk().forget_one_shots();
+        self.heal_processes();
+        if let Some(element) = &self.element {
+            element.spoil_no_more();
+        }
         self.armed = false;
         self.start();
     }
@@ -322,6 +344,14 @@ impl<'a> Supervisor<'a> {
                     self.world.net().heal(from, to);
                 }
             }
+            Step::Clog(client) => self.world.net().clog(client, SERVER),
+            Step::LagEnds(links) => self.shape(&links, |link| link.lag = Duration::ZERO),
+            Step::NarrowEnds(links) => self.shape(&links, |link| link.bytes_per_second = None),
+            Step::DriftEnds(node) => self.world.node(node).clock().set_drift(0),
+            Step::Resume(node) => {
+                self.world.node(node).resume();
+            }
+            Step::CpuIsFast => self.node.set_poll_cost(Duration::ZERO),
         }
     }
 }

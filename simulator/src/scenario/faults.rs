@@ -40,6 +40,31 @@ pub struct FaultSpecs {
     pub bit_rot: Option<BitRotSpec>,
     /// D5: the end of a file is gone when the power comes back.
     pub lost_end: Option<PathSpec>,
+    /// N6, N8: one client cannot reach the broker, or it cannot reach that client.
+    pub isolate: Option<SpanSpec>,
+    /// N5: clients are clogged one by one, and unclogged one by one in another order.
+    pub swizzle: Option<SwizzleSpec>,
+    /// N4: all packets of one direction, or of both, take longer for a while.
+    pub lag: Option<LagSpec>,
+    /// N9: the links have little bandwidth for a while, so that send buffers fill.
+    pub narrow: Option<NarrowSpec>,
+    /// N2: a Produce request of an idempotent producer that was answered long ago comes once more,
+    /// byte by byte the same, on a new connection.
+    pub late_duplicate: Option<LateDuplicateSpec>,
+    /// N10: a byte of a record batch changes on its way to the broker.
+    pub corrupt: Option<RateSpec>,
+    /// C1: a wall clock is wrong from the start of the world on.
+    pub clock_offset: Option<ClockShiftSpec>,
+    /// C2: a wall clock runs too fast or too slow for a while.
+    pub clock_drift: Option<ClockDriftSpec>,
+    /// C3: a wall clock jumps.
+    pub clock_step: Option<ClockShiftSpec>,
+    /// P4: a process stands still, and goes on with what it believed.
+    pub pause: Option<PauseSpec>,
+    /// P9: each poll of the broker's tasks takes time on its one core for a while.
+    pub slow_cpu: Option<SlowCpuSpec>,
+    /// P8: a task of the broker panics.
+    pub task_panic: Option<TaskPanicSpec>,
 }
 
 /// How often a fault comes.
@@ -148,9 +173,95 @@ pub struct BitRotSpec {
     pub down_ms: Draw,
 }
 
+/// Clients clogged one after the other, `gap_ms` apart, all for `for_ms`, unclogged in another
+/// order.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwizzleSpec {
+    pub per_minute: Draw,
+    pub gap_ms: Draw,
+    pub for_ms: Draw,
+}
+
+/// Links that take `lag_ms` longer.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LagSpec {
+    pub per_minute: Draw,
+    pub lag_ms: Draw,
+    pub for_ms: Draw,
+}
+
+/// Links that carry `bytes_per_second`, each way.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NarrowSpec {
+    pub per_minute: Draw,
+    pub bytes_per_second: Draw,
+    pub for_ms: Draw,
+}
+
+/// A request that comes again `age_ms` after its answer, or later.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LateDuplicateSpec {
+    pub per_minute: Draw,
+    pub age_ms: Draw,
+}
+
+/// A wall clock that is `ms` off, ahead or behind. So many of a hundred are a client's.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockShiftSpec {
+    pub per_minute: Draw,
+    pub ms: Draw,
+    #[serde(default)]
+    pub clients_percent: Draw,
+}
+
+/// A wall clock that gains or loses `ppm` microseconds a second.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockDriftSpec {
+    pub per_minute: Draw,
+    pub ppm: Draw,
+    pub for_ms: Draw,
+    #[serde(default)]
+    pub clients_percent: Draw,
+}
+
+/// A process that stands still. So many of a hundred are a client's.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseSpec {
+    pub per_minute: Draw,
+    pub for_ms: Draw,
+    #[serde(default)]
+    pub clients_percent: Draw,
+}
+
+/// A broker each of whose polls takes about `poll_us`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlowCpuSpec {
+    pub per_minute: Draw,
+    pub poll_us: Draw,
+    pub for_ms: Draw,
+}
+
+/// The next poll of one of these tasks of the broker.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskPanicSpec {
+    pub per_minute: Draw,
+    pub tasks: Vec<String>,
+    /// If the broker ends itself because of it: time until the next start.
+    pub down_ms: Draw,
+}
+
 impl FaultSpecs {
     /// Each kind, and how often it comes if it is in the scenario.
-    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 16] {
+    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 28] {
         [
             ("power_cut", self.power_cut.as_ref().map(|spec| &spec.per_minute)),
             ("kill", self.kill.as_ref().map(|spec| &spec.per_minute)),
@@ -168,6 +279,18 @@ impl FaultSpecs {
             ("black_hole", self.black_hole.as_ref().map(|spec| &spec.per_minute)),
             ("bit_rot", self.bit_rot.as_ref().map(|spec| &spec.per_minute)),
             ("lost_end", self.lost_end.as_ref().map(|spec| &spec.per_minute)),
+            ("isolate", self.isolate.as_ref().map(|spec| &spec.per_minute)),
+            ("swizzle", self.swizzle.as_ref().map(|spec| &spec.per_minute)),
+            ("lag", self.lag.as_ref().map(|spec| &spec.per_minute)),
+            ("narrow", self.narrow.as_ref().map(|spec| &spec.per_minute)),
+            ("late_duplicate", self.late_duplicate.as_ref().map(|spec| &spec.per_minute)),
+            ("corrupt", self.corrupt.as_ref().map(|spec| &spec.per_minute)),
+            ("clock_offset", self.clock_offset.as_ref().map(|spec| &spec.per_minute)),
+            ("clock_drift", self.clock_drift.as_ref().map(|spec| &spec.per_minute)),
+            ("clock_step", self.clock_step.as_ref().map(|spec| &spec.per_minute)),
+            ("pause", self.pause.as_ref().map(|spec| &spec.per_minute)),
+            ("slow_cpu", self.slow_cpu.as_ref().map(|spec| &spec.per_minute)),
+            ("task_panic", self.task_panic.as_ref().map(|spec| &spec.per_minute)),
         ]
     }
 }

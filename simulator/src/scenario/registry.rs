@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 22] = scenarios![
+const FILES: [(&str, &str); 28] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -29,6 +29,12 @@ const FILES: [(&str, &str); 22] = scenarios![
     "network/retry_other_connection.toml",
     "network/client_library.toml",
     "network/native_clients.toml",
+    "network/partitions.toml",
+    "network/slow_links.toml",
+    "network/late_duplicates.toml",
+    "process/clocks.toml",
+    "process/pauses.toml",
+    "process/slow_cpu.toml",
     "administration/delete_recreate.toml",
     "administration/deserted_changes.toml",
     "groups/group_members.toml",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::sim::core::Core;
 use crate::sim::net::fabric::{Fabric, resend};
 use crate::sim::net::link::LinkConfig;
+use crate::sim::net::middlebox::Middlebox;
 use crate::sim::net::stream::{reset_later, reset_now};
 use crate::sim::rng::stream;
 
@@ -29,16 +30,48 @@ impl NetControl {
         self.core.net.lock().link(from, to).config = config;
     }
 
-    /// Nothing that `from` sends reaches `to` from now on (N5, N6): streams hold it, datagrams and
-    /// resets are lost, connects get no answer.
+    /// Changes the shape of the link that carries what node `from` sends to node `to`.
+    pub fn change_link(&self, from: u64, to: u64, change: impl FnOnce(&mut LinkConfig)) {
+        change(&mut self.core.net.lock().link(from, to).config);
+    }
+
+    /// Puts a middlebox on all links, or takes it away. It must not use the network itself.
+    pub fn set_middlebox(&self, middlebox: Option<Middlebox>) {
+        self.core.net.lock().middlebox = middlebox;
+    }
+
+    /// N11: each of two nodes, both down, comes up at the other's address.
+    ///
+    /// # Panics
+    /// If one of them is up: a process does not survive the loss of its address.
+    pub fn swap_addresses(&self, one: u64, other: u64) {
+        for node in [one, other] {
+            let state = self.core.nodes.lock().get(&node).cloned();
+            let is_up = state.is_some_and(|state| state.incarnation().is_alive());
+            assert!(!is_up, "node {node} is up");
+        }
+        self.core.net.lock().swap_addresses(one, other);
+        self.core.event(one, "net.swap_addresses", other, 0);
+    }
+
+    /// Nothing that `from` sends reaches `to` from now on (N6): streams hold it, their ends and
+    /// resets included, datagrams are lost, connects get no answer.
     pub fn block(&self, from: u64, to: u64) {
-        self.core.net.lock().link(from, to).blocked = true;
+        self.core.net.lock().link(from, to).blocked = Some("N6");
         self.core.event(from, "net.block", to, 0);
+    }
+
+    /// The same in both directions, counted as a clog (N5).
+    pub fn clog(&self, one: u64, other: u64) {
+        for (from, to) in [(one, other), (other, one)] {
+            self.core.net.lock().link(from, to).blocked = Some("N5");
+            self.core.event(from, "net.clog", to, 0);
+        }
     }
 
     /// Ends a block of this link.
     pub fn heal(&self, from: u64, to: u64) {
-        self.core.net.lock().link(from, to).blocked = false;
+        self.core.net.lock().link(from, to).blocked = None;
         self.core.event(from, "net.heal", to, 0);
         resend(&self.core, |sender, receiver| (sender, receiver) == (from, to));
     }
@@ -46,7 +79,7 @@ impl NetControl {
     /// Ends all blocks.
     pub fn heal_all(&self) {
         for (_, link) in self.core.net.lock().links_between_nodes() {
-            link.blocked = false;
+            link.blocked = None;
         }
         self.core.event(0, "net.heal_all", 0, 0);
         resend(&self.core, |_, _| true);

@@ -13,9 +13,8 @@ use bytes::Bytes;
 
 use crate::sim::core::Core;
 use crate::sim::incarnation::Incarnation;
+use crate::sim::net::Waiting;
 use crate::sim::net::fabric::Port;
-use crate::sim::net::{Waiting, check_bindable, node_at};
-use crate::sim::node::node_ip;
 
 /// Datagrams that wait for `recv_from`; what comes on top is lost.
 const QUEUE_MAX: usize = 256;
@@ -42,8 +41,8 @@ impl SimDatagram {
     ) -> io::Result<SimDatagram> {
         incarnation.check()?;
         let node = incarnation.node;
-        check_bindable(addr.ip(), node)?;
         let mut fabric = incarnation.core.net.lock();
+        fabric.check_bindable(addr.ip(), node)?;
         let port = if addr.port() == 0 { fabric.free_port(node)? } else { addr.port() };
         if fabric.sockets.contains_key(&(node, port)) {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -71,8 +70,14 @@ impl SimDatagram {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let from = self.incarnation.node;
-        let Some(node) = node_at(to.ip(), from) else { return Ok(()) };
-        let own_ip = if to.ip().is_loopback() { to.ip() } else { IpAddr::V4(node_ip(from)) };
+        let fabric = self.incarnation.core.net.lock();
+        let (found, own_ip) = (fabric.node_at(to.ip(), from), fabric.ip_of(from));
+        drop(fabric);
+        let Some((node, is_taken)) = found else { return Ok(()) };
+        if is_taken {
+            self.incarnation.core.fault(node, "N11", from);
+        }
+        let own_ip = if to.ip().is_loopback() { to.ip() } else { IpAddr::V4(own_ip) };
         let sender = SocketAddr::new(own_ip, self.addr.port());
         let flight = Flight { data: Bytes::copy_from_slice(data), sender, from };
         launch(&self.incarnation.core, flight, (node, to.port()));
@@ -133,7 +138,7 @@ fn launch(core: &Arc<Core>, flight: Flight, to: Port) {
     link.last_datagram_ns = link.last_datagram_ns.max(arrives_ns);
     drop(fabric);
     let delay = Duration::from_nanos(arrives_ns - now_ns);
-    let effects = [("N1", lost), ("N2", doubled), ("N3", overtakes), ("N4", transit.in_tail)];
+    let effects = [("N1", lost), ("N2", doubled), ("N3", overtakes), ("N4", transit.is_late)];
     for (kind, _) in effects.into_iter().filter(|(_, happened)| *happened) {
         core.fault(from, kind, to.0);
     }
@@ -149,9 +154,9 @@ fn launch(core: &Arc<Core>, flight: Flight, to: Port) {
 
 fn land(core: &Arc<Core>, flight: Flight, to: Port) {
     let mut fabric = core.net.lock();
-    if fabric.link(flight.from, to.0).blocked {
+    if let Some(kind) = fabric.link(flight.from, to.0).blocked {
         drop(fabric);
-        core.fault(flight.from, "N6", to.0);
+        core.fault(flight.from, kind, to.0);
         return;
     }
     let Some(socket) = fabric.sockets.get_mut(&to) else { return };

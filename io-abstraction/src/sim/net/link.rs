@@ -10,6 +10,8 @@ pub struct LinkConfig {
     /// One-way latency, drawn between the two for each segment and datagram.
     pub latency_min: Duration,
     pub latency_max: Duration,
+    /// N4: added to each latency.
+    pub lag: Duration,
     /// N4: the share of segments and datagrams whose latency is drawn from the heavy tail: up to
     /// `tail_max`, a half of them up to half of it, and so on.
     pub tail: f64,
@@ -33,6 +35,7 @@ impl Default for LinkConfig {
         LinkConfig {
             latency_min: Duration::from_micros(50),
             latency_max: Duration::from_micros(300),
+            lag: Duration::ZERO,
             tail: 0.0,
             tail_max: Duration::from_secs(2),
             bytes_per_second: None,
@@ -48,7 +51,8 @@ impl Default for LinkConfig {
 /// The state of a directed link.
 pub(crate) struct Link {
     pub(crate) config: LinkConfig,
-    pub(crate) blocked: bool,
+    /// Nothing gets through, because of a fault of this number in the catalogue.
+    pub(crate) blocked: Option<&'static str>,
     /// When the last byte that was sent leaves the sender.
     busy_until_ns: u64,
     /// When the last datagram that was sent arrives.
@@ -66,7 +70,8 @@ pub(crate) struct Transit {
     pub(crate) latency_ns: u64,
     /// Time on the sender's side before the last byte leaves.
     pub(crate) queued_ns: u64,
-    pub(crate) in_tail: bool,
+    /// It is in the tail, or its link lags.
+    pub(crate) is_late: bool,
 }
 
 fn ns(duration: Duration) -> u64 {
@@ -86,7 +91,7 @@ impl Link {
         };
         Link {
             config,
-            blocked: false,
+            blocked: None,
             busy_until_ns: 0,
             last_datagram_ns: 0,
             latency: draws_of("net.latency"),
@@ -101,6 +106,7 @@ impl Link {
     pub(crate) fn transit(&mut self, now_ns: u64, bytes: usize) -> Transit {
         let config = &self.config;
         let usual = self.latency.between(ns(config.latency_min), ns(config.latency_max));
+        let usual = usual.saturating_add(ns(config.lag));
         let in_tail = self.tail.chance(config.tail);
         let halvings = self.tail.u64().trailing_zeros().min(20);
         let tail = self.tail.between(0, ns(config.tail_max) >> halvings);
@@ -110,7 +116,8 @@ impl Link {
             self.busy_until_ns = self.busy_until_ns.max(now_ns).saturating_add(sending_ns);
             queued_ns = self.busy_until_ns - now_ns;
         }
-        Transit { latency_ns: usual + if in_tail { tail } else { 0 }, queued_ns, in_tail }
+        let latency_ns = usual.saturating_add(if in_tail { tail } else { 0 });
+        Transit { latency_ns, queued_ns, is_late: in_tail || !config.lag.is_zero() }
     }
 
     /// How long after a healing a held segment is sent again.

@@ -13,9 +13,9 @@ use crate::net::Stream;
 use crate::sim::core::Core;
 use crate::sim::incarnation::Incarnation;
 use crate::sim::net::fabric::Port;
-use crate::sim::net::stream::{Conn, Pipe, Side, open_end, reset_later};
-use crate::sim::net::{Waiting, check_bindable, is_own, node_at};
-use crate::sim::node::node_ip;
+use crate::sim::net::pipe::Pipe;
+use crate::sim::net::stream::{Conn, Side, open_end, reset_later};
+use crate::sim::net::{Waiting, is_own};
 use crate::sim::timer::Sleep;
 
 /// Connections that wait for `accept`; what comes on top gets no answer and is tried again.
@@ -44,8 +44,8 @@ impl SimListener {
     ) -> io::Result<SimListener> {
         incarnation.check()?;
         let node = incarnation.node;
-        check_bindable(addr.ip(), node)?;
         let mut fabric = incarnation.core.net.lock();
+        fabric.check_bindable(addr.ip(), node)?;
         let port = if addr.port() == 0 { fabric.free_port(node)? } else { addr.port() };
         if fabric.listeners.contains_key(&(node, port)) {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -126,12 +126,20 @@ pub(crate) async fn connect(
     incarnation.check()?;
     let core = &incarnation.core;
     let from = incarnation.node;
-    let local_ip = if addr.ip().is_loopback() { addr.ip() } else { IpAddr::V4(node_ip(from)) };
-    let local = SocketAddr::new(local_ip, core.net.lock().free_port(from)?);
+    let local = {
+        let mut fabric = core.net.lock();
+        let own_ip = IpAddr::V4(fabric.ip_of(from));
+        let local_ip = if addr.ip().is_loopback() { addr.ip() } else { own_ip };
+        SocketAddr::new(local_ip, fabric.free_port(from)?)
+    };
     let give_up_ns = core.timers.now_ns() + CONNECT_GIVE_UP.as_nanos() as u64;
     let mut backoff = Duration::from_secs(1);
     loop {
-        if let Some(to) = node_at(addr.ip(), from) {
+        let found = core.net.lock().node_at(addr.ip(), from);
+        if let Some((to, is_taken)) = found {
+            if is_taken {
+                core.fault(to, "N11", from);
+            }
             travel(incarnation, from, to).await?;
             match knock(core, incarnation, (local, addr), to) {
                 Answer::Refused => {
@@ -173,14 +181,14 @@ fn knock(
 ) -> Answer {
     let from = client.node;
     let mut fabric = core.net.lock();
-    if fabric.link(from, to).blocked || fabric.link(to, from).blocked {
+    if fabric.link(from, to).blocked.or(fabric.link(to, from).blocked).is_some() {
         return Answer::Silence;
     }
     let sizes = |config: &crate::sim::net::LinkConfig| {
         Pipe::new(config.send_buffer_bytes, config.receive_buffer_bytes)
     };
     let pipes = [sizes(&fabric.link(from, to).config), sizes(&fabric.link(to, from).config)];
-    let id = fabric.next_conn();
+    let (id, own_ip) = (fabric.next_conn(), IpAddr::V4(fabric.ip_of(to)));
     let Some(listening) = fabric.listeners.get_mut(&(to, addr.port())) else {
         return Answer::Refused;
     };
@@ -193,7 +201,7 @@ fn knock(
     listening.queue.push_back(id);
     let waiting = listening.waiting.take();
     listening.incarnation.progress();
-    let server_ip = if addr.ip().is_unspecified() { IpAddr::V4(node_ip(to)) } else { addr.ip() };
+    let server_ip = if addr.ip().is_unspecified() { own_ip } else { addr.ip() };
     let server_addr = SocketAddr::new(server_ip, addr.port());
     let server = Side::new(listening.incarnation.clone(), server_addr);
     let sides = [Side::new(client.clone(), local), server];

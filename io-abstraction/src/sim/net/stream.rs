@@ -1,6 +1,5 @@
 //! Connections: two pipes with bounded buffers, whose bytes arrive in order or whose ends fail.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -15,6 +14,9 @@ use crate::net::{ReadOps, Stream, StreamReader, StreamWriter, WriteOps};
 use crate::sim::core::Core;
 use crate::sim::incarnation::Incarnation;
 use crate::sim::net::Waiting;
+use crate::sim::net::link::Transit;
+use crate::sim::net::middlebox::Passing;
+use crate::sim::net::pipe::{Pipe, Segment};
 
 /// A connection between two ends; `pipes[n]` carries what side `n` sends.
 pub(crate) struct Conn {
@@ -31,27 +33,6 @@ pub(crate) struct Side {
     failed: Option<io::ErrorKind>,
     reader: Option<Waker>,
     writers: Waiting,
-}
-
-/// One direction of a connection.
-pub(crate) struct Pipe {
-    in_flight: VecDeque<Segment>,
-    in_flight_bytes: usize,
-    received: VecDeque<Bytes>,
-    received_bytes: usize,
-    send_buffer_bytes: usize,
-    receive_buffer_bytes: usize,
-    last_arrival_ns: u64,
-    ended: bool,
-    end_received: bool,
-    /// Since when nothing gets through.
-    pub(crate) held_since_ns: Option<u64>,
-}
-
-struct Segment {
-    arrives_ns: u64,
-    /// Empty for the end of the stream.
-    data: Bytes,
 }
 
 impl Side {
@@ -71,58 +52,6 @@ impl Side {
         wakers.extend(self.reader.take());
         self.incarnation.progress();
         wakers
-    }
-}
-
-impl Pipe {
-    pub(crate) fn new(send_buffer_bytes: usize, receive_buffer_bytes: usize) -> Pipe {
-        Pipe {
-            in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
-            received: VecDeque::new(),
-            received_bytes: 0,
-            send_buffer_bytes: send_buffer_bytes.max(1),
-            receive_buffer_bytes: receive_buffer_bytes.max(1),
-            last_arrival_ns: 0,
-            ended: false,
-            end_received: false,
-            held_since_ns: None,
-        }
-    }
-
-    fn room(&self) -> usize {
-        self.send_buffer_bytes.saturating_sub(self.in_flight_bytes)
-    }
-
-    fn drop_content(&mut self) {
-        self.in_flight.clear();
-        self.received.clear();
-        (self.in_flight_bytes, self.received_bytes) = (0, 0);
-    }
-
-    /// Takes what has arrived by `now_ns` and fits; its count of bytes, and whether the end came.
-    fn arrive(&mut self, now_ns: u64) -> (usize, bool) {
-        let mut count = 0;
-        while let Some(segment) = self.in_flight.front_mut() {
-            let room = self.receive_buffer_bytes.saturating_sub(self.received_bytes);
-            if segment.arrives_ns > now_ns || (room == 0 && !segment.data.is_empty()) {
-                break;
-            }
-            let data = segment.data.split_to(segment.data.len().min(room));
-            if data.is_empty() {
-                self.end_received = true;
-            }
-            count += data.len();
-            self.in_flight_bytes -= data.len();
-            self.received_bytes += data.len();
-            if segment.data.is_empty() {
-                self.in_flight.pop_front();
-            }
-            if !data.is_empty() {
-                self.received.push_back(data);
-            }
-        }
-        (count, self.end_received)
     }
 }
 
@@ -152,6 +81,12 @@ fn post(core: &Arc<Core>, conn_id: u64, side: usize, data: Bytes) {
     let now_ns = core.timers.now_ns();
     let mut fabric = core.net.lock();
     let Some((from, to)) = fabric.conns.get(&conn_id).map(|conn| conn.ends(side)) else { return };
+    let changed = fabric
+        .middlebox
+        .as_mut()
+        .and_then(|middlebox| middlebox(&Passing { conn: conn_id, from, to, data: &data }));
+    let is_changed = changed.is_some();
+    let data = changed.unwrap_or(data);
     let transit = fabric.link(from, to).transit(now_ns, data.len());
     let Some(conn) = fabric.conns.get_mut(&conn_id) else { return };
     let pipe = &mut conn.pipes[side];
@@ -160,22 +95,32 @@ fn post(core: &Arc<Core>, conn_id: u64, side: usize, data: Bytes) {
     pipe.in_flight_bytes += data.len();
     pipe.in_flight.push_back(Segment { arrives_ns, data });
     drop(fabric);
-    if transit.in_tail {
-        core.fault(from, "N4", transit.latency_ns / 1_000_000);
-    }
-    if transit.queued_ns > 10_000_000 {
-        core.fault(from, "N9", transit.queued_ns / 1_000_000);
+    note_transit(core, from, &transit);
+    if is_changed {
+        core.fault(from, "N10", conn_id);
     }
     let delay = Duration::from_nanos(arrives_ns - now_ns);
     core.timers.after(delay, Box::new(move |core| deliver(core, conn_id, side)));
 }
 
+fn note_transit(core: &Core, from: u64, transit: &Transit) {
+    if transit.is_late {
+        core.fault(from, "N4", transit.latency_ns / 1_000_000);
+    }
+    if transit.queued_ns > 10_000_000 {
+        core.fault(from, "N9", transit.queued_ns / 1_000_000);
+    }
+}
+
 /// What becomes of the segments that should have arrived by now.
 enum Arrival {
     Nothing,
-    /// Nothing gets through; the sender gives up after the delay if that stays so.
-    Held(Duration),
+    /// Nothing gets through, because of a fault or because there is no power; the sender gives up
+    /// after the delay if that stays so.
+    Held(Duration, Option<&'static str>),
     Refused,
+    /// Another node has that address now, and knows of no such connection.
+    Stranger,
     Delivered {
         bytes: usize,
         wakers: Vec<Waker>,
@@ -187,24 +132,35 @@ pub(crate) fn deliver(core: &Arc<Core>, conn_id: u64, side: usize) {
     let now_ns = core.timers.now_ns();
     let (arrival, from, to) = {
         let mut fabric = core.net.lock();
-        let Some((from, to)) = fabric.conns.get(&conn_id).map(|conn| conn.ends(side)) else {
-            return;
-        };
-        let node = core.nodes.lock().get(&to).cloned();
+        let Some(conn) = fabric.conns.get(&conn_id) else { return };
+        let (from, to) = conn.ends(side);
+        let reached = fabric.node_at(conn.sides[1 - side].local.ip(), to);
+        let reached = reached.map_or(to, |(node, _)| node);
+        let node = core.nodes.lock().get(&reached).cloned();
         let unpowered = node.is_none_or(|node| !node.is_powered());
-        let link = fabric.link(from, to);
-        let silent = (link.blocked || unpowered).then(|| link.give_up_delay());
+        let link = fabric.link(from, reached);
+        let is_silent = link.blocked.is_some() || unpowered;
+        let silent = is_silent.then(|| (link.give_up_delay(), link.blocked));
         let Some(conn) = fabric.conns.get_mut(&conn_id) else { return };
-        (arrival(conn, side, now_ns, silent), from, to)
+        match (reached == to, silent) {
+            (false, None) => (Arrival::Stranger, from, reached),
+            _ => (arrival(conn, side, now_ns, silent), from, to),
+        }
     };
     match arrival {
         Arrival::Nothing => {}
-        Arrival::Held(delay) => {
-            core.fault(from, "N6", conn_id);
+        Arrival::Held(delay, kind) => {
+            if let Some(kind) = kind {
+                core.fault(from, kind, conn_id);
+            }
             let event = move |core: &Arc<Core>| give_up(core, (conn_id, side), now_ns);
             core.timers.after(delay, Box::new(event));
         }
         Arrival::Refused => reset_later(core, conn_id, side),
+        Arrival::Stranger => {
+            core.fault(to, "N11", conn_id);
+            reset_later(core, conn_id, side);
+        }
         Arrival::Delivered { bytes, wakers } => {
             core.event(to, "net.deliver", conn_id, bytes as u64);
             wakers.into_iter().for_each(Waker::wake);
@@ -212,15 +168,20 @@ pub(crate) fn deliver(core: &Arc<Core>, conn_id: u64, side: usize) {
     }
 }
 
-fn arrival(conn: &mut Conn, side: usize, now_ns: u64, silent: Option<Duration>) -> Arrival {
+fn arrival(
+    conn: &mut Conn,
+    side: usize,
+    now_ns: u64,
+    silent: Option<(Duration, Option<&'static str>)>,
+) -> Arrival {
     let pipe = &mut conn.pipes[side];
     if pipe.held_since_ns.is_some() || pipe.in_flight.front().is_none_or(|s| s.arrives_ns > now_ns)
     {
         return Arrival::Nothing;
     }
-    if let Some(delay) = silent {
+    if let Some((delay, kind)) = silent {
         pipe.held_since_ns = Some(now_ns);
-        return Arrival::Held(delay);
+        return Arrival::Held(delay, kind);
     }
     if conn.sides[1 - side].gone {
         return Arrival::Refused;
@@ -253,7 +214,7 @@ fn forget_if_over(conns: &mut std::collections::BTreeMap<u64, Conn>, conn_id: u6
     }
 }
 
-/// A reset travels to `side`, behind what was sent to it; it is lost if its link is blocked.
+/// A reset travels to `side`, behind what was sent to it.
 pub(crate) fn reset_later(core: &Arc<Core>, conn_id: u64, side: usize) {
     let now_ns = core.timers.now_ns();
     let mut fabric = core.net.lock();
@@ -265,14 +226,24 @@ pub(crate) fn reset_later(core: &Arc<Core>, conn_id: u64, side: usize) {
     let last_ns = conn.pipes[1 - side].last_arrival_ns;
     drop(fabric);
     let delay = Duration::from_nanos(latency_ns.max(last_ns.saturating_sub(now_ns)));
-    core.timers.after(
-        delay,
-        Box::new(move |core| {
-            if !core.net.lock().link(from, to).blocked {
-                reset_now(core, conn_id, side);
-            }
-        }),
-    );
+    core.timers.after(delay, Box::new(move |core| reset_arrives(core, conn_id, side)));
+}
+
+/// A reset has come to `side`, unless its link is blocked: then it waits for that to end.
+pub(crate) fn reset_arrives(core: &Arc<Core>, conn_id: u64, side: usize) {
+    let mut fabric = core.net.lock();
+    let Some((from, to)) = fabric.conns.get(&conn_id).map(|conn| conn.ends(1 - side)) else {
+        return;
+    };
+    let Some(kind) = fabric.link(from, to).blocked else {
+        drop(fabric);
+        return reset_now(core, conn_id, side);
+    };
+    if let Some(conn) = fabric.conns.get_mut(&conn_id) {
+        conn.pipes[1 - side].reset_held = true;
+    }
+    drop(fabric);
+    core.fault(from, kind, conn_id);
 }
 
 /// One side sees the connection reset, now.

@@ -337,3 +337,126 @@ fn sockets_of_a_dead_incarnation_are_refused_and_counted_no_more() {
         assert_eq!(world.node(1).resources(), crate::sim::Resources::default());
     });
 }
+
+#[test]
+fn an_end_and_a_reset_wait_for_their_partition_to_heal() {
+    type Ending = fn(&World, Stream);
+    let cases: [(&str, Ending, Option<ErrorKind>); 2] = [
+        ("closed", |_, stream| drop(stream), None),
+        ("killed", |world, _stream| world.node(2).kill(), Some(ErrorKind::ConnectionReset)),
+    ];
+    for ((name, end, expected), clogged) in cases.into_iter().zip([false, true]) {
+        let world = World::new(1);
+        world.run(async {
+            let (mut client, server) = pair(&world).await;
+            match clogged {
+                true => world.net().clog(1, 2),
+                false => world.net().partition(&[1], &[2]),
+            }
+            end(&world, server);
+            let clock = world.node(1).env().clock;
+            let seen = clock.timeout(Duration::from_secs(60), read_one(&mut client)).await;
+            assert!(seen.is_err(), "{name}: {seen:?}");
+            world.net().heal_all();
+            let seen = clock.timeout(Duration::from_secs(5), read_one(&mut client)).await.unwrap();
+            assert_eq!(seen.err().map(|error| error.kind()), expected, "{name}");
+            let kind = if clogged { "N5" } else { "N6" };
+            assert_eq!(world.fault_counts().into_iter().collect::<Vec<_>>(), [(kind, 1)], "{name}");
+        });
+    }
+}
+
+#[test]
+fn what_a_partition_holds_is_gone_with_the_power_of_its_sender() {
+    let world = World::new(1);
+    world.run(async {
+        let (mut client, server) = pair(&world).await;
+        world.net().partition(&[1], &[2]);
+        server.writer.write_all(b"held").await.unwrap();
+        world.sleep(Duration::from_secs(1)).await;
+        std::mem::forget(server);
+        world.node(2).power_cut();
+        world.net().heal_all();
+        world.node(2).restart();
+        let clock = world.node(1).env().clock;
+        assert!(clock.timeout(Duration::from_secs(60), read_one(&mut client)).await.is_err());
+        client.writer.write_all(b"?").await.unwrap();
+        assert_eq!(read_one(&mut client).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn a_link_that_changes_its_shape_is_slow_in_that_direction_only() {
+    type Change = fn(&mut LinkConfig);
+    let cases: [(&str, Change); 2] = [
+        ("N4", |link| link.lag = Duration::from_millis(700)),
+        ("N9", |link| link.bytes_per_second = Some(100)),
+    ];
+    for (kind, change) in cases {
+        let world = World::new(1);
+        world.run(async {
+            let (mut client, mut server) = pair(&world).await;
+            world.net().change_link(1, 2, change);
+            let before = world.now();
+            server.writer.write_all(&[1; 70]).await.unwrap();
+            read_one(&mut client).await.unwrap();
+            assert!(world.now() - before < Duration::from_millis(10), "{kind}");
+            client.writer.write_all(&[1; 70]).await.unwrap();
+            read_one(&mut server).await.unwrap();
+            let took = (world.now() - before).as_millis();
+            assert!((700..720).contains(&took), "{kind}: {took} ms");
+            assert_eq!(world.fault_counts().into_iter().collect::<Vec<_>>(), [(kind, 1)]);
+        });
+    }
+}
+
+#[test]
+fn a_middlebox_sees_each_segment_and_changes_those_that_it_wants_to() {
+    let world = World::new(1);
+    world.run(async {
+        let (client, mut server) = pair(&world).await;
+        world.net().set_middlebox(Some(Box::new(|passing| {
+            assert_eq!((passing.from, passing.to), (1, 2));
+            let wanted = passing.data.starts_with(b"b");
+            wanted.then(|| bytes::Bytes::from(vec![b'x'; passing.data.len()]))
+        })));
+        for text in ["abc", "bcd", "cde"] {
+            client.writer.write_all(text.as_bytes()).await.unwrap();
+        }
+        world.net().set_middlebox(None);
+        client.writer.write_all(b"bye").await.unwrap();
+        client.writer.shutdown().unwrap();
+        assert_eq!(read_to_end(&mut server).await.unwrap(), b"abcxxxcdebye");
+        assert_eq!(world.fault_counts()["N10"], 1);
+    });
+}
+
+#[test]
+fn a_node_at_anothers_old_address_is_met_by_its_peers_and_knows_nothing_of_them() {
+    let world = World::new(1);
+    world.run(async {
+        let (mut client, server) = pair(&world).await;
+        let (one, other) = (world.node(2), world.node(3));
+        let address = one.ip();
+        std::mem::forget(server);
+        one.power_cut();
+        other.kill();
+        world.net().swap_addresses(2, 3);
+        other.restart();
+        assert_eq!(other.ip(), address);
+        let refused = other.env().net.listen("10.0.0.3:1".parse().unwrap()).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::AddrNotAvailable);
+        let (listener, addr) = listen(&other).await;
+        client.writer.write_all(b"still there?").await.unwrap();
+        assert_eq!(read_one(&mut client).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let again = world.node(1).env().net.connect(addr).await.unwrap();
+        assert_eq!((again.peer, listener.accept().await.unwrap().local), (addr, addr));
+        assert_eq!(world.fault_counts()["N11"], 2);
+        one.restart();
+        assert_eq!(one.ip(), "10.0.0.3".parse::<std::net::IpAddr>().unwrap());
+        other.kill();
+        one.kill();
+        world.net().swap_addresses(2, 3);
+        assert_eq!(one.ip(), address);
+    });
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rivven_io::sim::disk::DiskFaults;
 
 use crate::history::event::Mark;
-use crate::plan::fault::{Fault, Hole, When};
-use crate::plan::{CLIENTS, SERVER};
+use crate::plan::SERVER;
+use crate::plan::fault::{Fault, When};
 use crate::run::supervisor::{Aimed, Loop, Step, Supervisor};
 
 /// How long a crash waits for its moment.
@@ -82,11 +82,16 @@ impl Supervisor<'_> {
                 let crashed = self.crash(true, *down_ms);
                 crashed && self.lose_end((path, *pick))
             }
+            _ => self.inject_network(fault) || self.inject_process(fault),
         };
         if done {
-            *self.tally.injected.entry(fault.kind()).or_default() += 1;
-            self.mark(Mark::Fault { node: SERVER, what: format!("{fault:?}") });
+            self.note_injected(fault, SERVER);
         }
+    }
+
+    pub(super) fn note_injected(&mut self, fault: &Fault, node: u64) {
+        *self.tally.injected.entry(fault.kind()).or_default() += 1;
+        self.mark(Mark::Fault { node, what: format!("{fault:?}") });
     }
 
     fn stop(&mut self, down_ms: u64) -> bool {
@@ -112,25 +117,6 @@ impl Supervisor<'_> {
 
     fn has_connections(&self) -> bool {
         self.world.net().connection_count(SERVER) > 0
-    }
-
-    fn black_hole(&mut self, hole: Hole, for_ms: u64) -> bool {
-        let net = self.world.net();
-        let mut links = Vec::new();
-        for client in &self.plan.workload.clients {
-            let client = CLIENTS + u64::from(client.client);
-            if hole != Hole::FromBroker {
-                links.push((client, SERVER));
-            }
-            if hole != Hole::ToBroker {
-                links.push((SERVER, client));
-            }
-        }
-        for (from, to) in &links {
-            net.block(*from, *to);
-        }
-        self.queue_in(for_ms * 1_000, Step::HoleEnds(links));
-        true
     }
 
     fn begin_watch(&mut self, when: &When, crash: Aimed) -> bool {

@@ -1,0 +1,90 @@
+//! Faults of clocks, processors and tasks.
+
+use std::time::Duration;
+
+use rivven_io::sim::SimNode;
+
+use crate::plan::SERVER;
+use crate::plan::fault::{Fault, Target};
+use crate::run::supervisor::{Step, Supervisor};
+
+/// The tasks of the broker of which it is defined what a panic does: a connection's ends that
+/// connection, one of storage ends the process, with exit code 4.
+const TASKS: [&str; 5] =
+    ["connection", "wal-committer", "segment-writer", "checkpointer", "cleaner"];
+
+impl Supervisor<'_> {
+    /// Sets the clocks that are wrong from the start of the world on.
+    pub(crate) fn set_offsets(&mut self) {
+        for fault in &self.plan.faults {
+            let Fault::ClockOffset { who, offset_ms } = &fault.what else { continue };
+            let Some(node) = self.target(*who) else { continue };
+            node.clock().set_offset(*offset_ms);
+            self.note_injected(&fault.what, node.id());
+        }
+    }
+
+    pub(super) fn inject_process(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::ClockDrift { who, drift_ppm, for_ms } => {
+                let Some(node) = self.target(*who) else { return false };
+                node.clock().set_drift(*drift_ppm);
+                self.queue_in(for_ms * 1_000, Step::DriftEnds(node.id()));
+                true
+            }
+            Fault::ClockStep { who, step_ms } => {
+                let Some(node) = self.target(*who) else { return false };
+                node.clock().step(*step_ms);
+                true
+            }
+            Fault::Pause { who, for_ms } => {
+                let Some(node) = self.target(*who) else { return false };
+                let is_paused = node.pause();
+                if is_paused {
+                    self.queue_in(for_ms * 1_000, Step::Resume(node.id()));
+                }
+                is_paused
+            }
+            Fault::SlowCpu { poll_us, for_ms } => {
+                self.node.set_poll_cost(Duration::from_micros(*poll_us));
+                self.queue_in(for_ms * 1_000, Step::CpuIsFast);
+                true
+            }
+            Fault::TaskPanic { task, down_ms } => self.panic_task(task, *down_ms),
+            // An offset is there before the first fault.
+            _ => false,
+        }
+    }
+
+    fn target(&self, who: Target) -> Option<SimNode> {
+        let node = match who {
+            Target::Broker => SERVER,
+            Target::Client(pick) => self.client(pick)?,
+        };
+        Some(self.world.node(node))
+    }
+
+    fn panic_task(&mut self, task: &str, down_ms: u64) -> bool {
+        let Some(task) = TASKS.iter().find(|known| **known == task) else { return false };
+        if self.life.is_none() {
+            return false;
+        }
+        self.node.panic_task(task);
+        if *task != "connection" {
+            self.may_fail = true;
+            self.down_ms = down_ms;
+        }
+        true
+    }
+
+    /// Every process runs, on a fast processor, with clocks that go right, wherever they stand.
+    pub(super) fn heal_processes(&self) {
+        let clients = self.plan.workload.clients.len() as u64;
+        let targets = (0..clients).map(Target::Client).chain([Target::Broker]);
+        for node in targets.filter_map(|who| self.target(who)) {
+            node.resume();
+            node.clock().set_drift(0);
+        }
+        self.node.set_poll_cost(Duration::ZERO);
+    }
+}
