@@ -2,9 +2,10 @@
 //!
 //! Sequences (KIP-98) make the broker write each batch once and in order. At most as many batches
 //! are under way as it remembers, and all to one leader; until it has confirmed one, a single one,
-//! because a broker that knows nothing of a producer takes any sequence. A batch that must be sent again goes alone and
-//! keeps its sequence. When the broker says that what came before the lowest batch is missing,
-//! neither that one nor any behind it is written: they begin a new epoch at sequence 0.
+//! because a broker that knows nothing of a producer takes any sequence. A batch that must be sent
+//! again goes alone and keeps its sequence. When the broker says that what came before the lowest
+//! batch is missing, neither that one nor any behind it is written: they begin a new epoch at
+//! sequence 0.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub(super) struct Queue {
     identity: Option<(ProducerId, i16)>,
     next_sequence: i32,
     confirmed: Option<Monotonic>,
-    /// Bytes, before they are packed, of which the topic may take a batch: larger ones were refused.
+    /// Bytes of a batch, before they are packed, that the topic may take: larger ones were refused.
     taken_at: usize,
 }
 

@@ -1,5 +1,6 @@
 //! I42: when the faults are over, every request is answered in time, and every partition takes and
-//! gives records again, also those of producers that had trouble before. In expect-loss runs an error is an answer too.
+//! gives records again, also those of producers that had trouble before. In expect-loss runs an
+//! error is an answer too.
 
 use std::collections::BTreeMap;
 
