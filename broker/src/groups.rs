@@ -310,28 +310,35 @@ impl Groups {
 }
 
 pub(crate) fn now(env: &Env) -> Now {
-    Now { monotonic: env.clock.now(), wall: TimestampMs(env.clock.wall_ms()) }
+    Now { monotonic: monotonic(env), wall: TimestampMs(env.clock.wall_ms()) }
+}
+
+fn monotonic(env: &Env) -> Monotonic {
+    if rivven_io::planted!("B91") {
+        return Monotonic(u64::try_from(env.clock.wall_ms()).unwrap_or(0) * 1_000_000);
+    }
+    env.clock.now()
 }
 
 /// Looks at deadlines of groups when they are due, and at the age of offsets now and then.
 async fn drive(node: Arc<Node>) {
-    let (groups, clock) = (&node.groups, &node.env.clock);
+    let (groups, env) = (&node.groups, &node.env);
     let expiry_interval = node.config.offsets_retention_check_interval;
-    let mut expiry = clock.now().after(expiry_interval);
+    let mut expiry = monotonic(env).after(expiry_interval);
     loop {
         // Whoever sets a deadline from here on finds that nothing is planned, and rings.
         groups.alarm.planned.store(u64::MAX, Ordering::Release);
         let next = groups.tick().map_or(expiry, |deadline| deadline.min(expiry));
         groups.alarm.planned.store(next.0, Ordering::Release);
-        let wait = next.since(clock.now()).max(Duration::from_millis(1));
+        let wait = next.since(monotonic(env)).max(Duration::from_millis(1));
         tokio::select! {
             biased;
             () = node.stop.wait() => return,
             () = groups.alarm.earlier.notified() => {}
-            () = clock.sleep(wait) => {}
+            () = env.clock.sleep(wait) => {}
         }
-        if clock.now() >= expiry {
-            expiry = clock.now().after(expiry_interval);
+        if monotonic(env) >= expiry {
+            expiry = monotonic(env).after(expiry_interval);
             groups.expire();
         }
     }

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 33] = [
+pub const ALL: [PlantedBug; 37] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -245,6 +245,34 @@ pub const ALL: [PlantedBug; 33] = [
         origin: "readers that forget that the log gives whole batches",
         scenario: "native_clients",
         oracles: &["I25"],
+    },
+    PlantedBug {
+        id: "B90",
+        what: "a batch older than those that are remembered is taken for a new one",
+        origin: "the late requests of KIP-890, outside of transactions",
+        scenario: "late_duplicates",
+        oracles: &["I13"],
+    },
+    PlantedBug {
+        id: "B91",
+        what: "sessions of members end by the wall clock",
+        origin: "etcd 6700, etcd 12291",
+        scenario: "clocks",
+        oracles: &["I26"],
+    },
+    PlantedBug {
+        id: "B92",
+        what: "a batch is stored without a look at its CRC",
+        origin: "KAFKA-8722",
+        scenario: "late_duplicates",
+        oracles: &["I1", "I12"],
+    },
+    PlantedBug {
+        id: "B93",
+        what: "a member gives out what it has fetched until it is told that its session is over",
+        origin: "stopped processes that trust their lease: Kleppmann on Redlock, 2016",
+        scenario: "pauses",
+        oracles: &["I24", "I25"],
     },
 ];
 

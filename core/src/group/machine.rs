@@ -319,6 +319,7 @@ impl Group {
         let over = self.members.iter().filter(|(_, member)| is_over(member));
         let over: Vec<String> = over.map(|(id, _)| id.clone()).collect();
         if !over.is_empty() {
+            rivven_io::probe!("session_over");
             for id in over {
                 self.remove(&id, GroupError::UnknownMember, effects);
             }

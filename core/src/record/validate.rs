@@ -224,9 +224,10 @@ fn check_crc(
     rules: &ProduceRules<'_>,
 ) -> Result<(), ProduceRefusal> {
     let computed = compute_crc(batch);
-    if computed == header.crc {
+    if computed == header.crc || rivven_io::planted!("B92") {
         return Ok(());
     }
+    rivven_io::probe!("spoiled_batch_refused");
     let (topic, partition, crc) = (rules.topic, rules.partition, header.crc);
     Err(ProduceRefusal::corrupt(format!(
         "Record is corrupt (stored crc = {crc} at byte {CRC_POSITION}, computed crc = {computed}) \

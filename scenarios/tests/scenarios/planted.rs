@@ -71,4 +71,8 @@ every_bug![
     b76_is_found "B76",
     b80_is_found "B80",
     b81_is_found "B81",
+    b90_is_found "B90",
+    b91_is_found "B91",
+    b92_is_found "B92",
+    b93_is_found "B93",
 ];

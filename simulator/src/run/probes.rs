@@ -1,7 +1,7 @@
 //! The probes that an ensemble over all scenarios must hit: every one that stands in the code.
 
 /// Names in the sources of `core` and `broker`, sorted.
-pub const ALL: [&str; 29] = [
+pub const ALL: [&str; 32] = [
     "batch_left_whole",
     "commit_only_beside_the_wal",
     "compacted_in_vain",
@@ -10,6 +10,7 @@ pub const ALL: [&str; 29] = [
     "duplicate_batch",
     "index_rebuilt",
     "largest_timestamp_gone",
+    "late_batch_refused",
     "log_compacted",
     "log_uncleanable",
     "no_room_to_compact",
@@ -26,6 +27,8 @@ pub const ALL: [&str; 29] = [
     "segment_emptied",
     "segment_gone_while_read",
     "segment_written_direct",
+    "session_over",
+    "spoiled_batch_refused",
     "stray_segments_removed",
     "tail_full",
     "torn_checkpoint",
