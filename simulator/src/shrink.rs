@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run it ─► name its operations ─► cut its length ─► leave out faults, clients, topics, operations
-//!        ─► smaller gaps, numbers, knobs ─► again, until nothing helps ─► confirm in three processes
+//!        ─► smaller gaps, numbers, knobs ─► again, until nothing helps ─► confirm it thrice
 //! ```
 
 mod ddmin;
