@@ -17,8 +17,8 @@ use crate::workload::{
     ClientKind, ClientParams, CommitStyle, GroupParams, TopicParams, WorkloadParams,
 };
 
-/// The version of plans that this simulator runs. It changes with the meaning of a plan's fields and
-/// of what operations draw: a plan of another version would show something else.
+/// The version of plans that this simulator runs. It changes with the meaning of a plan's fields
+/// and of what operations draw: a plan of another version would show something else.
 pub const VERSION: u32 = 1;
 /// The broker's node.
 pub const SERVER: u64 = 1;

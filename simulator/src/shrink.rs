@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run it ─► name its operations ─► cut its length ─► leave out faults, clients, topics, operations
-//!        ─► smaller gaps, numbers, knobs ─► again, until nothing helps ─► confirm in three processes
+//!        ─► smaller gaps, numbers, knobs ─► again, until nothing helps ─► confirm it thrice
 //! ```
 
 mod ddmin;
@@ -205,7 +205,7 @@ async fn confirm(
 enum Detour {
     /// Without its faults this plan needs luck at the very end: they stay until few operations are
     /// left.
-    OperationsFirst(Plan),
+    OperationsFirst(Box<Plan>),
     /// Fewer operations may do as much if each writes more.
     Heavier,
     /// What one world needs luck for, another brings by itself.
@@ -248,7 +248,7 @@ impl<F: FnMut(&Progress<'_>)> Shrinker<F> {
     async fn run(&mut self) {
         let whole = self.trials.halve_time_left();
         self.simplify(Way::Length).await;
-        let cut = self.plan.clone();
+        let cut = Box::new(self.plan.clone());
         self.pass_by_pass().await;
         let mut was_cut_short = self.trials.is_over();
         self.trials.set_deadline(whole);
@@ -292,7 +292,7 @@ impl<F: FnMut(&Progress<'_>)> Shrinker<F> {
         let before = self.plan.clone();
         match detour {
             Detour::OperationsFirst(cut) => {
-                self.plan = cut;
+                self.plan = *cut;
                 self.leave_out(Part::Operations).await;
             }
             Detour::Heavier => {

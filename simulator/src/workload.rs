@@ -1,9 +1,9 @@
 //! What clients do in a run: tasks that produce, consume and administrate until they are stopped,
 //! the probes of the liveness phase, and the read-back of everything at the end.
 //!
-//! All parameters stand in the plan. Each client draws from its own seed, and each of its operations
-//! from a stream of its own: taking a client, an operation or a topic out of a plan leaves what the
-//! others draw as it was.
+//! All parameters stand in the plan. Each client draws from its own seed, and each of its
+//! operations from a stream of its own: taking a client, an operation or a topic out of a plan
+//! leaves what the others draw as it was.
 
 mod admin;
 mod consumer;

@@ -1,5 +1,5 @@
 //! The command shrinks a plan that fails, says clearly why it cannot, and leaves nothing half done.
-//! And the ground that it stands on: an operation left out of a plan leaves the others as they were.
+//! And the ground that it stands on: an operation left out leaves the others as they were.
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test may panic outside its test function, too")]
 #![expect(clippy::disallowed_methods, reason = "the test reads and writes plans")]

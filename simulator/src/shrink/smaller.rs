@@ -172,7 +172,7 @@ fn sizes(plan: &Plan) -> Vec<Plan> {
         [(least, least), (low.min(half), half)]
     };
     let mut all = Vec::new();
-    for clients in [0..count].into_iter().chain((0..count).map(|index| index..index + 1)) {
+    for clients in std::iter::once(0..count).chain((0..count).map(|index| index..index + 1)) {
         for way in 0..2 {
             let (mut fewer, mut shorter) = (plan.clone(), plan.clone());
             for index in clients.clone() {

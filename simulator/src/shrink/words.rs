@@ -17,8 +17,8 @@ const COLUMNS: usize = 98;
 /// What an oracle says can be long.
 const SAID_MAX: usize = 400;
 
-/// The comment in front of a shrunk plan: which property breaks, what its oracle says, what happens,
-/// and the command that shows it.
+/// The comment in front of a shrunk plan: which property breaks, what its oracle says, what
+/// happens, and the command that shows it.
 #[must_use]
 pub fn head(plan: &Plan, violation: &Violation, before: Before, file: &str) -> String {
     let mut text = String::new();

@@ -106,14 +106,15 @@ pub(crate) struct Replay {
     pub(crate) json: bool,
 }
 
-/// Leaves out faults, clients, topics and operations, shortens what lasts, and puts knobs to rest, as
-/// long as the same property breaks. The result must break it alike in three fresh processes, and, if
-/// a bug is planted, must pass without it. It is written as a plan with a comment that tells it.
+/// Leaves out faults, clients, topics and operations, shortens what lasts, and puts knobs to rest,
+/// as long as the same property breaks. The result must break it alike in three fresh processes,
+/// and, if a bug is planted, must pass without it. It is written as a plan with a comment that
+/// tells it.
 ///
 /// Exit codes: 0 shrunk and confirmed, 1 the plan breaks no property, or not the one asked for,
 /// 2 the result does not fail alike in each process, 3 the run does not end, 4 a mistake in the
-/// arguments or the plan, an output that cannot be written, or a mistake of the simulator. A file is
-/// written only with exit code 0.
+/// arguments or the plan, an output that cannot be written, or a mistake of the simulator. A file
+/// is written only with exit code 0.
 #[derive(ClapArgs)]
 pub(crate) struct Shrink {
     /// The path of a plan, or a scenario (built in, or the path of a file) with --seed
