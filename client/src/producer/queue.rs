@@ -202,7 +202,7 @@ impl Queue {
 
     /// Puts the halves of a batch back that the topic does not take whole. Gives one back that
     /// cannot be halved.
-    pub(super) fn halve(&mut self, batch: Batch, why: Error) -> Result<(), (Batch, Error)> {
+    pub(super) fn halve(&mut self, batch: Batch, why: Error) -> Result<(), (Box<Batch>, Error)> {
         match split::halve(batch, self.identity) {
             Err(batch) => Err((batch, why)),
             Ok((halves, full_at)) => {

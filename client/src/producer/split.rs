@@ -15,14 +15,14 @@ use super::batch::{Batch, Contents, Number, Outcome};
 pub(super) fn halve(
     mut batch: Batch,
     identity: Option<(ProducerId, i16)>,
-) -> Result<([Batch; 2], usize), Batch> {
+) -> Result<([Batch; 2], usize), Box<Batch>> {
     if batch.count < 2 || batch.is_uncertain {
-        return Err(batch);
+        return Err(Box::new(batch));
     }
-    let Contents::Built(bytes) = &batch.contents else { return Err(batch) };
+    let Contents::Built(bytes) = &batch.contents else { return Err(Box::new(batch)) };
     let middle = batch.count / 2;
-    let Ok(unpacked) = unpack(bytes) else { return Err(batch) };
-    let Some([first, second]) = build(&unpacked, middle) else { return Err(batch) };
+    let Ok(unpacked) = unpack(bytes) else { return Err(Box::new(batch)) };
+    let Some([first, second]) = build(&unpacked, middle) else { return Err(Box::new(batch)) };
     let full_at = first.size().max(second.size());
     let outcomes = [Arc::<Outcome>::default(), Arc::<Outcome>::default()];
     let share = batch.room.as_ref().map_or(0, |room| room.num_permits() / 2);
