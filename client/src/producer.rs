@@ -40,8 +40,8 @@ struct Shared {
     accumulator: Mutex<Accumulator>,
     /// There may be something to send.
     wake: Notify,
-    /// What requests went out on that are never answered, since the last flush.
-    unanswered: Mutex<Vec<Arc<Connection>>>,
+    /// What requests went out on that are never answered, since the last flush, and how many.
+    unanswered: Mutex<Vec<(Arc<Connection>, u64)>>,
 }
 
 impl Producer {
@@ -98,11 +98,15 @@ impl Producer {
         }
         let unanswered = self.shared.unanswered().clone();
         let timeout = self.shared.client.config().request_timeout;
-        for connection in unanswered {
+        for (connection, sent) in unanswered {
             if let Err(error) = connection.settle(timeout).await {
                 tracing::warn!(%error, "what was sent without acks may be lost");
             }
-            self.shared.unanswered().retain(|other| !Arc::ptr_eq(other, &connection));
+            // What was sent on it meanwhile is the next flush's.
+            let is_settled = |(other, now): &(Arc<Connection>, u64)| {
+                Arc::ptr_eq(other, &connection) && *now == sent
+            };
+            self.shared.unanswered().retain(|other| !is_settled(other));
         }
     }
 
@@ -150,21 +154,22 @@ impl Shared {
         self.accumulator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unanswered(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+    fn unanswered(&self) -> MutexGuard<'_, Vec<(Arc<Connection>, u64)>> {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sent_unanswered(&self, connection: &Arc<Connection>) {
         let mut unanswered = self.unanswered();
-        unanswered.retain(|connection| match connection.end() {
+        unanswered.retain(|(connection, _)| match connection.end() {
             None => true,
             Some(error) => {
                 tracing::warn!(%error, "what was sent without acks may be lost");
                 false
             }
         });
-        if !unanswered.iter().any(|known| Arc::ptr_eq(known, connection)) {
-            unanswered.push(connection.clone());
+        match unanswered.iter_mut().find(|(known, _)| Arc::ptr_eq(known, connection)) {
+            Some((_, sent)) => *sent += 1,
+            None => unanswered.push((connection.clone(), 1)),
         }
     }
 }

@@ -116,3 +116,36 @@ fn reads_outside_the_log_are_refused_with_its_bounds() {
         storage.shutdown().await.expect("shuts down");
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_among_the_topics_is_removed_and_not_followed() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "orders", 1).await;
+        append(&storage, &partition, "value").await.expect("appended");
+        storage.shutdown().await.expect("shuts down");
+        let elsewhere = fixture.dir.path().join("elsewhere");
+        env.disk.create_dir_all(&elsewhere.join("below")).await.expect("made");
+        let link = fixture.path().join("topics/backup");
+        std::os::unix::fs::symlink(&elsewhere, &link).expect("linked");
+
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens again");
+        let deleted = fixture.path().join("deleted");
+        let mut is_gone = false;
+        for _ in 0..500 {
+            let is_there = env.disk.file_len(&link).await.expect("looked").is_some();
+            let is_empty = env.disk.read_dir(&deleted).await.is_ok_and(|all| all.is_empty());
+            is_gone = !is_there && is_empty;
+            if is_gone {
+                break;
+            }
+            env.clock.sleep(Duration::from_millis(10)).await;
+        }
+        assert!(is_gone, "what is no topic goes");
+        let left = env.disk.file_len(&elsewhere.join("below")).await.expect("looked");
+        assert!(left.is_some(), "what it leads to stays");
+        storage.shutdown().await.expect("shuts down");
+    });
+}

@@ -73,6 +73,8 @@ impl OpenOptions {
 pub struct DirEntry {
     pub name: String,
     pub is_dir: bool,
+    /// A symbolic link, of which the other fields say where it leads.
+    pub is_link: bool,
     /// Length in bytes; 0 for a directory.
     pub len: u64,
 }

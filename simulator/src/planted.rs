@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 38] = [
+pub const ALL: [PlantedBug; 37] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -231,13 +231,6 @@ pub const ALL: [PlantedBug; 38] = [
         origin: "KAFKA-4095, Strimzi 9269",
         scenario: "topics_come_and_go",
         oracles: &["I22"],
-    },
-    PlantedBug {
-        id: "B77",
-        what: "a producer never closes the gap of sequences that a batch leaves which was given up",
-        origin: "this project's own client; compare KAFKA-5494 and KIP-360",
-        scenario: "client_library",
-        oracles: &["I42"],
     },
     PlantedBug {
         id: "B80",

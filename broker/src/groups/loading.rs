@@ -18,6 +18,8 @@ use super::now;
 use crate::limits::GROUP_LOAD_BYTES;
 use crate::node::Node;
 
+/// How often a partition is tried to be read while the disk answers with errors.
+const TRIES_MAX: u32 = 30;
 /// Between two tries to read what could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -35,7 +37,9 @@ enum LoadError {
 /// Reads every partition, one after the other. `image`: topics before any of this life is made.
 pub(super) async fn load(node: Arc<Node>, image: Arc<MetadataImage>, keepers: Arc<[Arc<Keeper>]>) {
     let mut unread: Vec<&Arc<Keeper>> = keepers.iter().collect();
+    let mut tries = 0;
     while !unread.is_empty() {
+        tries += 1;
         let mut again = Vec::new();
         for keeper in unread {
             let loaded = tokio::select! {
@@ -46,7 +50,7 @@ pub(super) async fn load(node: Arc<Node>, image: Arc<MetadataImage>, keepers: Ar
             let partition = keeper.partition().id();
             match loaded {
                 Ok(shard) => keeper.begin(Some(shard)),
-                Err(error) if error.may_pass() => {
+                Err(error) if error.may_pass() && tries < TRIES_MAX => {
                     tracing::warn!(%partition, %error, "reading a partition's groups again");
                     again.push(keeper);
                 }

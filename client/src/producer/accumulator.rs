@@ -32,6 +32,7 @@ pub(super) struct Accumulator {
     lingering: VecDeque<(Monotonic, usize)>,
     /// Partitions that have something to send.
     ready: BTreeSet<usize>,
+    is_closed: bool,
     /// Producer id and epoch to begin with.
     identity: Option<(ProducerId, i16)>,
     next_number: u64,
@@ -98,6 +99,7 @@ impl Accumulator {
             topics: BTreeMap::new(),
             lingering: VecDeque::new(),
             ready: BTreeSet::new(),
+            is_closed: false,
             identity: None,
             next_number: 0,
             turn: 0,
@@ -116,6 +118,9 @@ impl Accumulator {
         image: &ClusterImage,
         (record, permit): (ProducerRecord, OwnedSemaphorePermit),
     ) -> Result<(Delivery, bool), Error> {
+        if self.is_closed {
+            return Err(Error::Closed);
+        }
         let at = self.queue_of(image, &record)?;
         let size = record.bytes() + FRAMING_BYTES;
         let linger = self.config.linger;
@@ -323,7 +328,7 @@ impl Accumulator {
         let Answer { queue: at, number, result } = answer;
         let queue = &mut self.queues[at];
         let Some(mut batch) = queue.answered(number) else { return false };
-        let is_lowest = queue.is_lowest(number) && !rivven_io::planted!("B77");
+        let is_lowest = queue.is_lowest(number);
         let error = match result {
             Ok(delivered) => {
                 queue.confirm(now);
@@ -401,8 +406,9 @@ impl Accumulator {
         }
     }
 
-    /// Ends everything.
+    /// Ends everything, and takes nothing any more.
     pub(super) fn fail_all(&mut self, error: &Error) {
+        self.is_closed = true;
         for queue in &mut self.queues {
             let waiting = std::mem::take(&mut queue.waiting).into_iter();
             let in_flight = std::mem::take(&mut queue.in_flight);

@@ -46,7 +46,9 @@ struct Sender {
     events: mpsc::UnboundedSender<Event>,
     is_refreshing: bool,
     is_identifying: bool,
-    /// Between tries to connect, to refresh and to get a producer id.
+    /// Between tries to connect.
+    connecting: Backoff,
+    /// Between tries to refresh and to get a producer id.
     backoff: Backoff,
 }
 
@@ -63,10 +65,11 @@ impl Drop for Ending {
 pub(super) async fn run(shared: Arc<Shared>) {
     let _ending = Ending(shared.clone());
     let (events, mut inbox) = mpsc::unbounded_channel();
-    let backoff = shared.client.backoff();
+    let (connecting, backoff) = (shared.client.backoff(), shared.client.backoff());
     let (is_refreshing, is_identifying) = (false, false);
     let leaders = BTreeMap::new();
-    let mut sender = Sender { shared, leaders, events, is_refreshing, is_identifying, backoff };
+    let mut sender =
+        Sender { shared, leaders, events, is_refreshing, is_identifying, connecting, backoff };
     loop {
         let next = sender.send_what_is_ready().await;
         let clock = sender.shared.client.env().clock.clone();
@@ -176,7 +179,10 @@ impl Sender {
                 let leader = self.leaders.entry(id).or_default();
                 leader.is_connecting = false;
                 match connected {
-                    Ok(connection) => leader.connection = Some(connection),
+                    Ok(connection) => {
+                        leader.connection = Some(connection);
+                        self.connecting.reset();
+                    }
                     Err(error) => {
                         tracing::debug!(broker = id, %error, "cannot connect");
                         let topics = self.note_waiting(&error);
@@ -243,7 +249,7 @@ impl Sender {
         }
         leader.is_connecting = true;
         leader.connection = None;
-        let wait = self.backoff.take(self.shared.client.env());
+        let wait = self.connecting.take(self.shared.client.env());
         let (shared, events) = (self.shared.clone(), self.events.clone());
         self.shared.client.env().tasks.spawn("producer-connect", async move {
             let connected = shared.client.connect(Target::Broker(id), Lane::Produce).await;

@@ -91,7 +91,7 @@ enum Appending {
         group: String,
         ticket: Option<Ticket>,
         offsets: Vec<CommittedFor>,
-        /// With the group, which had been stored so often.
+        /// With the group: the number of this append.
         whole: Option<u64>,
     },
 }
@@ -106,8 +106,8 @@ struct Entry {
     since: TimestampMs,
     /// Whether the log may hold a record of the group itself.
     is_logged: bool,
-    /// How often it was to be stored in this life.
-    stores: u64,
+    /// The last append of this life that stores it; 0 if there is none.
+    stored_by: u64,
     /// What it takes in memory, after the last step.
     bytes: usize,
     /// The same without its offsets; 0 before the first step.
@@ -139,7 +139,7 @@ impl Entry {
             deadline: None,
             since: TimestampMs(0),
             is_logged: false,
-            stores: 0,
+            stored_by: 0,
             bytes: 0,
             group_bytes: 0,
         }
@@ -368,7 +368,7 @@ impl Shard {
                     let entry = self.groups.get_mut(group).expect("it wants something stored");
                     entry.since = now.wall;
                     entry.is_logged = true;
-                    entry.stores += 1;
+                    entry.stored_by = self.next_append;
                     let group = group.to_owned();
                     let record = LogRecord {
                         key: RecordKey::Group { group: group.clone() },

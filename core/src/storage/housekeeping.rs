@@ -122,26 +122,34 @@ fn remove_set_aside(shared: &Arc<Shared>) {
     }));
 }
 
-/// Removes what stands in a folder, file by file, until the broker ends.
+/// Removes what stands in a folder, file by file, until the broker ends. What cannot be removed is
+/// passed over; the first error is told. Links are removed, not followed.
 async fn remove_within(shared: &Shared, folder: &Path) -> io::Result<()> {
-    if shared.env.disk.file_len(folder).await?.is_none() {
+    let disk = &shared.env.disk;
+    if disk.file_len(folder).await?.is_none() {
         return Ok(());
     }
-    for entry in shared.env.disk.read_dir(folder).await? {
+    let mut outcome = Ok(());
+    for entry in disk.read_dir(folder).await? {
+        let path = folder.join(&entry.name);
+        let is_folder = entry.is_dir && !entry.is_link;
+        if is_folder && let Err(error) = Box::pin(remove_within(shared, &path)).await {
+            // A name that cannot be read, for one: it goes with its folder.
+            tracing::debug!(%error, "removing a folder as a whole");
+        }
         if shared.is_closing() || shared.failure().is_some() {
             return Ok(());
         }
-        let path = folder.join(&entry.name);
-        if entry.is_dir {
-            Box::pin(remove_within(shared, &path)).await?;
-            if !shared.is_closing() && shared.failure().is_none() {
-                shared.env.disk.remove_dir_all(&path).await?;
-            }
-        } else {
-            shared.env.disk.remove_file(&path).await?;
+        let removed = match is_folder {
+            true => disk.remove_dir_all(&path).await,
+            false => disk.remove_file(&path).await,
+        };
+        if outcome.is_ok() && !removed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
+            outcome = removed;
         }
     }
-    Ok(())
+    outcome
 }
 
 pub(crate) async fn remove_segments(

@@ -96,7 +96,9 @@ impl DiskOps for RealDisk {
                 io::Error::new(io::ErrorKind::InvalidData, text)
             })?;
             let is_dir = metadata.is_dir();
-            entries.push(DirEntry { name, is_dir, len: if is_dir { 0 } else { metadata.len() } });
+            let is_link = entry.file_type()?.is_symlink();
+            let len = if is_dir { 0 } else { metadata.len() };
+            entries.push(DirEntry { name, is_dir, is_link, len });
         }
         entries.sort_unstable();
         Ok(entries)

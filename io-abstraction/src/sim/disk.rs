@@ -188,7 +188,7 @@ impl DiskOps for SimDisk {
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.port.pay(Op::Names, &path.to_string_lossy(), 0).await?;
         let entries = self.port.state.inner.lock().tree.list(path)?;
-        let entry = |(name, is_dir, len)| DirEntry { name, is_dir, len };
+        let entry = |(name, is_dir, len)| DirEntry { name, is_dir, is_link: false, len };
         Ok(entries.into_iter().map(entry).collect())
     }
 

@@ -12,7 +12,7 @@ pub(crate) fn create_dir_all_makes_parents_and_is_repeatable(world: &impl World)
         for _ in 0..2 {
             disk.create_dir_all(&place.dir.join("a/b/c")).await.unwrap();
         }
-        let entry = DirEntry { name: "c".to_owned(), is_dir: true, len: 0 };
+        let entry = DirEntry { name: "c".to_owned(), is_dir: true, is_link: false, len: 0 };
         assert_eq!(disk.read_dir(&place.dir.join("a/b")).await.unwrap(), [entry]);
         place.write_file("file", b"kept", false).await;
         assert!(disk.create_dir_all(&place.dir.join("file")).await.is_err());
@@ -29,12 +29,13 @@ pub(crate) fn read_dir_is_sorted_and_says_what_is_what(world: &impl World) {
         }
         place.env.disk.create_dir_all(&place.dir.join("aa/below")).await.unwrap();
         let entry = |(len, name): (usize, &str)| DirEntry {
+            is_link: false,
             name: name.to_owned(),
             is_dir: false,
             len: len as u64,
         };
         let mut expected: Vec<DirEntry> = names.into_iter().enumerate().map(entry).collect();
-        expected.push(DirEntry { name: "aa".to_owned(), is_dir: true, len: 0 });
+        expected.push(DirEntry { name: "aa".to_owned(), is_dir: true, is_link: false, len: 0 });
         expected.sort_by(|left, right| left.name.as_bytes().cmp(right.name.as_bytes()));
         assert_eq!(place.env.disk.read_dir(&place.dir).await.unwrap(), expected);
     });
@@ -78,7 +79,7 @@ pub(crate) fn remove_dir_all_takes_all_below(world: &impl World) {
         place.write_file("gone/deep/deeper/f", b"", false).await;
         place.write_file("gone-not", b"kept", false).await;
         disk.remove_dir_all(&place.dir.join("gone")).await.unwrap();
-        let entry = DirEntry { name: "gone-not".to_owned(), is_dir: false, len: 4 };
+        let entry = DirEntry { name: "gone-not".to_owned(), is_dir: false, is_link: false, len: 4 };
         assert_eq!(disk.read_dir(&place.dir).await.unwrap(), [entry]);
     });
 }

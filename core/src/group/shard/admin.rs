@@ -209,8 +209,7 @@ impl Shard {
         let keys = offsets.iter().map(|of| key_of(group, of));
         let of_group = whole.then(|| RecordKey::Group { group: group.to_owned() });
         let records = keys.chain(of_group).map(taken_back).collect();
-        let stores = self.groups.get(group).map_or(0, |entry| entry.stores);
-        let (group, whole) = (group.to_owned(), whole.then_some(stores));
+        let (group, whole) = (group.to_owned(), whole.then_some(self.next_append));
         self.append(Appending::Forget { group, ticket, offsets, whole }, records)
     }
 
@@ -221,8 +220,8 @@ impl Shard {
             entry.offsets.remove(of);
         }
         // A group that somebody joined meanwhile goes on; it is stored anew with its generation.
-        let Some(stores) = whole else { return };
-        entry.is_logged &= entry.stores != stores;
+        let Some(append) = whole else { return };
+        entry.is_logged &= entry.stored_by > append;
         if entry.is_idle() && entry.offsets.is_empty() {
             self.remove(group);
         }
