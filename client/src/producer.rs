@@ -144,12 +144,17 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         self.sender.abort();
-        self.shared.room.close();
-        self.shared.lock().fail_all(&Error::Closed);
+        self.shared.end();
     }
 }
 
 impl Shared {
+    /// Nothing is sent any more: whoever waits, or comes later, is told.
+    fn end(&self) {
+        self.room.close();
+        self.lock().fail_all(&Error::Closed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Accumulator> {
         self.accumulator.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -34,8 +34,7 @@ pub(crate) const SEED_MASK: u64 = u64::MAX >> 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// What its draws mean: see [`VERSION`]. Plans had no number before 1.
-    #[serde(default = "first_version")]
+    /// What its draws mean: see [`VERSION`].
     pub version: u32,
     pub scenario: String,
     pub seed: u64,
@@ -126,10 +125,6 @@ pub struct NetworkPlan {
     pub buffer_bytes: u64,
 }
 
-fn first_version() -> u32 {
-    1
-}
-
 /// Why a text is not a plan that can be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -142,11 +137,12 @@ pub enum PlanError {
     OtherVersion { found: u32 },
 }
 
-/// What every version of a plan has.
+/// What every plan has; the first ones had no number.
 #[derive(Deserialize)]
 struct Head {
-    #[serde(default = "first_version")]
+    #[serde(default)]
     version: u32,
+    scenario: Option<serde::de::IgnoredAny>,
 }
 
 impl Plan {
@@ -204,7 +200,8 @@ impl Plan {
     pub fn from_toml(text: &str) -> Result<Plan, PlanError> {
         let malformed = |error: toml::de::Error| PlanError::Malformed { reason: error.to_string() };
         let head: Head = toml::from_str(text).map_err(malformed)?;
-        if head.version != VERSION {
+        let is_plan = head.version > 0 || head.scenario.is_some();
+        if is_plan && head.version != VERSION {
             return Err(PlanError::OtherVersion { found: head.version });
         }
         toml::from_str(text).map_err(malformed)
@@ -424,12 +421,12 @@ mod tests {
     fn a_plan_of_another_version_says_so_whatever_else_it_holds() {
         for (text, wanted) in [
             ("version = 2\nnews = true\n", Err(PlanError::OtherVersion { found: 2 })),
-            ("version = 0\n", Err(PlanError::OtherVersion { found: 0 })),
+            ("scenario = 'clocks'\n", Err(PlanError::OtherVersion { found: 0 })),
         ] {
             assert_eq!(Plan::from_toml(text), wanted);
         }
         let plan = Plan::draw(registry::find("power_cuts").unwrap(), 1, "");
         let unnumbered = plan.to_toml().replace("version = 1\n", "");
-        assert_eq!(Plan::from_toml(&unnumbered), Ok(plan));
+        assert_eq!(Plan::from_toml(&unnumbered), Err(PlanError::OtherVersion { found: 0 }));
     }
 }

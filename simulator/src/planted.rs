@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 37] = [
+pub const ALL: [PlantedBug; 38] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -231,6 +231,13 @@ pub const ALL: [PlantedBug; 37] = [
         origin: "KAFKA-4095, Strimzi 9269",
         scenario: "topics_come_and_go",
         oracles: &["I22"],
+    },
+    PlantedBug {
+        id: "B77",
+        what: "a producer never closes the gap of sequences that a batch leaves which it gave up",
+        origin: "ours: a producer could not write to a partition any more, found by review",
+        scenario: "client_library",
+        oracles: &["I42"],
     },
     PlantedBug {
         id: "B80",

@@ -40,6 +40,10 @@ const CLIENTS_END: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the broker may hold what ended connections used.
 const REST: Duration = Duration::from_secs(5);
+/// How often what the broker holds is looked at after that, and how far apart: longer than a
+/// checkpoint syncs, and not in step with it.
+const LOOKS: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(333);
 
 /// Oracles of the end of a run, which a broker that rightly refuses to start does not reach.
 const NEEDS_SERVICE: [&str; 4] = ["I1", "I13", "I42", "I45"];
@@ -210,9 +214,20 @@ async fn last_words(
         return None;
     }
     supervisor.pass_while(workload::read_back(judge, PATIENCE)).await;
-    supervisor.pass(REST).await;
-    let now = supervisor.node().resources();
+    let now = resources_at_rest(supervisor).await;
     Some(ResourceReading { node: SERVER, at_ns: supervisor.now_us() * 1_000, baseline, now })
+}
+
+/// The least of each kind that some looks after a rest show: one alone may come in the midst of a
+/// checkpoint, which syncs with several tasks.
+async fn resources_at_rest(supervisor: &mut Supervisor<'_>) -> Resources {
+    supervisor.pass(REST).await;
+    let mut least = supervisor.node().resources();
+    for _ in 1..LOOKS {
+        supervisor.pass(BETWEEN_LOOKS).await;
+        least = least.least(&supervisor.node().resources());
+    }
+    least
 }
 
 fn node_of(client: &ClientParams) -> u64 {

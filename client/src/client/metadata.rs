@@ -80,8 +80,7 @@ impl Client {
             let (clock, names) = (&self.inner.env.clock, [name]);
             let asked = clock.timeout(tries.left(), self.topics(&names, create));
             let Ok(answer) = asked.await else {
-                let reason = "metadata is being asked for".to_owned();
-                return Err(tries.over(&reason));
+                return Err(tries.over("metadata is being asked for"));
             };
             let topic = |image: Arc<ClusterImage>| image.topics.get(name).cloned();
             let missing = || Error::Malformed(format!("no word of topic {name:?}"));

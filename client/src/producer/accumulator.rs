@@ -328,7 +328,7 @@ impl Accumulator {
         let Answer { queue: at, number, result } = answer;
         let queue = &mut self.queues[at];
         let Some(mut batch) = queue.answered(number) else { return false };
-        let is_lowest = queue.is_lowest(number);
+        let is_lowest = queue.is_lowest(number) && !rivven_io::planted!("B77");
         let error = match result {
             Ok(delivered) => {
                 queue.confirm(now);

@@ -234,7 +234,7 @@ pub(super) fn missing() -> Error {
 }
 
 /// Sequences run from 0 to the largest i32 and then on from 0.
-fn sequence_after(sequence: i32, count: i32) -> i32 {
+pub(super) fn sequence_after(sequence: i32, count: i32) -> i32 {
     assert!(sequence >= 0 && count > 0, "{count} records from {sequence}");
     sequence.wrapping_add(count) & i32::MAX
 }

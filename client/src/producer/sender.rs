@@ -57,8 +57,7 @@ struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.room.close();
-        self.0.lock().fail_all(&Error::Closed);
+        self.0.end();
     }
 }
 

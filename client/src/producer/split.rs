@@ -8,6 +8,7 @@ use rivven_core::record::builder::{BatchBuilder, NewHeader, NewRecord};
 use rivven_core::record::unpacked::{UnpackedBatch, unpack};
 
 use super::batch::{Batch, Contents, Number, Outcome};
+use super::queue::sequence_after;
 
 /// The halves of a batch that was refused, and the bytes, before they are packed, at which later
 /// ones are full. Gives it back if it cannot be halved: a single record, or one that a broker may
@@ -26,10 +27,10 @@ pub(super) fn halve(
     let full_at = first.size().max(second.size());
     let outcomes = [Arc::<Outcome>::default(), Arc::<Outcome>::default()];
     let share = batch.room.as_ref().map_or(0, |room| room.num_permits() / 2);
-    let rooms = [batch.room.as_mut().and_then(|room| room.split(share)), batch.room.take()];
-    let parts = [(first, 0), (second, middle)].into_iter().zip(rooms).zip(&outcomes);
-    let parts = parts.map(|(((builder, begin), room), outcome)| {
-        let sequence = batch.sequence.map(|sequence| sequence.wrapping_add(begin) & i32::MAX);
+    let rooms = (batch.room.as_mut().and_then(|room| room.split(share)), batch.room.take());
+    let half = |builder: BatchBuilder, begin: i32, room, outcome: &Arc<Outcome>| {
+        let first = batch.sequence;
+        let sequence = if begin == 0 { first } else { first.map(|it| sequence_after(it, begin)) };
         let count = builder.count();
         let builder = match identity.zip(sequence) {
             Some(((id, epoch), sequence)) => builder.producer(id, epoch, sequence),
@@ -50,9 +51,9 @@ pub(super) fn halve(
             outcome: outcome.clone(),
             room,
         }
-    });
-    let parts: Vec<Batch> = parts.collect();
-    let halves = parts.try_into().unwrap_or_else(|_| unreachable!("two were made"));
+    };
+    let halves =
+        [half(first, 0, rooms.0, &outcomes[0]), half(second, middle, rooms.1, &outcomes[1])];
     batch.outcome.halve(i64::from(middle), outcomes);
     Ok((halves, full_at))
 }

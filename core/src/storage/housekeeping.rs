@@ -102,8 +102,8 @@ fn forget(shared: &Shared, partition: &Partition, name: SegmentName) {
 }
 
 /// Removes everything that was set aside, in the background: a file system may need milliseconds
-/// for each file, and nobody waits for the room but who waits for a checkpoint, too. What is left
-/// when the broker ends is removed after its next start.
+/// for each file, and the next checkpoint must not wait for that. What is left when the broker ends
+/// is removed after its next start.
 fn remove_set_aside(shared: &Arc<Shared>) {
     if shared.is_remover_wanted.swap(true, Ordering::AcqRel) {
         return;
@@ -114,8 +114,11 @@ fn remove_set_aside(shared: &Arc<Shared>) {
         let work = async move {
             let _one = shared.remover.lock().await;
             shared.is_remover_wanted.store(false, Ordering::Release);
-            if let Err(error) = remove_within(&shared, &shared.layout.deleted()).await {
-                tracing::warn!(%error, "removing deleted files; the next start tries again");
+            match remove_within(&shared, &shared.layout.deleted()).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "removing deleted files; the next start tries again");
+                }
+                _ => {}
             }
         };
         offload.offload(work).await;
@@ -126,9 +129,6 @@ fn remove_set_aside(shared: &Arc<Shared>) {
 /// passed over; the first error is told. Links are removed, not followed.
 async fn remove_within(shared: &Shared, folder: &Path) -> io::Result<()> {
     let disk = &shared.env.disk;
-    if disk.file_len(folder).await?.is_none() {
-        return Ok(());
-    }
     let mut outcome = Ok(());
     for entry in disk.read_dir(folder).await? {
         let path = folder.join(&entry.name);

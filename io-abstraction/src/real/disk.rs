@@ -86,8 +86,10 @@ impl DiskOps for RealDisk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let metadata = match fs::metadata(entry.path()) {
-                Ok(metadata) => metadata,
+            let looked = fs::metadata(entry.path())
+                .and_then(|metadata| Ok((metadata, entry.file_type()?.is_symlink())));
+            let (metadata, is_link) = match looked {
+                Ok(looked) => looked,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -96,7 +98,6 @@ impl DiskOps for RealDisk {
                 io::Error::new(io::ErrorKind::InvalidData, text)
             })?;
             let is_dir = metadata.is_dir();
-            let is_link = entry.file_type()?.is_symlink();
             let len = if is_dir { 0 } else { metadata.len() };
             entries.push(DirEntry { name, is_dir, is_link, len });
         }

@@ -42,6 +42,21 @@ pub struct Resources {
     pub mapped_bytes: u64,
 }
 
+impl Resources {
+    /// Of each kind as many as the one that holds fewer.
+    #[must_use]
+    pub fn least(&self, other: &Resources) -> Resources {
+        Resources {
+            tasks: self.tasks.min(other.tasks),
+            files: self.files.min(other.files),
+            streams: self.streams.min(other.streams),
+            listeners: self.listeners.min(other.listeners),
+            datagrams: self.datagrams.min(other.datagrams),
+            mapped_bytes: self.mapped_bytes.min(other.mapped_bytes),
+        }
+    }
+}
+
 /// What outlives a node's incarnations, and the current one.
 pub(crate) struct NodeState {
     madsim_id: NodeId,

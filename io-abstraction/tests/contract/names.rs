@@ -29,9 +29,9 @@ pub(crate) fn read_dir_is_sorted_and_says_what_is_what(world: &impl World) {
         }
         place.env.disk.create_dir_all(&place.dir.join("aa/below")).await.unwrap();
         let entry = |(len, name): (usize, &str)| DirEntry {
-            is_link: false,
             name: name.to_owned(),
             is_dir: false,
+            is_link: false,
             len: len as u64,
         };
         let mut expected: Vec<DirEntry> = names.into_iter().enumerate().map(entry).collect();

@@ -69,6 +69,7 @@ every_bug![
     b74_is_found "B74",
     b75_is_found "B75",
     b76_is_found "B76",
+    b77_is_found "B77",
     b80_is_found "B80",
     b81_is_found "B81",
     b90_is_found "B90",

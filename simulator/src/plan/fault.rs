@@ -117,6 +117,14 @@ impl Fault {
     }
 }
 
+/// One of some that are there, with equal chance.
+///
+/// # Panics
+/// If there is none.
+pub(crate) fn one_of<T: Copy>(choices: &[T], draws: &mut Stream) -> T {
+    *pick(choices, draws).expect("there is one at least")
+}
+
 /// One of `choices` with equal chance, `None` if there is none.
 pub(crate) fn pick<'a, T>(choices: &'a [T], draws: &mut Stream) -> Option<&'a T> {
     let index = usize::try_from(draws.below(choices.len() as u64)).ok()?;

@@ -71,6 +71,18 @@ pub fn fault_in_words(fault: &PlannedFault) -> String {
         "black_hole" => "packets vanish",
         "bit_rot" => "the power goes, and bytes change meanwhile",
         "lost_end" => "the power goes, and the end of a file with it",
+        "isolate" => "a client's packets vanish",
+        "swizzle" => "the clients are cut off one after the other, and come back in another order",
+        "lag" => "packets take longer",
+        "narrow" => "the links carry less",
+        "late_duplicate" => "an answered request comes once more, from elsewhere",
+        "corrupt" => "a byte of a batch changes on its way",
+        "clock_offset" => "a wall clock is wrong from the start",
+        "clock_drift" => "a wall clock runs fast or slow",
+        "clock_step" => "a wall clock jumps",
+        "pause" => "a process stands still",
+        "slow_cpu" => "the broker's processor is slow",
+        "task_panic" => "a task of the broker panics",
         other => other,
     };
     let at = seconds(fault.at_us);

@@ -12,6 +12,7 @@ use super::set_up::client_of;
 use super::{ClientContext, ClientParams, TopicParams, millis};
 use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, fetch_request, is_gone};
 use crate::client::{Client, Desertion, Trouble};
+use crate::plan::fault::one_of;
 
 /// Configurations that change how the log is cut and indexed, but nothing that clients see.
 const HARMLESS: [(&str, &[&str]); 3] = [
@@ -37,11 +38,6 @@ impl Admin {
     async fn turn(&mut self) -> Option<Stream> {
         self.operations.next().await.map(|operation| operation.draws)
     }
-}
-
-fn one_of<'a, T>(draws: &mut Stream, all: &'a [T]) -> &'a T {
-    let index = draws.below(all.len() as u64);
-    &all[usize::try_from(index).expect("below a slice's length")]
 }
 
 pub(crate) async fn churn_topics(context: ClientContext, params: ClientParams) {
@@ -159,8 +155,8 @@ pub(crate) async fn alter_topics(context: ClientContext, params: ClientParams) {
     let topics = admin.params.topics.clone();
     while let Some(mut draws) = admin.turn().await {
         let Some(topic) = by_lot(&mut draws, &topics, |topic| (topic, 0)) else { return };
-        let (key, values) = *one_of(&mut draws, &HARMLESS);
-        let value = *one_of(&mut draws, values);
+        let (key, values) = one_of(&HARMLESS, &mut draws);
+        let value = one_of(values, &mut draws);
         if admin.client.alter_topic(topic, (key, value)).await.is_err() {
             admin.client.back_off().await;
         }

@@ -16,10 +16,12 @@ use super::{ClientContext, ClientParams, millis};
 use crate::client::reads::Place;
 use crate::history::event::{Call, Event, EventKind, Failure, Mark, Produce, Reply, Stamp};
 use crate::history::value::Value;
+use crate::plan::fault::one_of;
 
 /// A producer id that no broker gives: what the library uses is its own affair.
 const LIBRARY_ID: i64 = 1 << 50;
-/// How long it tries to write its last record to a partition.
+/// How long it asks for its partitions at last, and how long it tries to write its last record to
+/// each.
 const LAST_RECORD: Duration = Duration::from_secs(5);
 
 struct Library {
@@ -50,7 +52,12 @@ pub(crate) async fn run(context: ClientContext, params: ClientParams) {
     // What it has sent is on its way until the producer has an answer.
     operations.rest().await;
     known.note_stale();
-    if known.refresh(&mut client, &library.params).await {
+    let asked = async {
+        while !known.refresh(&mut client, &library.params).await {
+            client.back_off().await;
+        }
+    };
+    if library.context.env.clone().clock.timeout(LAST_RECORD, asked).await.is_ok() {
         let who = (library.params.seed, "library-end", library.params.client);
         let mut operation = Operation::of(who, library.params.operations_max);
         let mut made = 0;
@@ -77,16 +84,12 @@ fn producer_of(context: &ClientContext, params: &ClientParams, rng: &mut Stream)
         Compression::Snappy,
         Compression::Lz4,
     ];
-    let one_of = |rng: &mut Stream, among: &[u64]| {
-        let index = usize::try_from(rng.below(among.len() as u64)).expect("below a length");
-        among[index]
-    };
     let config = ProducerConfig {
         request_bytes_max: 50_000,
-        buffer_bytes: usize::try_from(one_of(rng, &[100_000, 1_000_000])).expect("small"),
-        linger: millis(one_of(rng, &[0, 1, 5, 50])),
-        batch_bytes: usize::try_from(one_of(rng, &[1, 500, 20_000])).expect("small"),
-        delivery_timeout: millis(one_of(rng, &[500, 3_000, 20_000, 600_000])),
+        buffer_bytes: usize::try_from(one_of(&[100_000, 1_000_000], rng)).expect("small"),
+        linger: millis(one_of(&[0, 1, 5, 50], rng)),
+        batch_bytes: usize::try_from(one_of(&[1, 500, 20_000], rng)).expect("small"),
+        delivery_timeout: millis(one_of(&[500, 3_000, 20_000, 600_000], rng)),
         in_flight_max: usize::try_from(params.in_flight.clamp(1, 5)).expect("at most five"),
         compression: codecs[usize::try_from(rng.below(5)).expect("there are five")],
         create_topics: false,

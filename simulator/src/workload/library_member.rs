@@ -19,6 +19,7 @@ use super::watched::watch;
 use super::{ClientContext, ClientParams, CommitStyle, GroupParams, millis};
 use crate::history::event::{Consumed, ConsumerSaw, Event, EventKind, GivenRecord, SeenRecord};
 use crate::history::value;
+use crate::plan::fault::one_of;
 
 /// The groups that library members of a run may be in.
 pub(crate) const LIBRARY_GROUPS: [&str; 2] = ["library-0", "library-1"];
@@ -129,7 +130,7 @@ impl Member {
             connect_timeout: timeout.min(Duration::from_secs(2)),
             request_timeout: timeout,
             api_timeout: Duration::from_secs(10),
-            metadata_max_age: millis(one_of(shape, &[500, 3_000, 300_000])),
+            metadata_max_age: millis(one_of(&[500, 3_000, 300_000], shape)),
             ..ClientConfig::default()
         };
         let watch = watch(self.context.history.clone(), self.params.client);
@@ -155,14 +156,14 @@ impl Member {
             session_timeout,
             max_poll_interval,
             heartbeat_interval: session_timeout / 5,
-            max_poll_records: usize::try_from(one_of(shape, &[1, 10, 500])).expect("it is small"),
+            max_poll_records: usize::try_from(one_of(&[1, 10, 500], shape)).expect("it is small"),
             enable_auto_commit,
-            auto_commit_interval: millis(one_of(shape, &[50, 700, 3_000])),
+            auto_commit_interval: millis(one_of(&[50, 700, 3_000], shape)),
             auto_offset_reset: OffsetReset::Earliest,
             fetch_max_wait: millis(self.params.fetch_wait_ms),
-            fetch_max_bytes: bytes(one_of(shape, &[1, 5_000, 1 << 20])),
-            max_partition_fetch_bytes: bytes(one_of(shape, &[1, 2_000, 1 << 20])),
-            buffer_bytes: usize::try_from(one_of(shape, &[3_000, 1 << 20])).expect("it is small"),
+            fetch_max_bytes: bytes(one_of(&[1, 5_000, 1 << 20], shape)),
+            max_partition_fetch_bytes: bytes(one_of(&[1, 2_000, 1 << 20], shape)),
+            buffer_bytes: usize::try_from(one_of(&[3_000, 1 << 20], shape)).expect("it is small"),
             allow_auto_create_topics: false,
             ..ConsumerConfig::default()
         }
@@ -262,11 +263,6 @@ impl Member {
         let (at_ns, client, op) = (history.now_ns(), self.params.client, self.number);
         history.record(Event { at_ns, client, op, kind });
     }
-}
-
-fn one_of(draws: &mut Stream, among: &[u64]) -> u64 {
-    let index = usize::try_from(draws.below(among.len() as u64)).expect("below a length");
-    among[index]
 }
 
 fn given(record: &ConsumerRecord) -> GivenRecord {

@@ -15,6 +15,7 @@ use crate::client::groups::{MemberTimes, Membership};
 use crate::client::reads::{EARLIEST, FetchSize, Place};
 use crate::client::{Client, Trouble};
 use crate::history::event::CommittedOffset;
+use crate::plan::fault::one_of;
 
 /// The groups that members of a run are in.
 pub(crate) const GROUPS: [&str; 2] = ["group-0", "group-1"];
@@ -36,7 +37,7 @@ struct Member {
 
 pub(crate) async fn run(context: ClientContext, params: ClientParams) {
     let mut rng = stream(params.seed, "member.shape", u64::from(params.client), 0);
-    let group = GROUPS[usize::try_from(rng.below(GROUPS.len() as u64)).expect("there are two")];
+    let group = one_of(&GROUPS, &mut rng);
     let is_static = rng.below(3) == 0;
     let me = Membership {
         group: group.to_owned(),

@@ -87,6 +87,11 @@ impl Producer {
         self.drains &= !self.on_the_way.is_empty();
         while self.on_the_way.len() < limit && !self.drains {
             let Some(batch) = self.next_batch().await else { break };
+            if self.waits_for_the_first(&batch) {
+                self.drains = true;
+                self.again.insert(batch.op, batch);
+                break;
+            }
             if !self.send(batch).await {
                 return;
             }
@@ -94,6 +99,15 @@ impl Producer {
         if !self.on_the_way.is_empty() {
             self.receive().await;
         }
+    }
+
+    /// A broker that knows nothing of a producer takes any sequence: were the first batch refused
+    /// and a second one behind it taken, the first could never be written.
+    fn waits_for_the_first(&self, batch: &Batch) -> bool {
+        let partition = batch.place.partition;
+        self.idempotent
+            && !self.lanes.is_confirmed(&partition)
+            && self.on_the_way.iter().any(|other| other.place.partition == partition)
     }
 
     /// The next one to send: one to try again, or a new one.
@@ -173,6 +187,7 @@ impl Producer {
         match answer {
             Ok(reply) => {
                 self.client.reset_backoff();
+                self.lanes.confirm(batch.place.partition);
                 self.client.record(batch.op, EventKind::Ok(reply));
             }
             Err(trouble) => self.refused(batch, &trouble).await,

@@ -12,7 +12,11 @@ const ANSWER_MEMORY_MAX: usize = 512 << 20;
 /// are slices of the frame and cost nothing.
 #[must_use]
 pub fn memory_limit(frame_bytes: usize) -> usize {
-    frame_bytes.saturating_mul(8).saturating_add(1 << 20).min(MEMORY_MAX)
+    memory_of(frame_bytes).min(MEMORY_MAX)
+}
+
+fn memory_of(frame_bytes: usize) -> usize {
+    frame_bytes.saturating_mul(8).saturating_add(1 << 20)
 }
 
 /// Why bytes are no message. None of these may be retried with the same bytes.
@@ -39,7 +43,7 @@ pub enum DecodeError {
     /// A known tagged field is shorter than its announced size.
     #[error("tagged field {tag} leaves {left} bytes before byte {position}")]
     TaggedField { position: usize, tag: u32, left: usize },
-    /// The decoded form would exceed [`memory_limit`].
+    /// The decoded form would exceed [`memory_limit`], or what an answer may take.
     #[error("decoding {frame} bytes needs more than {limit} bytes of memory")]
     Memory { frame: usize, limit: usize },
     /// No message with this key and version is known.
@@ -66,8 +70,8 @@ impl Reader {
     /// For a body that a client has asked for: a description of a whole cluster may be large.
     #[must_use]
     pub fn of_answer(frame: Bytes) -> Reader {
-        let memory_max = frame.len().saturating_mul(8).saturating_add(1 << 20);
-        Reader { memory_max: memory_max.min(ANSWER_MEMORY_MAX), ..Reader::new(frame) }
+        let memory_max = memory_of(frame.len()).min(ANSWER_MEMORY_MAX);
+        Reader { memory_max, ..Reader::new(frame) }
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -151,7 +155,7 @@ impl Reader {
         }
         assert!(memory >= self.memory, "memory asked for is only added to");
         self.memory = memory;
-        assert!(self.memory <= ANSWER_MEMORY_MAX, "no frame takes more");
+        assert!(self.memory <= self.memory_max, "no frame takes more");
         Ok(())
     }
 
@@ -223,6 +227,17 @@ mod tests {
         assert_eq!(few.admit_elements(5, 2, limit), Err(memory));
         assert_eq!(few.admit_elements(5, 2, 8), Ok(()));
         assert_eq!(few.memory(), 40);
+    }
+
+    #[test]
+    fn an_answer_may_take_more_than_a_request_but_not_any_amount() {
+        let frame = Bytes::from(vec![0; 10 << 20]);
+        assert!(Reader::new(frame.clone()).admit_elements(5 << 20, 2, 8).is_err());
+        let mut answer = Reader::of_answer(frame);
+        let limit = (80 << 20) + (1 << 20);
+        assert_eq!(answer.admit_elements(5 << 20, 2, 8), Ok(()));
+        let memory = DecodeError::Memory { frame: 10 << 20, limit };
+        assert_eq!(answer.admit_elements(5 << 20, 2, 9), Err(memory));
     }
 
     #[test]

@@ -73,14 +73,23 @@ pub(crate) struct Run {
     pub(crate) artefacts: PathBuf,
 }
 
+/// One plan.
 #[derive(ClapArgs)]
-pub(crate) struct Replay {
-    /// A built-in scenario, the path of a scenario (with --seed), or the path of a plan
+pub(crate) struct One {
+    /// The path of a plan, or a scenario (built in, or the path of a file) with --seed
     pub(crate) what: String,
+    /// The seed of a scenario
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Switch a planted bug on
     #[arg(long, value_name = "Bnn")]
     pub(crate) planted: Option<String>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) one: One,
     /// Stop at this virtual time
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) until: Option<Duration>,
@@ -117,13 +126,8 @@ pub(crate) struct Replay {
 /// is written only with exit code 0.
 #[derive(ClapArgs)]
 pub(crate) struct Shrink {
-    /// The path of a plan, or a scenario (built in, or the path of a file) with --seed
-    pub(crate) what: String,
-    #[arg(long)]
-    pub(crate) seed: Option<u64>,
-    /// Switch a planted bug on
-    #[arg(long, value_name = "Bnn")]
-    pub(crate) planted: Option<String>,
+    #[command(flatten)]
+    pub(crate) one: One,
     /// The property that must stay broken [default: the first that the plan breaks; of a planted
     /// bug, the first that it should break]
     #[arg(long, value_name = "Inn")]

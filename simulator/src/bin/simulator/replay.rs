@@ -9,14 +9,14 @@ use rivven_simulator::plan::Plan;
 use rivven_simulator::run::Records;
 use rivven_simulator::run::outcome::{Outcome, Verdict};
 
-use crate::args::Replay;
+use crate::args::{One, Replay};
 use crate::{outlook, selection};
 
 /// Events shown before a property broke.
 const EVENTS_SHOWN: usize = 200;
 
 pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
-    let plan = selection::plan(&args.what, args.seed, args.planted.as_deref())?;
+    let plan = selection::plan(&args.one)?;
     if args.print_plan {
         print!("{}", plan.to_toml());
         return Ok(0);
@@ -51,12 +51,11 @@ fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
     if outcome.verdict() == Verdict::Pass {
         println!("passed {} seed {} trace {}", outcome.scenario, outcome.seed, outcome.trace_hash);
     } else {
-        let line = match (args.seed, &args.planted) {
-            (Some(_), _) => outlook::replay_line(plan, &args.what),
-            (None, None) => format!("cargo sim replay {}", args.what),
-            (None, Some(_)) => {
-                format!("cargo sim replay {} --planted {}", args.what, plan.planted)
-            }
+        let One { what, seed, planted } = &args.one;
+        let line = match (seed, planted) {
+            (Some(_), _) => outlook::replay_line(plan, what),
+            (None, None) => format!("cargo sim replay {what}"),
+            (None, Some(_)) => format!("cargo sim replay {what} --planted {}", plan.planted),
         };
         outlook::show_failure(outcome, &outlook::build(), &line);
     }

@@ -8,7 +8,7 @@ use rivven_simulator::plan::Plan;
 use rivven_simulator::planted;
 use rivven_simulator::scenario::{Scenario, registry};
 
-use crate::args::{SeedRange, Select};
+use crate::args::{One, SeedRange, Select};
 
 /// The built-in scenario of that name, or the one in that file.
 pub(crate) fn scenario(name: &str) -> Result<Scenario, String> {
@@ -33,10 +33,11 @@ pub(crate) fn planted(id: Option<&str>) -> Result<String, String> {
 }
 
 /// The plan of a seed, or without one the plan in a file, with a planted bug if one is named.
-pub(crate) fn plan(what: &str, seed: Option<u64>, bug: Option<&str>) -> Result<Plan, String> {
-    let planted = planted(bug)?;
+pub(crate) fn plan(one: &One) -> Result<Plan, String> {
+    let One { what, seed, planted: bug } = one;
+    let planted = planted(bug.as_deref())?;
     let mut plan = match seed {
-        Some(seed) => Plan::draw(&scenario(what)?, seed, ""),
+        Some(seed) => Plan::draw(&scenario(what)?, *seed, ""),
         None => {
             let text = read(Path::new(what))
                 .map_err(|error| format!("{error} (a scenario needs its --seed)"))?;

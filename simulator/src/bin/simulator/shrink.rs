@@ -19,7 +19,7 @@ const EXIT_HANGS: u8 = 3;
 const TICK: Duration = Duration::from_millis(200);
 
 pub(crate) async fn shrink(args: Shrink) -> Result<u8, String> {
-    let plan = selection::plan(&args.what, args.seed, args.planted.as_deref())?;
+    let plan = selection::plan(&args.one)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&plan));
     let output = Output::beside(&out)?;
     let launcher = selection::launcher(args.watchdog).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn shrink(args: Shrink) -> Result<u8, String> {
     let shrunk = match shrunk {
         Ok(shrunk) => shrunk,
         Err(error) => {
-            eprintln!("simulator: {}: {error}", args.what);
+            eprintln!("simulator: {}: {error}", args.one.what);
             return Ok(exit_code(&error));
         }
     };

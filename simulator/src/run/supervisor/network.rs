@@ -28,14 +28,13 @@ impl Supervisor<'_> {
             Fault::Swizzle { order, gap_ms, for_ms } => self.swizzle(*order, (*gap_ms, *for_ms)),
             Fault::Lag { hole, lag_ms, for_ms } => {
                 let lag = Duration::from_millis(*lag_ms);
-                let links: Vec<(u64, u64)> =
-                    self.clients().into_iter().flat_map(|client| links(*hole, client)).collect();
+                let links = self.all_links(*hole);
                 self.shape(&links, |link| link.lag = lag);
                 self.queue_in(for_ms * 1_000, Step::LagEnds(links));
                 true
             }
             Fault::Narrow { bytes_per_second, for_ms } => {
-                let links: Vec<(u64, u64)> = self.all_links();
+                let links = self.all_links(Hole::Both);
                 self.shape(&links, |link| link.bytes_per_second = Some(*bytes_per_second));
                 self.queue_in(for_ms * 1_000, Step::NarrowEnds(links));
                 true
@@ -69,13 +68,12 @@ impl Supervisor<'_> {
         clients.get(index).copied()
     }
 
-    fn all_links(&self) -> Vec<(u64, u64)> {
-        self.clients().into_iter().flat_map(|client| links(Hole::Both, client)).collect()
+    fn all_links(&self, hole: Hole) -> Vec<(u64, u64)> {
+        self.clients().into_iter().flat_map(|client| links(hole, client)).collect()
     }
 
     pub(super) fn black_hole(&mut self, hole: Hole, for_ms: u64) -> bool {
-        let links = self.clients().into_iter().flat_map(|client| links(hole, client)).collect();
-        self.block(links, for_ms)
+        self.block(self.all_links(hole), for_ms)
     }
 
     fn block(&mut self, links: Vec<(u64, u64)>, for_ms: u64) -> bool {

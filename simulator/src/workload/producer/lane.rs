@@ -1,6 +1,6 @@
 //! The batches of a producer: values in order per partition, sequences of a producer id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rivven_core::ids::{PartitionId, ProducerId, TimestampMs};
@@ -84,6 +84,8 @@ pub(crate) struct Lanes {
     producer: Option<(i64, i16)>,
     sequences: BTreeMap<PartitionId, i32>,
     counters: BTreeMap<PartitionId, u64>,
+    /// Where the broker has taken something of this producer id.
+    confirmed: BTreeSet<PartitionId>,
 }
 
 impl Lanes {
@@ -95,6 +97,7 @@ impl Lanes {
     pub(crate) fn begin(&mut self, id: i64, epoch: i16) {
         self.producer = Some((id, epoch));
         self.sequences.clear();
+        self.confirmed.clear();
     }
 
     /// Gives the producer id up.
@@ -105,6 +108,16 @@ impl Lanes {
     /// The partition is gone for good.
     pub(crate) fn forget(&mut self, partition: &PartitionId) {
         self.sequences.remove(partition);
+        self.confirmed.remove(partition);
+    }
+
+    /// The broker has taken a batch there.
+    pub(crate) fn confirm(&mut self, partition: PartitionId) {
+        self.confirmed.insert(partition);
+    }
+
+    pub(crate) fn is_confirmed(&self, partition: &PartitionId) -> bool {
+        self.confirmed.contains(partition)
     }
 
     /// Draws a new batch for `place`.
