@@ -25,6 +25,7 @@ mod indexes;
 pub mod layout;
 pub mod metadata_change;
 pub mod options;
+mod pace;
 pub mod partition;
 pub mod read;
 #[cfg(test)]

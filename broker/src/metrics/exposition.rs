@@ -266,6 +266,11 @@ fn of_storage(stats: &StorageStats) -> Vec<MetricFamily> {
             "Damaged batches that reads met.",
             stats.corrupt_batches,
         ),
+        family(
+            ("rivven_log_read_pause_seconds_total", MetricType::COUNTER),
+            "Time that reads left the disk to commits.",
+            vec![seconds(stats.reads_waited)],
+        ),
         counted(
             "rivven_log_refused_appends_total",
             "Appends refused for lack of disk space.",
@@ -299,6 +304,14 @@ fn gauged(name: &str, help: &str, value: u64) -> MetricFamily {
 
 fn counted(name: &str, help: &str, value: u64) -> MetricFamily {
     family((name, MetricType::COUNTER), help, vec![counter(value, &[])])
+}
+
+fn seconds(time: Duration) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(time.as_secs_f64());
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    metric
 }
 
 fn labelled(labels: Labels<'_>) -> Metric {

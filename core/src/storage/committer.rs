@@ -82,9 +82,12 @@ impl Committer {
             while requests.peek().is_some() {
                 let mut open = true;
                 let batch = take_commit(&mut requests, bytes_max, &mut open);
+                let shared = self.shared.clone();
+                shared.pace.commit_begins(shared.env.clock.now());
                 if let Err(reason) = self.commit(batch).await {
-                    self.shared.fail(&reason);
+                    shared.fail(&reason);
                 }
+                shared.pace.commit_ends(shared.env.clock.now());
                 if !open {
                     self.ring.close().await;
                     return ended.expected();

@@ -58,12 +58,7 @@ pub(crate) async fn read(
             Source::Segment(span) => span,
         };
         let found = if request.cold {
-            let shared = shared.clone();
-            let partition = partition.clone();
-            let env = shared.env.clone();
-            env.tasks
-                .offload(async move { read_span(&shared, &partition, (span, request)).await })
-                .await
+            read_from_disk(shared, partition, (span, request)).await
         } else {
             read_span(shared, partition, (span, request)).await
         };
@@ -87,6 +82,26 @@ pub(crate) async fn read(
             Err(error) => return Err(report(shared, partition, error)),
         }
     }
+}
+
+/// Reads beside the executor, when commits leave the time for it.
+async fn read_from_disk(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (span, request): (SegmentSpan, ReadRequest),
+) -> Result<Span, ReadError> {
+    let clock = &shared.env.clock;
+    let waited = shared.pace.turn(clock).await;
+    shared.stats.note_read_waited(waited);
+    let begun = clock.now();
+    let read = {
+        let (shared, partition) = (shared.clone(), partition.clone());
+        async move { read_span(&shared, &partition, (span, request)).await }
+    };
+    let found = shared.env.tasks.offload(read).await;
+    let now = clock.now();
+    shared.pace.note_read(now, now.since(begun));
+    found
 }
 
 fn report(shared: &Shared, partition: &Partition, error: ReadError) -> ReadError {

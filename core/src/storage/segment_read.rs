@@ -87,6 +87,8 @@ pub(crate) async fn read_span(
         position: 0,
         bytes: Bytes::new(),
     };
+    // What is read ahead takes the disk's time without being counted.
+    let reads_ahead = request.cold && !shared.pace.is_busy();
     let first = match reader.find(&span, request.from, start).await.map_err(io)? {
         Found::At(position) => position,
         Found::Behind => return Ok(Span::Passed),
@@ -96,7 +98,13 @@ pub(crate) async fn read_span(
             return Err(ReadError::Corrupt { partition, offset: request.from, reason });
         }
     };
-    take_batches(&mut reader, partition, (first, span, request)).await
+    let taken = take_batches(&mut reader, partition, (first, span, request)).await?;
+    if let (Span::Batches(data), true) = (&taken, reads_ahead) {
+        let next = first + data.len() as u64;
+        let ahead = reader.end.saturating_sub(next).min(READ_AHEAD_BYTES);
+        reader.file.read_ahead(next, ahead).await;
+    }
+    Ok(taken)
 }
 
 /// Takes whole batches from `first` on, as many as fit, and checks each.
@@ -144,11 +152,6 @@ async fn take_batches(
         let reason = "its checksum does not match".to_owned();
         let partition = partition.id();
         return Err(ReadError::Corrupt { partition, offset: request.from, reason });
-    }
-    if request.cold {
-        let next = first + good as u64;
-        let ahead = reader.end.saturating_sub(next).min(READ_AHEAD_BYTES);
-        reader.file.read_ahead(next, ahead).await;
     }
     Ok(Span::Batches(data.slice(..good)))
 }

@@ -22,6 +22,7 @@ use crate::storage::indexes::IndexCache;
 use crate::storage::layout::Layout;
 use crate::storage::metadata_change::MetadataTurn;
 use crate::storage::options::StorageOptions;
+use crate::storage::pace::Pace;
 use crate::storage::partition::Partition;
 use crate::storage::recent::Recent;
 use crate::storage::stats::Stats;
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) files: FileCache,
     pub(crate) indexes: IndexCache,
     pub(crate) stats: Stats,
+    /// What reads leave to commits.
+    pub(crate) pace: Pace,
     /// Batches that their segments hold and that are kept in memory for readers.
     pub(crate) recent: Recent,
     queue: Mutex<Vec<Request>>,
@@ -216,6 +219,7 @@ impl Shared {
             files,
             indexes: IndexCache::default(),
             stats: Stats::default(),
+            pace: Pace::default(),
             recent,
             queue: Mutex::new(Vec::new()),
             queue_filled: Notify::new(),

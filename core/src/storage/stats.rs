@@ -23,6 +23,7 @@ pub(crate) struct Stats {
     pub(crate) bytes: AtomicU64,
     pub(crate) records: AtomicU64,
     pub(crate) corrupt: AtomicU64,
+    reads_waited_ns: AtomicU64,
     pub(crate) no_room: AtomicU64,
     pub(crate) direct_io: AtomicBool,
     pub(crate) recovered_batches: AtomicU64,
@@ -52,6 +53,8 @@ pub struct StorageStats {
     pub records_appended: u64,
     /// Damaged batches that reads met.
     pub corrupt_batches: u64,
+    /// Time that reads left the disk to commits, before they began.
+    pub reads_waited: Duration,
     /// Appends refused for lack of disk space.
     pub appends_without_room: u64,
     pub direct_io: bool,
@@ -71,6 +74,11 @@ impl Stats {
         self.sync_ns.fetch_add(us.saturating_mul(1000), Ordering::Relaxed);
     }
 
+    pub(crate) fn note_read_waited(&self, waited: Duration) {
+        let ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        self.reads_waited_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
     pub(crate) fn snapshot(&self) -> StorageStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StorageStats {
@@ -88,6 +96,7 @@ impl Stats {
             bytes_appended: get(&self.bytes),
             records_appended: get(&self.records),
             corrupt_batches: get(&self.corrupt),
+            reads_waited: Duration::from_nanos(get(&self.reads_waited_ns)),
             appends_without_room: get(&self.no_room),
             direct_io: self.direct_io.load(Ordering::Relaxed),
             recovered_batches: get(&self.recovered_batches),
