@@ -21,6 +21,7 @@ use rivven_core::kafka::messages::metadata::{
 };
 
 /// First version in which a topic may be named by id alone; 10 and 11 have the field without it.
+/// Kafka's own admin client sends an empty name beside the id: the id is what counts.
 const BY_ID_VERSION_MIN: i16 = 12;
 
 pub(crate) async fn handle(
@@ -35,7 +36,8 @@ pub(crate) async fn handle(
         None => node.storage.image().topics().map(|topic| described(node, topic)).collect(),
         Some(asked) => {
             if request.allow_auto_topic_creation && node.config.auto_create_topics {
-                let names = asked.iter().filter_map(|topic| topic.name.as_deref());
+                let by_name = asked.iter().filter(|topic| !names_by_id(api_version, topic));
+                let names = by_name.filter_map(|topic| topic.name.as_deref());
                 create_missing(node, names).await;
             }
             let image = node.storage.image();
@@ -95,31 +97,34 @@ pub(crate) async fn create_missing<'a>(node: &Node, names: impl Iterator<Item = 
     }
 }
 
+fn names_by_id(api_version: i16, asked: &MetadataRequestTopic) -> bool {
+    api_version >= BY_ID_VERSION_MIN && asked.topic_id != TopicId::NIL
+}
+
 fn row(
     node: &Node,
     image: &MetadataImage,
     api_version: i16,
     asked: &MetadataRequestTopic,
 ) -> MetadataResponseTopic {
-    let found = match &asked.name {
+    let name = asked.name.as_ref().filter(|_| !names_by_id(api_version, asked));
+    let found = match name {
         Some(name) => image.topic(name),
-        None if api_version >= BY_ID_VERSION_MIN => image.topic_by_id(asked.topic_id),
+        None if names_by_id(api_version, asked) => image.topic_by_id(asked.topic_id),
         None => None,
     };
     if let Some(topic) = found {
         return described(node, topic);
     }
-    let error_code = match &asked.name {
+    let error_code = match name {
         Some(name) if check_topic_name(name).is_err() => ErrorCode::INVALID_TOPIC_EXCEPTION,
         Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        None if api_version < BY_ID_VERSION_MIN || asked.topic_id == TopicId::NIL => {
-            ErrorCode::INVALID_REQUEST
-        }
-        None => ErrorCode::UNKNOWN_TOPIC_ID,
+        None if names_by_id(api_version, asked) => ErrorCode::UNKNOWN_TOPIC_ID,
+        None => ErrorCode::INVALID_REQUEST,
     };
     MetadataResponseTopic {
         error_code,
-        name: asked.name.clone(),
+        name: name.cloned(),
         topic_id: asked.topic_id,
         ..MetadataResponseTopic::default()
     }

@@ -1,5 +1,6 @@
 //! Topics and settings.
 
+use rivven_core::ids::TopicId;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::alter_configs;
 use rivven_core::kafka::messages::create_partitions::{
@@ -25,6 +26,33 @@ async fn auto_created(client: &mut Client, name: &str) -> (ErrorCode, usize) {
     let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
     let response = client.call(4, &request).await;
     (response.topics[0].error_code, response.topics[0].partitions.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_looks_a_topic_up_by_its_id_whatever_name_stands_beside() {
+    let fixture = Fixture::start().await;
+    let mut client = fixture.client().await;
+    client.create("here", 3, &[]).await;
+    let id = client.metadata("here").await.topic_id;
+    let other = TopicId([7; 16]);
+    for (topic_id, name, wanted) in [
+        (id, None, (ErrorCode::NONE, Some("here"))),
+        (id, Some(""), (ErrorCode::NONE, Some("here"))),
+        (other, None, (ErrorCode::UNKNOWN_TOPIC_ID, None)),
+        (other, Some(""), (ErrorCode::UNKNOWN_TOPIC_ID, None)),
+        (other, Some("not-made"), (ErrorCode::UNKNOWN_TOPIC_ID, None)),
+        (TopicId::NIL, None, (ErrorCode::INVALID_REQUEST, None)),
+    ] {
+        let asked = MetadataRequestTopic { topic_id, name: name.map(Into::into) };
+        let request = MetadataRequest {
+            topics: Some(vec![asked]),
+            allow_auto_topic_creation: true,
+            ..Default::default()
+        };
+        let row = client.call(12, &request).await.topics.remove(0);
+        assert_eq!((row.error_code, row.name.as_deref()), wanted, "{topic_id} {name:?}");
+    }
+    assert_eq!(client.metadata("not-made").await.error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
