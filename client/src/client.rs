@@ -197,15 +197,14 @@ impl Client {
         }
     }
 
-    /// Tries until something works or fails for good, for as long as the API timeout. Where a task
-    /// must be `Send`, use [`Client::tries`].
+    /// Tries until something works or fails for good, for as long as the API timeout.
     ///
     /// # Errors
     /// Those of [`Client::ask`]
-    pub async fn retry<T>(
+    pub async fn retry<T, Tried: Future<Output = Result<T, Error>>>(
         &self,
         what: &str,
-        mut attempt: impl AsyncFnMut() -> Result<T, Error>,
+        mut attempt: impl FnMut() -> Tried,
     ) -> Result<T, Error> {
         let mut tries = self.tries(what.to_owned());
         loop {

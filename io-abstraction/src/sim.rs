@@ -10,6 +10,7 @@ mod core;
 mod cpu;
 pub mod disk;
 mod exclusive;
+pub mod host;
 mod incarnation;
 pub mod net;
 pub mod node;

@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::plan::Plan;
 use crate::run::outcome::Outcome;
-use crate::run::{Records, run};
+use crate::run::{Records, Run, run};
 use crate::workload::operations::BegunOperation;
 
 /// Set in the environment of every child.
@@ -54,6 +54,8 @@ pub struct Report {
 pub struct Launcher {
     env: Env,
     command: Vec<OsString>,
+    /// More for the children's environment.
+    variables: Vec<(&'static str, OsString)>,
     /// Real time after which a child is killed.
     watchdog: Duration,
 }
@@ -72,13 +74,19 @@ impl Launcher {
                 whole.splice(0..0, wrapper.iter().map(OsString::from));
             }
         }
-        Launcher { env: Env::real(), command: whole, watchdog }
+        Launcher { env: Env::real(), command: whole, variables: Vec::new(), watchdog }
     }
 
     /// The same with another time after which a child is killed.
     #[must_use]
     pub fn with_watchdog(&self, watchdog: Duration) -> Launcher {
         Launcher { watchdog, ..self.clone() }
+    }
+
+    /// The same with one more variable in the environment of its children.
+    pub(crate) fn with_variable(mut self, name: &'static str, value: &str) -> Launcher {
+        self.variables.push((name, value.into()));
+        self
     }
 
     /// Runs a job in a fresh process. A child that does not end in time, or ends without an
@@ -113,6 +121,7 @@ impl Launcher {
     async fn output(&self, job: &Job) -> std::io::Result<Output> {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).env(CHILD, "1").kill_on_drop(true);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let mut input = child.stdin.take().expect("standard input is a pipe");
@@ -141,7 +150,7 @@ fn read_report(output: &Output, log: &str) -> Option<Report> {
 }
 
 /// The last bytes of a log.
-fn end(log: &str) -> &str {
+pub(crate) fn end(log: &str) -> &str {
     let mut from = log.len().saturating_sub(LOG_BYTES_MAX);
     while !log.is_char_boundary(from) {
         from += 1;
@@ -160,13 +169,18 @@ pub fn is_child() -> bool {
 /// # Panics
 /// If standard input holds no job, or the run cannot be recorded: the parent sees no outcome.
 pub fn serve() -> ! {
+    serve_with(|job| run(&job.plan, &job.records))
+}
+
+/// As [`serve`], with another kind of run.
+pub(crate) fn serve_with(run: impl FnOnce(&Job) -> Result<Run, String>) -> ! {
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).expect("the parent wrote a job");
     let job: Job = serde_json::from_slice(&input).expect("the parent wrote a job");
     if !job.log.is_empty() {
         crate::log::to_stderr(&job.log);
     }
-    let run = run(&job.plan, &job.records).expect("the records can be written");
+    let run = run(&job).expect("the records can be written");
     let mut text = String::new();
     if job.records.history {
         let mut lines = Vec::new();

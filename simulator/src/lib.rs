@@ -2,6 +2,7 @@
 //! oracles say whether a run kept every promise. Empty without the feature `sim`.
 #![cfg(feature = "sim")]
 
+pub mod app;
 pub mod client;
 pub mod ensemble;
 pub mod history;

@@ -8,8 +8,8 @@
 
 pub mod outcome;
 pub mod probes;
-mod server;
-mod supervisor;
+pub(crate) mod server;
+pub(crate) mod supervisor;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,9 +29,9 @@ use crate::run::supervisor::Supervisor;
 use crate::workload::{self, ClientContext, ClientParams, Stop};
 
 /// The node of the client that sets topics up, probes liveness and reads back.
-const JUDGE: u64 = 50_000;
+pub(crate) const JUDGE: u64 = 50_000;
 /// How long a healthy broker may take for its first start and the topics.
-const SET_UP: Duration = Duration::from_secs(30);
+pub(crate) const SET_UP: Duration = Duration::from_secs(30);
 /// How long clients work on with the healed broker, so that what was held up comes to its end.
 pub(crate) const AFTERMATH: Duration = Duration::from_secs(5);
 /// How long clients may take to end.
@@ -99,7 +99,7 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
         polls_max: world.max_polls_without_progress(),
         end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
     };
-    let mut found = panics(&world);
+    let mut found = panics_of(&world, "harness");
     found.extend(violations);
     if whole.is_ok() {
         let wanted = plan.oracles.iter().filter(|id| !refused || !NEEDS_SERVICE.contains(&&***id));
@@ -119,10 +119,10 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
     Ok(Run { outcome, history })
 }
 
-/// A panic of the broker is a broken promise, one of a client a mistake of ours.
-fn panics(world: &World) -> Vec<Violation> {
+/// A panic of the broker is a broken promise; one of a client breaks `of_clients`.
+pub(crate) fn panics_of(world: &World, of_clients: &str) -> Vec<Violation> {
     let violation = |panic: rivven_io::sim::NodePanic| Violation {
-        property: if panic.node == SERVER { "panic" } else { "harness" }.to_owned(),
+        property: if panic.node == SERVER { "panic" } else { of_clients }.to_owned(),
         at_ns: u64::try_from(panic.at.as_nanos()).unwrap_or(u64::MAX),
         node: panic.node,
         text: format!("task {} panicked: {}", panic.task, panic.message),
@@ -183,7 +183,7 @@ async fn story(
 }
 
 /// Ends all faults; whether the broker then serves within the time that the plan gives it.
-async fn heal(supervisor: &mut Supervisor<'_>, plan: &Plan) -> bool {
+pub(crate) async fn heal(supervisor: &mut Supervisor<'_>, plan: &Plan) -> bool {
     let within = Duration::from_secs(plan.liveness_seconds);
     supervisor.heal();
     if !supervisor.pass_until_ready(within).await {
@@ -258,7 +258,7 @@ async fn end_all(
     }
 }
 
-fn link(plan: &Plan) -> LinkConfig {
+pub(crate) fn link(plan: &Plan) -> LinkConfig {
     let mut link =
         LinkConfig { tail: plan.network.tail_permille as f64 / 1_000.0, ..LinkConfig::default() };
     if let Ok(bytes @ 1..) = usize::try_from(plan.network.buffer_bytes) {

@@ -98,6 +98,8 @@ pub enum ClientKind {
     LibraryMember,
     /// A client of the native protocol, which publishes, reads and commits.
     NativeClient,
+    /// A process of an application under test ([`crate::app`]), which runs what the test says.
+    Application,
 }
 
 /// What the members of a group have in common.
@@ -222,6 +224,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::LibraryProducer => library::run(context, params).await,
         ClientKind::LibraryMember => library_member::run(context, params).await,
         ClientKind::NativeClient => native::run(context, params).await,
+        ClientKind::Application => {}
     }
 }
 

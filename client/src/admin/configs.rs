@@ -69,7 +69,7 @@ impl Admin {
         &self,
         resources: &[Resource],
     ) -> Result<Each<Resource, Vec<ConfigEntry>>, Error> {
-        self.each("describing settings", resources.iter().cloned(), async |open| {
+        self.each("describing settings", resources.iter().cloned(), |open| async move {
             let mut results = Each::new();
             for (target, resources) in self.by_target(open.iter()).await? {
                 let row = |resource: &&Resource| DescribeConfigsResource {
@@ -106,7 +106,7 @@ impl Admin {
         changes: &BTreeMap<Resource, BTreeMap<String, ConfigChange>>,
         validate_only: bool,
     ) -> Result<Each<Resource, ()>, Error> {
-        self.each("changing settings", changes.keys().cloned(), async |open| {
+        self.each("changing settings", changes.keys().cloned(), |open| async move {
             let mut results = Each::new();
             for (target, resources) in self.by_target(open.iter()).await? {
                 let row = |resource: &&Resource| AlterConfigsResource {

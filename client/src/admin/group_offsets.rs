@@ -28,7 +28,7 @@ impl Admin {
     /// Those of [`crate::Client::ask`]
     pub async fn group_offsets(&self, group: &str) -> Result<Offsets, Error> {
         self.client
-            .retry("reading committed offsets", async || {
+            .retry("reading committed offsets", || async move {
                 let target = self.coordinator(group).await?;
                 let of_group =
                     OffsetFetchGroup { group_id: group.into(), ..OffsetFetchGroup::default() };
@@ -58,7 +58,7 @@ impl Admin {
         group: &str,
         offsets: &Offsets,
     ) -> Result<Each<TopicPartition, ()>, Error> {
-        self.each("committing offsets", offsets.keys().cloned(), async |open| {
+        self.each("committing offsets", offsets.keys().cloned(), |open| async move {
             let mut names: Vec<String> = open.iter().map(|of| of.topic.to_string()).collect();
             names.dedup();
             let (image, _) = self.client.look_up(Some(&names)).await?;
@@ -96,7 +96,7 @@ impl Admin {
         group: &str,
         partitions: &BTreeSet<TopicPartition>,
     ) -> Result<Each<TopicPartition, ()>, Error> {
-        self.each("deleting committed offsets", partitions.iter().cloned(), async |open| {
+        self.each("deleting committed offsets", partitions.iter().cloned(), |open| async move {
             let target = self.coordinator(group).await?;
             let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
             for of in open {

@@ -84,9 +84,9 @@ impl Admin {
         groups: &[&str],
     ) -> Result<Each<String, GroupDescription>, Error> {
         let keys = groups.iter().map(|group| (*group).to_owned());
-        self.each("describing groups", keys, async |open| {
-            self.at_coordinators(open, async |target, groups| {
-                let groups = wire_names(groups);
+        self.each("describing groups", keys, |open| async move {
+            self.at_coordinators(&open, |target, groups| async move {
+                let groups = wire_names(&groups);
                 let request = DescribeGroupsRequest { groups, ..Default::default() };
                 let answer = self.client.call(target, Lane::Admin, &request).await?;
                 let results = answer.groups.into_iter().map(|row| {
@@ -109,9 +109,9 @@ impl Admin {
     /// answer was lost, has deleted the group.
     pub async fn delete_groups(&self, groups: &[&str]) -> Result<Each<String, ()>, Error> {
         let keys = groups.iter().map(|group| (*group).to_owned());
-        self.change("deleting groups", keys, async |open| {
-            self.at_coordinators(open, async |target, groups| {
-                let request = DeleteGroupsRequest { groups_names: wire_names(groups) };
+        self.change("deleting groups", keys, |open| async move {
+            self.at_coordinators(&open, |target, groups| async move {
+                let request = DeleteGroupsRequest { groups_names: wire_names(&groups) };
                 let answer = self.client.call(target, Lane::Admin, &request).await?;
                 let results = answer.results.into_iter().map(|row| {
                     let error = |code| group_error(&row.group_id, code, None);

@@ -1,6 +1,7 @@
 //! Requests about several items: what fails for a while is asked again, the rest is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 
 use rivven_core::kafka::codec::error_code::ErrorCode;
@@ -19,12 +20,15 @@ impl Admin {
     ///
     /// # Errors
     /// The last error of `send` as a whole, if it never gave an answer.
-    pub(super) async fn each<K: Ord + Clone, T>(
+    pub(super) async fn each<K: Ord + Clone, T, Sent>(
         &self,
         what: &str,
         keys: impl IntoIterator<Item = K>,
-        send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
-    ) -> Result<Each<K, T>, Error> {
+        send: impl FnMut(BTreeSet<K>) -> Sent,
+    ) -> Result<Each<K, T>, Error>
+    where
+        Sent: Future<Output = Result<Each<K, T>, Error>>,
+    {
         Ok(self.tried(what, keys, send).await?.0)
     }
 
@@ -32,12 +36,15 @@ impl Admin {
     ///
     /// # Errors
     /// Those of [`Admin::each`]
-    pub(super) async fn change<K: Ord + Clone, T>(
+    pub(super) async fn change<K: Ord + Clone, T, Sent>(
         &self,
         what: &str,
         keys: impl IntoIterator<Item = K>,
-        send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
-    ) -> Result<Each<K, T>, Error> {
+        send: impl FnMut(BTreeSet<K>) -> Sent,
+    ) -> Result<Each<K, T>, Error>
+    where
+        Sent: Future<Output = Result<Each<K, T>, Error>>,
+    {
         let (results, lost) = self.tried(what, keys, send).await?;
         let results = results.into_iter().map(|(key, result)| match result {
             Err(error) if lost.contains(&key) && is_done_already(&error) => {
@@ -49,48 +56,50 @@ impl Admin {
     }
 
     /// [`Admin::each`], and the items of which an answer was lost.
-    async fn tried<K: Ord + Clone, T>(
+    async fn tried<K: Ord + Clone, T, Sent>(
         &self,
         what: &str,
         keys: impl IntoIterator<Item = K>,
-        mut send: impl AsyncFnMut(&BTreeSet<K>) -> Result<Each<K, T>, Error>,
-    ) -> Result<(Each<K, T>, BTreeSet<K>), Error> {
+        mut send: impl FnMut(BTreeSet<K>) -> Sent,
+    ) -> Result<(Each<K, T>, BTreeSet<K>), Error>
+    where
+        Sent: Future<Output = Result<Each<K, T>, Error>>,
+    {
         let mut open: BTreeSet<K> = keys.into_iter().collect();
         let (mut results, mut lost) = (Each::new(), BTreeSet::new());
         if open.is_empty() {
             return Ok((results, lost));
         }
-        let mut tries = 0;
-        let end = self.client.retry(what, async || {
-            tries += 1;
-            if tries > 1 {
-                // Leaders and the controller may be others now.
-                self.client.look_up(Some(&[])).await?;
-            }
-            let sent = send(&open).await;
-            if matches!(sent, Err(Error::Connection { .. })) {
-                lost.extend(open.iter().cloned());
-            }
-            let mut answers = sent?;
-            let mut passing = None;
-            for key in std::mem::take(&mut open) {
-                let answer = answers.remove(&key).unwrap_or_else(|| Err(left_out(what)));
-                if matches!(answer, Err(Error::Connection { .. })) {
-                    lost.insert(key.clone());
+        let mut tries = self.client.tries(what.to_owned());
+        let mut is_first = true;
+        loop {
+            let tried = async {
+                if !std::mem::take(&mut is_first) {
+                    // Leaders and the controller may be others now.
+                    self.client.look_up(Some(&[])).await?;
                 }
-                if let Err(error) = &answer
-                    && passes(error)
-                {
-                    passing = Some(error.clone());
-                    open.insert(key.clone());
+                let sent = send(open.clone()).await;
+                if matches!(sent, Err(Error::Connection { .. })) {
+                    lost.extend(open.iter().cloned());
                 }
-                results.insert(key, answer);
-            }
-            passing.map_or(Ok(()), Err)
-        });
-        match end.await {
-            Err(error) if results.is_empty() => Err(error),
-            _ => Ok((results, lost)),
+                sent
+            };
+            let passing = match tried.await {
+                Ok(answers) => take(what, answers, (&mut open, &mut results, &mut lost)),
+                Err(error) => Some(error),
+            };
+            let end = match passing {
+                None => Ok(()),
+                Some(error) if error.is_retriable() => match tries.again(error).await {
+                    Ok(()) => continue,
+                    Err(over) => Err(over),
+                },
+                Some(error) => Err(error),
+            };
+            return match end {
+                Err(error) if results.is_empty() => Err(error),
+                _ => Ok((results, lost)),
+            };
         }
     }
 
@@ -139,11 +148,14 @@ impl Admin {
     }
 
     /// Calls `send` with the coordinator of each of these groups, and the groups that it has.
-    pub(super) async fn at_coordinators<T>(
+    pub(super) async fn at_coordinators<T, Sent>(
         &self,
         groups: &BTreeSet<String>,
-        mut send: impl AsyncFnMut(Target, &[String]) -> Result<Each<String, T>, Error>,
-    ) -> Result<Each<String, T>, Error> {
+        mut send: impl FnMut(Target, Vec<String>) -> Sent,
+    ) -> Result<Each<String, T>, Error>
+    where
+        Sent: Future<Output = Result<Each<String, T>, Error>>,
+    {
         let mut coordinators: Vec<(Target, Vec<String>)> = Vec::new();
         let mut results = Each::new();
         for group in groups {
@@ -159,7 +171,7 @@ impl Admin {
             }
         }
         for (target, groups) in coordinators {
-            match send(target, &groups).await {
+            match send(target, groups.clone()).await {
                 Ok(answers) => results.extend(answers),
                 Err(error) => {
                     results.extend(groups.into_iter().map(|group| (group, Err(error.clone()))));
@@ -172,9 +184,32 @@ impl Admin {
     /// Every broker of the cluster.
     pub(super) async fn brokers(&self) -> Result<Arc<ClusterImage>, Error> {
         self.client
-            .retry("finding the brokers", async || Ok(self.client.look_up(Some(&[])).await?.0))
+            .retry("finding the brokers", || async { Ok(self.client.look_up(Some(&[])).await?.0) })
             .await
     }
+}
+
+/// Takes the answers of one try in; the last error that may pass, whose items stay open.
+fn take<K: Ord + Clone, T>(
+    what: &str,
+    mut answers: Each<K, T>,
+    (open, results, lost): (&mut BTreeSet<K>, &mut Each<K, T>, &mut BTreeSet<K>),
+) -> Option<Error> {
+    let mut passing = None;
+    for key in std::mem::take(open) {
+        let answer = answers.remove(&key).unwrap_or_else(|| Err(left_out(what)));
+        if matches!(answer, Err(Error::Connection { .. })) {
+            lost.insert(key.clone());
+        }
+        if let Err(error) = &answer
+            && passes(error)
+        {
+            passing = Some(error.clone());
+            open.insert(key.clone());
+        }
+        results.insert(key, answer);
+    }
+    passing
 }
 
 fn leader(image: &ClusterImage, of: &TopicPartition) -> Result<i32, ErrorCode> {

@@ -56,8 +56,8 @@ impl Admin {
         &self,
         wanted: &BTreeMap<TopicPartition, OffsetSpec>,
     ) -> Result<Each<TopicPartition, ListedOffset>, Error> {
-        self.each("listing offsets", wanted.keys().cloned(), async |open| {
-            let (leaders, mut results) = self.leaders(open).await?;
+        self.each("listing offsets", wanted.keys().cloned(), |open| async move {
+            let (leaders, mut results) = self.leaders(&open).await?;
             for (leader, keys) in leaders {
                 match self.list_offsets_at(leader, &keys, wanted).await {
                     Ok(answers) => results.extend(answers),

@@ -52,7 +52,7 @@ impl Admin {
         topics: &BTreeMap<String, NewTopic>,
         validate_only: bool,
     ) -> Result<Each<String, CreatedTopic>, Error> {
-        self.change("creating topics", topics.keys().cloned(), async |open| {
+        self.change("creating topics", topics.keys().cloned(), |open| async move {
             let rows = open.iter().map(|name| creatable(name, &topics[name])).collect();
             let timeout_ms = self.timeout_ms();
             let request = CreateTopicsRequest { topics: rows, timeout_ms, validate_only };
@@ -79,7 +79,7 @@ impl Admin {
     /// Those of [`crate::Client::ask`]
     pub async fn list_topics(&self) -> Result<BTreeMap<String, Topic>, Error> {
         let what = "listing topics";
-        let image = self.client.retry(what, async || Ok(self.client.look_up(None).await?.0));
+        let image = self.client.retry(what, || async { Ok(self.client.look_up(None).await?.0) });
         Ok(image.await?.topics.clone())
     }
 
@@ -89,7 +89,7 @@ impl Admin {
     /// Those of [`crate::Client::ask`]
     pub async fn describe_topics(&self, names: &[&str]) -> Result<Each<String, Topic>, Error> {
         let keys = names.iter().map(|name| (*name).to_owned());
-        self.each("describing topics", keys, async |open| {
+        self.each("describing topics", keys, |open| async move {
             let names: Vec<String> = open.iter().cloned().collect();
             let (image, failed) = self.client.look_up(Some(&names)).await?;
             let failed: BTreeMap<String, ErrorCode> = failed.into_iter().collect();
@@ -112,7 +112,7 @@ impl Admin {
     /// whose answer was lost, has deleted the topic.
     pub async fn delete_topics(&self, names: &[&str]) -> Result<Each<String, ()>, Error> {
         let keys = names.iter().map(|name| (*name).to_owned());
-        self.change("deleting topics", keys, async |open| {
+        self.change("deleting topics", keys, |open| async move {
             let names: Vec<WireStr> = open.iter().map(|name| name.as_str().into()).collect();
             let state = |name: &WireStr| DeleteTopicState {
                 name: Some(name.clone()),
@@ -144,7 +144,7 @@ impl Admin {
         counts: &BTreeMap<String, i32>,
         validate_only: bool,
     ) -> Result<Each<String, ()>, Error> {
-        self.change("creating partitions", counts.keys().cloned(), async |open| {
+        self.change("creating partitions", counts.keys().cloned(), |open| async move {
             let row = |name: &String| CreatePartitionsTopic {
                 name: name.as_str().into(),
                 count: counts[name],
@@ -176,8 +176,8 @@ impl Admin {
         &self,
         before: &BTreeMap<TopicPartition, i64>,
     ) -> Result<Each<TopicPartition, i64>, Error> {
-        self.each("deleting records", before.keys().cloned(), async |open| {
-            let (leaders, mut results) = self.leaders(open).await?;
+        self.each("deleting records", before.keys().cloned(), |open| async move {
+            let (leaders, mut results) = self.leaders(&open).await?;
             for (leader, keys) in leaders {
                 let answers = self.delete_records_at(leader, &keys, before).await;
                 match answers {
