@@ -69,36 +69,25 @@ fn answered<T>(
     if code.is_error() { Err(error(code)) } else { Ok(value) }
 }
 
+/// Every future of [`Admin`] may move to another thread, or this does not compile.
 #[cfg(test)]
-mod tests {
-    use rivven_io::Env;
-
-    use super::*;
-    use crate::config::ClientConfig;
-
+const _: fn(&Admin) = |admin| {
     fn may_be_spawned<T>(_: impl Future<Output = T> + Send) {}
-
-    #[test]
-    fn every_future_may_move_to_another_thread() {
-        let bootstrap = vec!["127.0.0.1:1".to_owned()];
-        let config = ClientConfig { bootstrap, ..ClientConfig::default() };
-        let admin = Admin::new(Client::new(Env::real(), config).unwrap());
-        may_be_spawned(admin.describe_cluster());
-        may_be_spawned(admin.describe_configs(&[]));
-        may_be_spawned(admin.alter_configs(&BTreeMap::new(), false));
-        may_be_spawned(admin.group_offsets("g"));
-        may_be_spawned(admin.alter_group_offsets("g", &BTreeMap::new()));
-        may_be_spawned(admin.delete_group_offsets("g", &[].into()));
-        may_be_spawned(admin.list_groups());
-        may_be_spawned(admin.describe_groups(&["g"]));
-        may_be_spawned(admin.delete_groups(&["g"]));
-        may_be_spawned(admin.describe_log_dirs());
-        may_be_spawned(admin.list_offsets(&BTreeMap::new()));
-        may_be_spawned(admin.create_topics(&BTreeMap::new(), false));
-        may_be_spawned(admin.list_topics());
-        may_be_spawned(admin.describe_topics(&["t"]));
-        may_be_spawned(admin.delete_topics(&["t"]));
-        may_be_spawned(admin.create_partitions(&BTreeMap::new(), false));
-        may_be_spawned(admin.delete_records(&BTreeMap::new()));
-    }
-}
+    may_be_spawned(admin.describe_cluster());
+    may_be_spawned(admin.describe_configs(&[]));
+    may_be_spawned(admin.alter_configs(&BTreeMap::new(), false));
+    may_be_spawned(admin.group_offsets("g"));
+    may_be_spawned(admin.alter_group_offsets("g", &BTreeMap::new()));
+    may_be_spawned(admin.delete_group_offsets("g", &[].into()));
+    may_be_spawned(admin.list_groups());
+    may_be_spawned(admin.describe_groups(&["g"]));
+    may_be_spawned(admin.delete_groups(&["g"]));
+    may_be_spawned(admin.describe_log_dirs());
+    may_be_spawned(admin.list_offsets(&BTreeMap::new()));
+    may_be_spawned(admin.create_topics(&BTreeMap::new(), false));
+    may_be_spawned(admin.list_topics());
+    may_be_spawned(admin.describe_topics(&["t"]));
+    may_be_spawned(admin.delete_topics(&["t"]));
+    may_be_spawned(admin.create_partitions(&BTreeMap::new(), false));
+    may_be_spawned(admin.delete_records(&BTreeMap::new()));
+};
