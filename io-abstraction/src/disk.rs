@@ -154,6 +154,9 @@ pub trait FileOps {
     /// Says that a range will be read soon, through the page cache; a hint that promises nothing
     /// and never fails.
     fn read_ahead(&self, position: u64, len: u64) -> impl Future<Output = ()> + Send;
+    /// Whether the system may guess from reads which come next and do them ahead, as it does at
+    /// first; a hint for all users of this handle, as the one above.
+    fn guess_reads(&self, guess: bool) -> impl Future<Output = ()> + Send;
     fn len(&self) -> impl Future<Output = io::Result<u64>> + Send;
     /// Truncates, or extends with zeros.
     fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>> + Send;
@@ -335,6 +338,11 @@ impl File {
     /// See [`FileOps::read_ahead`].
     pub async fn read_ahead(&self, position: u64, len: u64) {
         both!(self, File, file => file.read_ahead(position, len).await);
+    }
+
+    /// See [`FileOps::guess_reads`].
+    pub async fn guess_reads(&self, guess: bool) {
+        both!(self, File, file => file.guess_reads(guess).await);
     }
 
     /// See [`FileOps::start_writeback`].

@@ -89,6 +89,9 @@ pub(crate) async fn read_span(
     };
     // What is read ahead takes the disk's time without being counted.
     let reads_ahead = request.cold && !shared.pace.is_busy();
+    if request.cold {
+        file.guess_reads(reads_ahead).await;
+    }
     let first = match reader.find(&span, request.from, start).await.map_err(io)? {
         Found::At(position) => position,
         Found::Behind => return Ok(Span::Passed),

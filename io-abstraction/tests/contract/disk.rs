@@ -222,6 +222,7 @@ pub(crate) fn hints_of_any_range_are_accepted(world: &impl World) {
         for (position, len) in [(0, 100_000), (4096, 1), (0, 0), (99_999, 1 << 30)] {
             file.start_writeback(position, len).await.unwrap();
             file.read_ahead(position, len).await;
+            file.guess_reads(position == 0).await;
         }
         assert_eq!(place.content("f").await.unwrap(), pattern(100_000));
     });

@@ -208,6 +208,16 @@ impl FileOps for RealFile {
     #[cfg(not(target_os = "linux"))]
     async fn read_ahead(&self, _position: u64, _len: u64) {}
 
+    #[cfg(target_os = "linux")]
+    async fn guess_reads(&self, guess: bool) {
+        use rustix::fs::Advice::{Normal, Random};
+        // Only a hint, as above; it goes for the whole file.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, if guess { Normal } else { Random });
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn guess_reads(&self, _guess: bool) {}
+
     async fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }

@@ -226,6 +226,8 @@ impl FileOps for SimFile {
 
     async fn read_ahead(&self, _position: u64, _len: u64) {}
 
+    async fn guess_reads(&self, _guess: bool) {}
+
     async fn len(&self) -> io::Result<u64> {
         self.port.pay(Op::Names, &self.path, 0).await?;
         Ok(self.port.state.inner.lock().tree.file(self.inode)?.len)
