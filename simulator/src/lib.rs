@@ -3,6 +3,7 @@
 #![cfg(feature = "sim")]
 
 pub mod client;
+pub mod coverage;
 pub mod ensemble;
 pub mod history;
 pub mod launch;
