@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rivven_io::Env;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::run::outcome::{Outcome, Verdict};
 
-/// Does `work` for each job, `side_by_side` at a time, and hands over what came out as it comes.
-/// Dropped, it begins no other job; those under way end with the runtime.
+/// Does `work` for each job, `side_by_side` at a time, and hands over what came out as it comes:
+/// before the next job is asked for in its place. Dropped, it begins no other job; those under way
+/// end with the runtime.
 pub async fn run_all<J, R, W>(
     side_by_side: usize,
     jobs: impl Iterator<Item = J> + Send + 'static,
@@ -31,15 +32,18 @@ pub async fn run_all<J, R, W>(
                 let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(job) = next else { return };
                 let done = work(job).await;
-                if sender.send(done).await.is_err() {
+                let (taken, is_taken) = oneshot::channel();
+                if sender.send((done, taken)).await.is_err() || is_taken.await.is_err() {
                     return;
                 }
             }
         }));
     }
     drop(sender);
-    while let Some(done) = receiver.recv().await {
+    while let Some((done, taken)) = receiver.recv().await {
         each(done);
+        // A worker waits for it as long as there is a runtime.
+        let _ = taken.send(());
     }
 }
 

@@ -144,7 +144,7 @@ fn bad_input_is_named_and_nothing_is_written() {
         ("run", "name a --scenario, or say --all"),
         ("run --scenario none.toml", "none.toml: No such file"),
         ("run --scenario power_cuts --seed 9223372036854775808", "from 0 to 9223372036854775807"),
-        ("run --scenario power_cuts --seed -1", "--seed"),
+        ("run --scenario power_cuts --seed -1", "'-1'"),
         ("run --scenario power_cuts --seeds 9..3", "9..3 is not a range of seeds"),
         ("run --scenario power_cuts --planted B999", "there is no planted bug B999"),
         ("run --scenario power_cuts --artefacts other.toml/x", "name another --artefacts"),
@@ -176,6 +176,7 @@ fn help_shows_how_a_command_is_used() {
         ("cover", "cargo sim cover --for 10m"),
         ("soak", "cargo sim soak --simulated 1000000s"),
         ("mutants", "cargo sim mutants --only B09"),
+        ("shrink", "--planted <Bnn>"),
     ] {
         let (code, text) = place.run(&[command, "--help"]);
         assert_eq!(code, Some(0), "{command}: {text}");
@@ -194,7 +195,9 @@ fn a_killed_child_is_a_mistake_of_the_simulator() {
     place.assert_nothing_runs();
     // There is no history and no trace of a run that nobody told of, and no empty file for them.
     let folder = "target/simulator/power_cuts-1";
-    assert_eq!(place.names(folder), ["plan.toml", "verdict.json"]);
+    let left = place.names(folder);
+    assert!(left.iter().all(|name| name != "history.jsonl" && name != "trace.txt"), "{left:?}");
+    assert!(left.iter().any(|name| name == "plan.toml"), "{left:?}");
     assert!(place.read(&format!("{folder}/verdict.json")).contains("did not come to its end"));
 }
 
@@ -284,7 +287,7 @@ fn a_failing_run_leaves_plan_trace_history_and_verdict() {
 
 #[test]
 fn mutants_tells_the_seeds_that_a_bug_needs() {
-    for (bug, code, found) in [("B01", 0, 1), ("B62", 1, 0)] {
+    for (bug, code, found) in [("B01", 0, 1), ("B91", 1, 0)] {
         let place = Place::new();
         let args = ["mutants", "--only", bug, "--seeds", "0..2", "--json"];
         let (ended, text) = place.run(&args);

@@ -23,15 +23,11 @@ pub(crate) enum Command {
     Run(Run),
     /// Run one seed, or a plan, again
     Replay(Replay),
-    /// Make a plan that fails as small as it can be, and keep it as a regression scenario
     Shrink(Shrink),
     /// Run each seed in two processes, which must do the same events in the same order
     Meta(Meta),
-    /// Switch each planted bug on, and count the seeds until its oracle finds it
     Mutants(Mutants),
-    /// Show which faults, components and oracles came together, and what was never reached
     Cover(Cover),
-    /// Run all scenarios over seeds for so much simulated or real time, whatever fails
     Soak(Soak),
     #[command(hide = true)]
     Child,
@@ -118,6 +114,8 @@ pub(crate) struct Replay {
     pub(crate) json: bool,
 }
 
+/// Make a plan that fails as small as it can be, and keep it as a regression scenario
+///
 /// Leaves out faults, clients, topics and operations, shortens what lasts, and puts knobs to rest,
 /// as long as the same property breaks. The result must break it alike in three fresh processes,
 /// and, if a bug is planted, must pass without it. It is written as a plan with a comment that
@@ -165,6 +163,8 @@ pub(crate) struct Meta {
     pub(crate) runs: Runs,
 }
 
+/// Show which faults, components and oracles came together, and what was never reached
+///
 /// Counts a run for a fault if the fault changed something in it, for a component if the run hit
 /// one of its probes, for an oracle if the oracle had something to judge. Shows how many runs a
 /// fault had together with each component and each oracle, and names the probes never hit, the
@@ -199,6 +199,8 @@ A row `P4  3 -` says: in three runs in which a pause changed something the first
 probe, in none the second. A red dash is a pair that nothing has tried yet: a scenario is missing,
 or its ranges keep the two apart.";
 
+/// Run all scenarios over seeds for so much simulated or real time, whatever fails
+///
 /// Deals seeds over all scenarios, goes on after failures, and keeps plan, trace, history and
 /// verdict of each (of the first hundred). Ctrl-C ends it as its limits do: with its sums.
 ///
@@ -231,6 +233,8 @@ Examples:
 
 The same seeds are the same runs: begin a second soak behind the first.";
 
+/// Switch each planted bug on, and count the seeds until its oracle finds it
+///
 /// For each bug, seeds are tried in order until one of its own oracles finds it. The table has the
 /// seed, how many seeds that took, the simulated time of all of them (of the last one up to the
 /// violation) and the real time.
