@@ -185,33 +185,45 @@ fn help_shows_how_a_command_is_used() {
 }
 
 #[test]
-fn a_killed_child_is_a_mistake_of_the_simulator() {
-    let place = Place::new();
-    let command = place.start(&["run", "--scenario", "power_cuts", "--seed", "1"]);
-    signal("KILL", &place.child());
-    let (code, text) = said(command.wait_with_output().unwrap());
-    assert_eq!(code, Some(4), "{text}");
-    assert!(text.contains("the child ended with signal: 9"), "{text}");
-    place.assert_nothing_runs();
-    // There is no history and no trace of a run that nobody told of, and no empty file for them.
-    let folder = "target/simulator/power_cuts-1";
-    let left = place.names(folder);
-    assert!(left.iter().all(|name| name != "history.jsonl" && name != "trace.txt"), "{left:?}");
-    assert!(left.iter().any(|name| name == "plan.toml"), "{left:?}");
-    assert!(place.read(&format!("{folder}/verdict.json")).contains("did not come to its end"));
-}
-
-#[test]
-fn a_child_that_hangs_is_ended_and_counts_as_stuck() {
-    let place = Place::new();
-    let args = ["run", "--scenario", "power_cuts", "--seed", "1", "--watchdog", "3s"];
-    let command = place.start(&args);
-    signal("STOP", &place.child());
-    let (code, text) = said(command.wait_with_output().unwrap());
-    assert_eq!(code, Some(3), "{text}");
-    assert!(text.contains("no end after 3 real seconds"), "{text}");
-    place.assert_nothing_runs();
-    assert_eq!(place.names("target/simulator"), ["power_cuts-1"]);
+fn a_killed_child_is_a_mistake_of_the_simulator_and_one_that_hangs_is_stuck() {
+    let run = ["run", "--scenario", "power_cuts", "--seed", "1"];
+    let replay = ["replay", "power_cuts", "--seed", "1"];
+    let shrink = ["shrink", "power_cuts", "--seed", "1", "--planted", "B01"];
+    let meta = ["meta", "--scenario", "power_cuts", "--seed", "1"];
+    let mutants = ["mutants", "--only", "B91", "--seeds", "0..1"];
+    for (args, stuck) in [
+        (&run[..], Some(3)),
+        (&replay, Some(3)),
+        (&shrink, Some(3)),
+        (&meta, Some(3)),
+        (&mutants, None),
+    ] {
+        for (name, code) in [("KILL", Some(4)), ("STOP", stuck)] {
+            let Some(code) = code else { continue };
+            let place = Place::new();
+            // The others must come to their end, however busy the machine is.
+            let watchdog = if name == "KILL" { "300s" } else { "2s" };
+            let command = place.start(&[args, &["--watchdog", watchdog]].concat());
+            signal(name, &place.child());
+            let (ended, text) = said(command.wait_with_output().unwrap());
+            assert_eq!(ended, Some(code), "{args:?} {name}: {text}");
+            place.assert_nothing_runs();
+            let left = place.names("");
+            assert!(left.is_empty() || left == ["target"], "{args:?} {name}: {left:?}");
+            if args[0] != "run" {
+                continue;
+            }
+            let told = if name == "KILL" { "signal: 9" } else { "no end after 2 real seconds" };
+            assert!(text.contains(told), "{text}");
+            // Of a run that nobody told of there is no history and no trace, nor an empty file.
+            let kept = place.names("target/simulator/power_cuts-1");
+            assert!(kept.iter().any(|name| name == "plan.toml"), "{kept:?}");
+            let told = ["history.jsonl", "trace.txt"];
+            assert!(!kept.iter().any(|name| told.contains(&name.as_str())), "{kept:?}");
+            let verdict = place.read("target/simulator/power_cuts-1/verdict.json");
+            assert!(verdict.contains("did not come to its end"), "{verdict}");
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rivven_simulator::run::outcome::Verdict;
 use crate::args::Meta;
 use crate::build_id::build_id;
 use crate::replay::Scratch;
-use crate::{EXIT_HARNESS, outlook, selection};
+use crate::{outlook, selection};
 
 /// Exit code when a seed gave two different runs.
 pub(crate) const EXIT_NON_DETERMINISM: u8 = 2;
@@ -27,6 +27,13 @@ pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
         let second = twice(&launcher, &plan, 1);
         let (first, second) = both(args.runs.jobs, first, second).await;
         let [(first, first_trace), (second, second_trace)] = [first, second];
+        for run in [&first, &second] {
+            // A run that has no end has no trace to compare.
+            if run.outcome.trace_hash.is_empty() {
+                bar.finish_and_clear();
+                return Ok(show_mistake(&plan, run));
+            }
+        }
         let difference = compare((&first, &first_trace.0), (&second, &second_trace.0))?;
         totals.add(&first.outcome);
         if let Some(difference) = difference {
@@ -38,9 +45,7 @@ pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
         }
         if first.outcome.verdict() == Verdict::Harness {
             bar.finish_and_clear();
-            let replay = outlook::replay_line(&plan, &plan.scenario);
-            outlook::show_failure(&first.outcome, build_id(), &replay);
-            return Ok(EXIT_HARNESS);
+            return Ok(show_mistake(&plan, &first));
         }
         bar.inc(1);
     }
@@ -50,6 +55,15 @@ pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
         println!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
     }
     Ok(0)
+}
+
+/// Shows a run that says nothing about determinism; the exit code for it.
+fn show_mistake(plan: &Plan, run: &Report) -> u8 {
+    let replay = outlook::replay_line(plan, &plan.scenario);
+    outlook::show_failure(&run.outcome, build_id(), &replay);
+    let mut totals = Totals::default();
+    totals.add(&run.outcome);
+    totals.exit_code()
 }
 
 /// Side by side, or one after the other.
@@ -85,12 +99,6 @@ fn twice(
 fn compare(first: (&Report, &Path), second: (&Report, &Path)) -> Result<Option<String>, String> {
     if first.0.outcome == second.0.outcome {
         return Ok(None);
-    }
-    if [first, second].iter().any(|run| run.0.outcome.trace_hash.is_empty()) {
-        return Ok(Some(format!(
-            "  one run did not end: {:?} and {:?}",
-            first.0.outcome.violations, second.0.outcome.violations
-        )));
     }
     let texts = [selection::read(first.1)?, selection::read(second.1)?];
     let [mut left, mut right] = [texts[0].lines(), texts[1].lines()];
