@@ -52,8 +52,7 @@ pub struct Missed {
 impl Coverage {
     pub fn add(&mut self, outcome: &Outcome) {
         let hit = |name: &&str| outcome.probes.contains_key(*name);
-        let components =
-            COMPONENTS.iter().filter(|component| component.probes.iter().any(|p| hit(&p)));
+        let components = COMPONENTS.iter().filter(|component| component.probes.iter().any(hit));
         let components: Vec<&'static str> = components.map(|component| component.name).collect();
         for name in &components {
             *self.components.entry(name).or_default() += 1;
@@ -68,7 +67,7 @@ impl Coverage {
         }
         for fault in &catalogue::ALL {
             let is_injected = |kind: &&str| outcome.faults_injected.contains_key(*kind);
-            if fault.kinds.iter().any(|kind| is_injected(&kind)) {
+            if fault.kinds.iter().any(is_injected) {
                 self.faults.entry(fault.number.to_owned()).or_default().injected += 1;
             }
         }
