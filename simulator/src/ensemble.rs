@@ -5,37 +5,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rivven_io::Env;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::launch::{Job, Launcher, Report};
 use crate::run::outcome::{Outcome, Verdict};
 
-/// Runs all jobs, `side_by_side` at a time, and hands each report over as it comes.
-pub async fn run_all(
-    launcher: &Launcher,
+/// Does `work` for each job, `side_by_side` at a time, and hands over what came out as it comes:
+/// before the next job is asked for in its place. Dropped, it begins no other job; those under way
+/// end with the runtime.
+pub async fn run_all<J, R, W>(
     side_by_side: usize,
-    jobs: impl Iterator<Item = Job> + Send + 'static,
-    mut each: impl FnMut(Job, Report),
-) {
+    jobs: impl Iterator<Item = J> + Send + 'static,
+    work: impl Fn(J) -> W + Clone + Send + Sync + 'static,
+    mut each: impl FnMut(R),
+) where
+    J: Send,
+    R: Send + 'static,
+    W: Future<Output = R> + Send,
+{
     let env = Env::real();
     let jobs = Arc::new(Mutex::new(jobs));
     let (sender, mut receiver) = mpsc::channel(side_by_side.max(1));
     for _ in 0..side_by_side.max(1) {
-        let (jobs, sender, launcher) = (jobs.clone(), sender.clone(), launcher.clone());
+        let (jobs, sender, work) = (jobs.clone(), sender.clone(), work.clone());
         drop(env.tasks.spawn("launcher", async move {
             loop {
                 let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(job) = next else { return };
-                let report = launcher.run(&job).await;
-                if sender.send((job, report)).await.is_err() {
+                let done = work(job).await;
+                let (taken, is_taken) = oneshot::channel();
+                if sender.send((done, taken)).await.is_err() || is_taken.await.is_err() {
                     return;
                 }
             }
         }));
     }
     drop(sender);
-    while let Some((job, report)) = receiver.recv().await {
-        each(job, report);
+    while let Some((done, taken)) = receiver.recv().await {
+        each(done);
+        // A worker waits for it as long as there is a runtime.
+        let _ = taken.send(());
     }
 }
 
@@ -120,6 +128,7 @@ mod tests {
             faults_injected: BTreeMap::from([("kill".to_owned(), 2)]),
             faults_effective: BTreeMap::from([("P1".to_owned(), 2)]),
             probes: BTreeMap::new(),
+            judged: BTreeMap::new(),
             violations: properties.iter().map(violation).collect(),
         }
     }

@@ -17,7 +17,8 @@ use crate::run::outcome::Outcome;
 use crate::run::{Records, Run, run};
 use crate::workload::operations::BegunOperation;
 
-/// Set in the environment of every child.
+/// Set in the environment of every child: the id of its parent's process. It has always the same
+/// length, so that it moves nothing in the child's memory.
 const CHILD: &str = "RIVVEN_SIMULATOR_CHILD";
 /// What begins the line with the outcome; other output of the child is a log.
 const OUTCOME: &str = "outcome ";
@@ -120,7 +121,8 @@ impl Launcher {
 
     async fn output(&self, job: &Job) -> std::io::Result<Output> {
         let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).env(CHILD, "1").kill_on_drop(true);
+        let parent = format!("{:010}", std::process::id());
+        command.args(&self.command[1..]).env(CHILD, parent).kill_on_drop(true);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -164,6 +166,11 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
+fn is_orphan() -> bool {
+    let parent = std::env::var(CHILD).ok().and_then(|parent| parent.parse().ok());
+    parent != Some(std::os::unix::process::parent_id())
+}
+
 /// The whole life of a child: runs the job on standard input, prints what came out, and ends.
 ///
 /// # Panics
@@ -177,6 +184,10 @@ pub(crate) fn serve_with(run: impl FnOnce(&Job) -> Result<Run, String>) -> ! {
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).expect("the parent wrote a job");
     let job: Job = serde_json::from_slice(&input).expect("the parent wrote a job");
+    if is_orphan() {
+        // A parent that died before this process asked to die with it.
+        std::process::exit(1);
+    }
     if !job.log.is_empty() {
         crate::log::to_stderr(&job.log);
     }

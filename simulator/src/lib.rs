@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod client;
+pub mod coverage;
 pub mod ensemble;
 pub mod history;
 pub mod launch;

@@ -24,6 +24,8 @@ mod i42_requests_are_answered;
 mod i45_resources_return;
 mod i46_no_spin;
 
+use std::collections::BTreeMap;
+
 use rivven_io::sim::Resources;
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +83,15 @@ pub struct Oracle {
     check: fn(&Case<'_>, &mut Findings),
 }
 
+/// What the oracles said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// In the order of virtual time.
+    pub violations: Vec<Violation>,
+    /// How many things each oracle judged; one that had nothing to judge is not in it.
+    pub judged: BTreeMap<&'static str, u64>,
+}
+
 /// What an oracle is given.
 pub(crate) struct Case<'a> {
     pub(crate) evidence: &'a Evidence,
@@ -97,6 +108,7 @@ impl Case<'_> {
 pub(crate) struct Findings {
     id: &'static str,
     found: Vec<Violation>,
+    judged: u64,
 }
 
 const FINDINGS_MAX: usize = 10;
@@ -108,6 +120,13 @@ impl Findings {
     /// Notes a violation by the broker.
     pub(crate) fn add(&mut self, at_ns: u64, text: String) {
         self.add_at(BROKER, at_ns, text);
+    }
+
+    /// Counts things that were compared with what they had to be, and would have been violations
+    /// if they had been otherwise. What could not have been wrong (the first value seen at an
+    /// offset, a topic that lost nothing to compaction) does not count.
+    pub(crate) fn judged(&mut self, count: usize) {
+        self.judged += count as u64;
     }
 
     pub(crate) fn add_at(&mut self, node: u64, at_ns: u64, text: String) {
@@ -141,26 +160,71 @@ pub const ORACLES: [Oracle; 20] = [
     i46_no_spin::ORACLE,
 ];
 
-/// Runs the oracles whose numbers are `wanted` (all if it is empty); what they found, in the order
-/// of virtual time.
+/// Runs the oracles whose numbers are `wanted` (all if it is empty).
 ///
 /// # Panics
 /// If no oracle has a number that is wanted.
 #[must_use]
-pub fn judge(evidence: &Evidence, wanted: &[String]) -> Vec<Violation> {
+pub fn judge(evidence: &Evidence, wanted: &[String]) -> Judgement {
     for id in wanted {
         assert!(ORACLES.iter().any(|oracle| oracle.id == id), "there is no oracle {id}");
     }
     let ledger = Ledger::of(&evidence.events);
     let case = Case { evidence, ledger: &ledger };
-    let mut all = Vec::new();
+    let mut all = Judgement::default();
     for oracle in &ORACLES {
         if wanted.is_empty() || wanted.iter().any(|id| id == oracle.id) {
-            let mut findings = Findings { id: oracle.id, found: Vec::new() };
+            let mut findings = Findings { id: oracle.id, found: Vec::new(), judged: 0 };
             (oracle.check)(&case, &mut findings);
-            all.append(&mut findings.found);
+            all.violations.append(&mut findings.found);
+            if findings.judged > 0 {
+                all.judged.insert(oracle.id, findings.judged);
+            }
         }
     }
-    all.sort_by_key(|violation| violation.at_ns);
+    all.violations.sort_by_key(|violation| violation.at_ns);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::event::{CrashKind, GroupAsk, GroupReply, Mark};
+    use crate::story::{Story, batch, committed, stamped};
+
+    #[test]
+    fn an_oracle_that_had_nothing_to_judge_is_not_counted() {
+        let mut story = Story::new();
+        story.mark(Mark::Crashed { node: 1, kind: CrashKind::Kill }).unknown(&[1]);
+        story.mark(Mark::LivenessEnd).read_back(vec![]);
+        assert_eq!(judge(&story.evidence, &[]).judged, BTreeMap::new());
+    }
+
+    #[test]
+    fn what_could_not_have_been_wrong_is_not_counted() {
+        let mut story = Story::new();
+        story.acked(&[1, 2], 0).fetched(0, 2, vec![batch(0, &[1, 2])]);
+        story.read_back(vec![batch(0, &[1, 2])]);
+        let judged = judge(&story.evidence, &[]).judged;
+        // Two records were acknowledged; each was seen twice more, once by the read-back; of the
+        // watermarks the first binds the second, and the acknowledgement binds both.
+        for (id, count) in [("I1", 2), ("I2", 4), ("I3", 2), ("I12", 4), ("I14", 1)] {
+            assert_eq!(judged.get(id), Some(&count), "{id}: {judged:?}");
+        }
+        for id in ["I13", "I22", "I24", "I27", "I30", "I33", "I42", "I45", "I46"] {
+            assert_eq!(judged.get(id), None, "{id}: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn what_groups_and_producers_do_is_counted_by_their_oracles() {
+        let mut story = Story::new();
+        story.assigned(1).given(1, &[(0, 1)]);
+        story.of_group(GroupAsk::Commit(vec![committed(1)]), GroupReply::Committed).looked_up(1);
+        story.read_back(vec![stamped(0, &[1], 0), stamped(1, &[2], 1)]);
+        let judged = judge(&story.evidence, &[]).judged;
+        for (id, count) in [("I13", Some(2)), ("I22", Some(1)), ("I23", None), ("I25", Some(1))] {
+            assert_eq!(judged.get(id).copied(), count, "{id}: {judged:?}");
+        }
+    }
 }

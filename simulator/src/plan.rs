@@ -27,8 +27,8 @@ pub const CLIENTS: u64 = 10;
 
 /// A client stops by itself after so many operations, so that no plan runs away.
 const OPERATIONS_MAX: u64 = 1_000_000;
-/// Numbers in TOML have 63 bits.
-pub(crate) const SEED_MASK: u64 = u64::MAX >> 1;
+/// The largest seed. Numbers in TOML have 63 bits.
+pub const SEED_MAX: u64 = u64::MAX >> 1;
 
 /// Everything that a run needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -327,7 +327,7 @@ fn draw_client(
     topics: &[TopicParams],
     draws: &mut Stream,
 ) -> ClientParams {
-    let seed = draws.u64() & SEED_MASK;
+    let seed = draws.u64() & SEED_MAX;
     let pause_ms = spec.pause_ms.draw(draws);
     let batch_records = spec.batch_records.draw(draws);
     let filler_bytes = spec.filler_bytes.draw(draws);

@@ -6,11 +6,13 @@
 //!       ─► power cut ─► read-back
 //! ```
 
+pub mod catalogue;
 pub mod outcome;
 pub mod probes;
 pub(crate) mod server;
 pub(crate) mod supervisor;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use rivven_io::task::Task;
 
 use crate::history::History;
 use crate::history::event::Mark;
-use crate::oracles::{Evidence, ResourceReading, Violation, judge};
+use crate::oracles::{Evidence, Judgement, ResourceReading, Violation, judge};
 use crate::plan::{CLIENTS, Plan, SERVER};
 use crate::run::outcome::Outcome;
 use crate::run::supervisor::Supervisor;
@@ -100,11 +102,14 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
         end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
     };
     let mut found = panics_of(&world, "harness");
+    let mut judged = BTreeMap::new();
     found.extend(violations);
     if whole.is_ok() {
         let wanted = plan.oracles.iter().filter(|id| !refused || !NEEDS_SERVICE.contains(&&***id));
         let wanted: Vec<String> = wanted.cloned().collect();
-        found.extend(judge(&evidence, &wanted));
+        let Judgement { violations, judged: by_oracle } = judge(&evidence, &wanted);
+        found.extend(violations);
+        judged = by_oracle;
     }
     if history.dropped() > 0 {
         let text = format!("{} events did not fit the history", history.dropped());
@@ -115,7 +120,7 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
             text,
         });
     }
-    let outcome = Outcome::of(&world, plan, (&history, &tally), found);
+    let outcome = Outcome::of(&world, plan, (&history, &tally), (found, judged));
     Ok(Run { outcome, history })
 }
 

@@ -18,7 +18,7 @@ use rivven_io::clock::Monotonic;
 
 use crate::launch::{Job, Launcher, Report};
 use crate::oracles::Violation;
-use crate::plan::{Plan, SEED_MASK};
+use crate::plan::{Plan, SEED_MAX};
 use crate::planted;
 use crate::run::Records;
 use crate::run::outcome::Outcome;
@@ -229,7 +229,7 @@ const NEXT_WORLD: u64 = 1_000_003;
 
 /// The same plan on a disk and a network that draw other numbers; clients draw what they drew.
 fn in_world(plan: Plan, seed: u64, world: usize) -> Plan {
-    let seed = seed.wrapping_add(world as u64 * NEXT_WORLD) & SEED_MASK;
+    let seed = seed.wrapping_add(world as u64 * NEXT_WORLD) & SEED_MAX;
     Plan { seed, ..plan }
 }
 

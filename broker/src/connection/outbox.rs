@@ -154,6 +154,7 @@ impl Outbox {
                     if state.ready.is_empty() {
                         self.account.set_writing_since(None);
                     } else {
+                        rivven_io::probe!("answer_waits_for_its_reader");
                         state.is_blocked = true;
                         self.account.set_writing_since(Some(self.env.clock.now()));
                         self.blocked.notify_one();

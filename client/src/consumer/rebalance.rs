@@ -113,6 +113,7 @@ impl Consumer {
         if partitions.is_empty() {
             return false;
         }
+        rivven_io::probe!("member_lost_its_partitions");
         self.tell(ConsumerEvent::Lost { partitions, reason });
         true
     }

@@ -216,6 +216,9 @@ impl Queue {
     /// Puts a batch back where it belongs.
     pub(super) fn put_back(&mut self, mut batch: Batch, why: Error) {
         batch.last_error = Some(why);
+        if batch.is_uncertain {
+            rivven_io::probe!("uncertain_batch_sent_again");
+        }
         if rivven_io::planted!("B70") && batch.is_uncertain {
             batch.sequence = None;
             batch.is_outdated = true;

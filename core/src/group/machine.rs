@@ -279,7 +279,10 @@ impl Group {
     pub(super) fn check_generation(&self, generation: i32) -> Result<(), GroupError> {
         match generation == self.generation {
             true => Ok(()),
-            false => Err(GroupError::IllegalGeneration(self.generation)),
+            false => {
+                rivven_io::probe!("old_generation_refused");
+                Err(GroupError::IllegalGeneration(self.generation))
+            }
         }
     }
 

@@ -1,9 +1,13 @@
-//! Every kind of fault of network, clocks and processes changes something in the scenario that is
-//! there for it.
+//! Every kind of fault of network, clocks and processes changes something, and every oracle has
+//! something to judge, in the scenario that is there for it.
+
+use std::collections::BTreeSet;
+
+use rivven_simulator::oracles::ORACLES;
 
 use crate::harness::outcome;
 
-/// Seeds in which a kind may be off, or hit nothing.
+/// Seeds in which a kind may be off, or hit nothing, and an oracle may have nothing to look at.
 const SEEDS: u64 = 6;
 
 #[test]
@@ -26,5 +30,31 @@ fn faults_of_network_clocks_and_processes_change_something() {
             missing.retain(|number| !effective.contains_key(*number));
         }
         assert!(missing.is_empty(), "{scenario}: {missing:?} changed nothing in {SEEDS} seeds");
+    }
+}
+
+#[test]
+fn every_oracle_judges_something() {
+    let log = ["I1", "I2", "I3", "I10", "I11", "I12", "I13", "I14", "I42", "I45", "I46"];
+    let cases: [(&str, &[&str]); 6] = [
+        ("power_cuts", &log),
+        ("group_members", &["I22", "I23", "I24"]),
+        ("library_members", &["I25", "I26"]),
+        ("compaction", &["I27", "I28"]),
+        ("crash_in_checkpoint_retention", &["I30"]),
+        ("delete_recreate", &["I33"]),
+    ];
+    let listed: BTreeSet<&str> = cases.iter().flat_map(|(_, ids)| *ids).copied().collect();
+    assert_eq!(listed, ORACLES.iter().map(|oracle| oracle.id).collect::<BTreeSet<_>>());
+    for (scenario, ids) in cases {
+        let mut missing: Vec<&str> = ids.to_vec();
+        for seed in 0..SEEDS {
+            if missing.is_empty() {
+                break;
+            }
+            let judged = outcome(scenario, seed, "").judged;
+            missing.retain(|id| !judged.contains_key(*id));
+        }
+        assert!(missing.is_empty(), "{scenario}: {missing:?} judged nothing in {SEEDS} seeds");
     }
 }

@@ -1,5 +1,6 @@
 //! One seed of an application's story.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ where
     let Supervisor { tally, violations, .. } = supervisor;
     let mut found = panics_of(&world, APPLICATION);
     found.extend(violations);
-    let outcome = Outcome::of(&world, plan, (&history, &tally), found);
+    let outcome = Outcome::of(&world, plan, (&history, &tally), (found, BTreeMap::new()));
     Ok(Run { outcome, history })
 }
 

@@ -82,6 +82,7 @@ fn check_partition(
         while records.next_if(|record| record.offset < offset).is_some() {}
         let found = records.peek().filter(|record| record.offset == offset);
         let value = sent.call.values[place];
+        findings.judged(1);
         let whole =
             found.is_some_and(|record| record.value == Some(value.id) && record.hash == value.hash);
         let excused = offset < log.log_start

@@ -37,7 +37,9 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         sightings.sort_by_key(|sighting| sighting.0);
         let mut first: BTreeMap<i64, (Moment, Sighting)> = BTreeMap::new();
         for (at, offset, seen) in sightings {
+            let known = first.len();
             let (since, value) = *first.entry(offset).or_insert((at, seen));
+            findings.judged(usize::from(first.len() == known));
             if value != seen {
                 let topic = &partition.topic;
                 let text = format!(

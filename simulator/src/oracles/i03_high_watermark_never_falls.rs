@@ -30,7 +30,8 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         floors.sort_unstable();
         readings.sort_by_key(|reading| reading.invoked);
         let crashes = if case.may_lose() { case.ledger.crashes.as_slice() } else { &[] };
-        for (reading, floor, since) in below_their_floor(&readings, &floors, crashes) {
+        let below = below_their_floor(&readings, &floors, (crashes, &mut *findings));
+        for (reading, floor, since) in below {
             let (topic, offset) = (&partition.topic, reading.offset);
             let text = format!(
                 "{topic} {id}: the high watermark is {offset}, and was at least {floor} at {} ns",
@@ -57,7 +58,7 @@ fn floors(case: &Case<'_>, partition: &PartitionLedger<'_>) -> Vec<(Moment, i64)
 fn below_their_floor(
     readings: &[EndSeen],
     floors: &[(Moment, i64)],
-    crashes: &[Moment],
+    (crashes, findings): (&[Moment], &mut Findings),
 ) -> Vec<(EndSeen, i64, Moment)> {
     let mut found = Vec::new();
     let mut highest = (i64::MIN, Moment::default());
@@ -68,6 +69,7 @@ fn below_their_floor(
                 highest = (*floor, *at);
             }
         }
+        findings.judged(usize::from(highest.0 > i64::MIN));
         let crashed = crashes.iter().any(|at| highest.1 < *at && *at < reading.at);
         if reading.offset < highest.0 && !crashed {
             found.push((*reading, highest.0, highest.1));

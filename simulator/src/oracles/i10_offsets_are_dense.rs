@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle =
 fn check(case: &Case<'_>, findings: &mut Findings) {
     for fetch in case.ledger.all_fetches() {
         let has_gaps = case.ledger.compaction.contains_key(&fetch.call.topic);
+        findings.judged(fetch.reply.batches.len());
         if let Err(what) = check_answer(fetch, has_gaps) {
             let partition = fetch.call.partition;
             let text = format!("{} {partition}: {what}", fetch.call.topic);
@@ -59,6 +60,7 @@ fn check_log(
 ) {
     let has_gaps = case.ledger.compaction.contains_key(topic);
     let mut next = log.log_start;
+    findings.judged(log.batches.len());
     for batch in &log.batches {
         let excused =
             case.may_lose() && (next..batch.base_offset).all(|at| log.gap_at(at).is_some());

@@ -12,6 +12,7 @@ pub(super) const ORACLE: Oracle =
 const SINGLE_NODE_EPOCH: i32 = 0;
 
 fn check(case: &Case<'_>, findings: &mut Findings) {
+    findings.judged(case.ledger.epochs.len());
     for (at, partition, epoch) in &case.ledger.epochs {
         // −1 says that the epoch is not known.
         if *epoch != SINGLE_NODE_EPOCH && *epoch != -1 {
@@ -21,6 +22,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
     let mut batches: BTreeMap<_, BTreeMap<i64, i32>> = BTreeMap::new();
     for fetch in case.ledger.all_fetches() {
         let seen = batches.entry(fetch.call.partition).or_default();
+        findings.judged(fetch.reply.batches.len());
         for batch in &fetch.reply.batches {
             let epoch = batch.leader_epoch;
             let known = *seen.entry(batch.base_offset).or_insert(epoch);

@@ -13,6 +13,7 @@ pub(super) const ORACLE: Oracle = Oracle {
 
 fn check(case: &Case<'_>, findings: &mut Findings) {
     for fetch in case.ledger.all_fetches() {
+        findings.judged(fetch.reply.batches.iter().map(|batch| batch.records.len()).sum());
         if let Err(what) = check_answer(case, fetch) {
             let text = format!("{} {}: {what}", fetch.call.topic, fetch.call.partition);
             findings.add(fetch.at.at_ns, text);

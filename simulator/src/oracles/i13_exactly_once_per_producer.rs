@@ -43,6 +43,7 @@ fn sequences_follow(
         // What stood before the log start, or in a lost range, is not known.
         let unknown = log.log_start > 0 || has_gaps || (may_lose && !log.gaps.is_empty());
         let expected = next.get(&producer).copied().or((!unknown).then_some(0));
+        findings.judged(usize::from(expected.is_some()));
         let gap_is_excused =
             (has_gaps || may_lose && !log.gaps.is_empty()) && Some(base) > expected;
         if let Some(expected) = expected.filter(|expected| *expected != base)
@@ -103,6 +104,7 @@ fn order_was_kept(
         let Some(stamp) = sent.call.producer else { continue };
         let is_first = known.insert((stamp.producer_id, stamp.epoch));
         let Some((at, attempt)) = sent.out_of_order else { continue };
+        findings.judged(1);
         let base = i64::from(stamp.base_sequence);
         let before = acked.get(&(stamp.producer_id, stamp.epoch, base));
         if is_first || before.is_some_and(|acked| *acked < attempt) {

@@ -24,6 +24,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
             let (line, moment) = line_of(sent);
             let order = (moment, place);
             let last = newest.insert(line, (order, record.offset));
+            findings.judged(usize::from(last.is_some()));
             if let Some((before, offset)) = last.filter(|(before, _)| *before > order) {
                 let topic = &partition.topic;
                 let text = format!(

@@ -47,6 +47,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
             if shown < 0 && may_be_deleted(case, key.1, at) {
                 continue;
             }
+            findings.judged(1);
             if let Some(what) = contradicts(writes, shown, (op.invoked, at)) {
                 findings.add(at.at_ns, format!("{}: {what}", name(case, *key)));
             }

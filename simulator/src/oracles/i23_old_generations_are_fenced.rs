@@ -25,11 +25,13 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         }
     }
     for op in &case.ledger.groups {
-        let GroupAsk::Commit(_) = op.call.what else { continue };
-        let (GroupEnd::Ok(at, _), 0..) = (op.end, op.call.generation) else { continue };
+        let (GroupAsk::Commit(_), 0..) = (&op.call.what, op.call.generation) else { continue };
         let of_group = known.get(op.call.group.as_str());
         let mut newer = of_group.into_iter().flat_map(|all| all.range(op.call.generation + 1..));
-        if let Some((generation, _)) = newer.find(|(_, first)| **first < op.invoked) {
+        let newer = newer.find(|(_, first)| **first < op.invoked);
+        // A refusal is what is wanted of it.
+        findings.judged(usize::from(newer.is_some() && op.end != GroupEnd::Unknown));
+        if let (Some((generation, _)), GroupEnd::Ok(at, _)) = (newer, op.end) {
             let (group, old) = (&op.call.group, op.call.generation);
             let text = format!("{group}: generation {old} commits in generation {generation}");
             findings.add(at.at_ns, text);

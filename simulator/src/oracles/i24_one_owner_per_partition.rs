@@ -20,8 +20,14 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
     }
     check_turns(case, findings);
     let mut owners: BTreeMap<Owned<'_>, &str> = BTreeMap::new();
+    let mut members: BTreeMap<(&str, i32), &str> = BTreeMap::new();
     for op in &case.ledger.groups {
         let GroupEnd::Ok(at, GroupReply::Assigned(partitions)) = op.end else { continue };
+        let generation = (op.call.group.as_str(), op.call.generation);
+        let first = *members.entry(generation).or_insert(&op.call.member);
+        if first != op.call.member {
+            findings.judged(partitions.len());
+        }
         for (topic, partition) in partitions {
             let owned = (op.call.group.as_str(), op.call.generation, topic.as_str(), *partition);
             let member = op.call.member.as_str();
@@ -56,7 +62,8 @@ fn check_turns(case: &Case<'_>, findings: &mut Findings) {
                     // What nobody was assigned is I25's.
                     let stint = stints.get(&(told.consumer, topic, partition));
                     let Some(stint) = stint.copied() else { continue };
-                    let newest = newest.entry((told.group, topic, partition)).or_default();
+                    let newest = newest.entry((told.group, topic, partition)).or_insert(stint);
+                    findings.judged(usize::from(*newest != stint));
                     if stint < *newest {
                         let (group, offset) = (told.group, given.record.offset);
                         let text = format!(

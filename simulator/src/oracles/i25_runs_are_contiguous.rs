@@ -56,6 +56,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
             }
             ConsumerSaw::Ended => runs.retain(|of, _| of.0 != told.consumer),
             ConsumerSaw::Given(records) => {
+                findings.judged(records.len());
                 let lookups = lookups.get(&told.client).map_or(&[][..], Vec::as_slice);
                 for given in records {
                     let run = runs.get_mut(&(told.consumer, &given.topic, given.partition));

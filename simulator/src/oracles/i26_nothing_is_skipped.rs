@@ -102,6 +102,7 @@ fn check_commit<'a>(
     let place = PartitionId { topic: of.id, index };
     let given = all.entry((&op.call.group, place)).or_default();
     given.skip_to(case.ledger.removed_below(place, op.invoked));
+    findings.judged(usize::from(of.offset > 0));
     if given.through < of.offset {
         let (group, topic, partition) = (&op.call.group, &of.topic, of.partition);
         let text = format!(
@@ -128,7 +129,8 @@ fn check_end<'a>(
     let Some(log) = known.and_then(|known| known.final_log.as_ref()) else { return };
     let given = all.entry((group, partition)).or_default();
     given.skip_to(case.ledger.removed_below(partition, at));
-    let missing = log.records().filter(|record| record.offset < end && !given.has(record.offset));
+    let below = log.records().filter(|record| record.offset < end);
+    let missing = below.inspect(|_| findings.judged(1)).filter(|one| !given.has(one.offset));
     let missing: Vec<i64> = missing.map(|record| record.offset).collect();
     if let Some(first) = missing.first() {
         let count = missing.len();

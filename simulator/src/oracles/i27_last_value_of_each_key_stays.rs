@@ -141,6 +141,7 @@ fn check_view(
 ) {
     for (offset, stood, is_superseded) in standing.gone(view) {
         let key = stood.value.key;
+        findings.judged(1);
         if is_superseded || may_be_hidden(case, partition, (key, rules), view) {
             continue;
         }

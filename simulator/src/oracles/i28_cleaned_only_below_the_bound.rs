@@ -27,6 +27,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         let lag_ms = rules.lag_min_ms.saturating_sub(1);
         for view in partition.fetches.iter().filter_map(View::of_fetch).chain(log) {
             for (offset, stood, _) in standing.gone(&view) {
+                findings.judged(1);
                 let age_ms = view.at.at_ns.saturating_sub(stood.sent.call.made_ns) / MS_NS;
                 if age_ms < lag_ms {
                     let text = format!("{topic} {id} offset {offset} is gone after {age_ms} ms");

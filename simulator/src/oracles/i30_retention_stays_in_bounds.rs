@@ -36,6 +36,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         starts.sort_by_key(|seen| (seen.offset, seen.at));
         starts.dedup_by_key(|seen| seen.offset);
         for seen in &starts {
+            findings.judged(usize::from(seen.offset > 0));
             if let Err(what) = is_allowed(case, partition, seen) {
                 let topic = &partition.topic;
                 let text = format!("{topic} {id}: log start {}: {what}", seen.offset);

@@ -8,7 +8,11 @@ pub(super) const ORACLE: Oracle =
     Oracle { id: "I33", about: "delete and recreate never shows old data", check };
 
 fn check(case: &Case<'_>, findings: &mut Findings) {
+    let names = || case.ledger.topics.values().map(|topic| topic.name.as_str());
     for fetch in case.ledger.all_fetches() {
+        if names().filter(|name| *name == fetch.call.topic).count() > 1 {
+            findings.judged(fetch.reply.batches.iter().map(|batch| batch.records.len()).sum());
+        }
         if let Some(what) = shows_other_incarnation(case, fetch) {
             let text = format!("{} {}: {what}", fetch.call.topic, fetch.call.partition);
             findings.add(fetch.at.at_ns, text);

@@ -18,6 +18,7 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         findings.add(end_ns, "the liveness phase did not come to its end".to_owned());
         return;
     }
+    findings.judged(case.ledger.probes.len() + case.ledger.producer_ends.len());
     let mut last: BTreeMap<(PartitionId, bool), &ProbeEnd> = BTreeMap::new();
     for probe in &case.ledger.probes {
         if matches!(probe.end, ProbeEnd::TimedOut | ProbeEnd::Never) {

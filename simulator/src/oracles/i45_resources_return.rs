@@ -13,6 +13,7 @@ const CACHED_FILES_MAX: u64 = 1_100;
 const TASKS_SLACK: u64 = 4;
 
 fn check(case: &Case<'_>, findings: &mut Findings) {
+    findings.judged(case.evidence.resources.len());
     for reading in &case.evidence.resources {
         for (what, baseline, now) in grown(reading) {
             let text = format!("{now} {what}, {baseline} at the baseline");

@@ -10,6 +10,7 @@ const POLLS_MAX: u64 = 100_000;
 
 fn check(case: &Case<'_>, findings: &mut Findings) {
     let polls = case.evidence.polls_max;
+    findings.judged(usize::from(polls > 0));
     if polls > POLLS_MAX {
         let text = format!("{polls} polls without a timer, an I/O completion or a delivery");
         findings.add(case.evidence.end_ns, text);

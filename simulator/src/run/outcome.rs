@@ -27,6 +27,8 @@ pub struct Outcome {
     /// Faults that changed something, by their numbers in the catalogue.
     pub faults_effective: BTreeMap<String, u64>,
     pub probes: BTreeMap<String, u64>,
+    /// How many things each oracle judged; those that had nothing to judge are not in it.
+    pub judged: BTreeMap<String, u64>,
     pub violations: Vec<Violation>,
 }
 
@@ -48,7 +50,7 @@ impl Outcome {
         world: &World,
         plan: &Plan,
         (history, tally): (&History, &Tally),
-        mut violations: Vec<Violation>,
+        (mut violations, judged): (Vec<Violation>, BTreeMap<&'static str, u64>),
     ) -> Outcome {
         violations.sort_by_key(|violation| violation.at_ns);
         let named = |counts: &BTreeMap<&'static str, u64>| {
@@ -68,6 +70,7 @@ impl Outcome {
             faults_injected: named(&tally.injected),
             faults_effective: named(&effective),
             probes: named(&rivven_io::probe::hits()),
+            judged: named(&judged),
             violations,
         }
     }
@@ -88,6 +91,7 @@ impl Outcome {
             faults_injected: BTreeMap::new(),
             faults_effective: BTreeMap::new(),
             probes: BTreeMap::new(),
+            judged: BTreeMap::new(),
             violations: vec![violation],
         }
     }

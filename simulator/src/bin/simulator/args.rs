@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use rivven_simulator::plan::SEED_MAX;
 
 /// Runs a whole broker in one process from one seed, and says which promise broke.
 ///
 /// Exit codes: 0 all passed, 1 a property failed, 2 a seed gave two different runs, 3 a run stood
-/// still, 4 a mistake of the simulator or in its arguments.
+/// still, 4 a mistake of the simulator or in its arguments, 130 Ctrl-C, 143 SIGTERM.
 #[derive(Parser)]
 #[command(name = "simulator", version)]
 pub(crate) struct Args {
@@ -22,12 +23,12 @@ pub(crate) enum Command {
     Run(Run),
     /// Run one seed, or a plan, again
     Replay(Replay),
-    /// Make a plan that fails as small as it can be, and keep it as a regression scenario
     Shrink(Shrink),
     /// Run each seed in two processes, which must do the same events in the same order
     Meta(Meta),
-    /// Switch each planted bug on, and count the seeds until its oracle finds it
     Mutants(Mutants),
+    Cover(Cover),
+    Soak(Soak),
     #[command(hide = true)]
     Child,
 }
@@ -42,11 +43,16 @@ pub(crate) struct Select {
     #[arg(long)]
     pub(crate) all: bool,
     /// One seed
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with = "seeds", value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Seeds from A up to B, B itself not
     #[arg(long, value_name = "A..B", value_parser = seed_range)]
     pub(crate) seeds: Option<SeedRange>,
+}
+
+/// How it is run.
+#[derive(ClapArgs)]
+pub(crate) struct Runs {
     /// Runs side by side
     #[arg(long, default_value_t = 2)]
     pub(crate) jobs: usize,
@@ -62,13 +68,15 @@ pub(crate) struct Select {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
     /// Switch a planted bug on
     #[arg(long, value_name = "Bnn")]
     pub(crate) planted: Option<String>,
     /// Begin no run after this much real time (500ms, 30s, 10m, 1h); without seeds, all from 0 on
     #[arg(long = "for", value_name = "SPAN", value_parser = span)]
     pub(crate) time: Option<Duration>,
-    /// Folder for the plan and the history of each failing run
+    /// Folder for the plan, trace, history and verdict of each failing run
     #[arg(long, value_name = "DIR", default_value = "target/simulator")]
     pub(crate) artefacts: PathBuf,
 }
@@ -79,7 +87,7 @@ pub(crate) struct One {
     /// The path of a plan, or a scenario (built in, or the path of a file) with --seed
     pub(crate) what: String,
     /// The seed of a scenario
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Switch a planted bug on
     #[arg(long, value_name = "Bnn")]
@@ -115,6 +123,8 @@ pub(crate) struct Replay {
     pub(crate) json: bool,
 }
 
+/// Make a plan that fails as small as it can be, and keep it as a regression scenario
+///
 /// Leaves out faults, clients, topics and operations, shortens what lasts, and puts knobs to rest,
 /// as long as the same property breaks. The result must break it alike in three fresh processes,
 /// and, if a bug is planted, must pass without it. It is written as a plan with a comment that
@@ -153,9 +163,89 @@ pub(crate) struct Shrink {
 pub(crate) struct Meta {
     #[command(flatten)]
     pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
 }
 
+/// Show which faults, components and oracles came together, and what was never reached
+///
+/// Counts a run for a fault if the fault changed something in it, for a component if the run hit
+/// one of its probes, for an oracle if the oracle had something to judge. Shows how many runs a
+/// fault had together with each component and each oracle, and names the probes never hit, the
+/// faults never effective and the oracles that never judged.
+///
+/// Exit codes: 0 nothing failed and, over all scenarios, everything was reached; 1 a property
+/// failed, or something was never reached; the others as of `run`. With --scenario only failures
+/// count, because no single scenario is meant to reach everything.
 #[derive(ClapArgs)]
+#[command(after_help = COVER_EXAMPLES)]
+pub(crate) struct Cover {
+    #[command(flatten)]
+    pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
+    /// Begin no run after this much real time (500ms, 30s, 10m, 1h); without seeds, all from 0 on
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+    /// Folder for the plan, trace, history and verdict of each failing run
+    #[arg(long, value_name = "DIR", default_value = "target/simulator")]
+    pub(crate) artefacts: PathBuf,
+}
+
+const COVER_EXAMPLES: &str = "\
+Examples:
+  cargo sim cover --seeds 0..1000         what a thousand seeds over all scenarios reach
+  cargo sim cover --for 10m               as many seeds as ten minutes take
+  cargo sim cover --scenario clocks --seeds 0..50
+                                          what one scenario reaches
+
+A row `P4  3 -` says: in three runs in which a pause changed something the first component hit a
+probe, in none the second. A red dash is a pair that nothing has tried yet: a scenario is missing,
+or its ranges keep the two apart.";
+
+/// Run all scenarios over seeds for so much simulated or real time, whatever fails
+///
+/// Deals seeds over all scenarios, goes on after failures, and keeps plan, trace, history and
+/// verdict of each (of the first hundred). Ctrl-C ends it as its limits do: with its sums.
+///
+/// Exit codes: 0 nothing failed, also if it was interrupted; the others as of `run`.
+#[derive(ClapArgs)]
+#[command(after_help = SOAK_EXAMPLES)]
+pub(crate) struct Soak {
+    /// Begin no run after this much real time (500ms, 30s, 10m, 1h)
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+    /// Begin no run after this much simulated time (30s, 10m, 100h)
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) simulated: Option<Duration>,
+    /// The first seed, as 5000.., or seeds from A up to B
+    #[arg(long, value_name = "A..[B]", value_parser = open_seed_range, default_value = "0..")]
+    pub(crate) seeds: SeedRange,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
+    /// Folder for the plan, trace, history and verdict of each failing run
+    #[arg(long, value_name = "DIR", default_value = "target/simulator")]
+    pub(crate) artefacts: PathBuf,
+}
+
+const SOAK_EXAMPLES: &str = "\
+Examples:
+  cargo sim soak --simulated 1000000s     eleven and a half simulated days
+  cargo sim soak --for 8h --seeds 500000.. --json
+                                          a night, over seeds that nobody has run yet
+  cargo sim soak                          until Ctrl-C
+
+The same seeds are the same runs: begin a second soak behind the first.";
+
+/// Switch each planted bug on, and count the seeds until its oracle finds it
+///
+/// For each bug, seeds are tried in order until one of its own oracles finds it. The table has the
+/// seed, how many seeds that took, the simulated time of all of them (of the last one up to the
+/// violation) and the real time.
+///
+/// Exit codes: 0 each was found, 1 one was not; 4 as of `run`.
+#[derive(ClapArgs)]
+#[command(after_help = MUTANTS_EXAMPLES)]
 pub(crate) struct Mutants {
     /// One planted bug
     #[arg(long, value_name = "Bnn")]
@@ -163,10 +253,15 @@ pub(crate) struct Mutants {
     /// Seeds to try
     #[arg(long, value_name = "A..B", value_parser = seed_range, default_value = "0..50")]
     pub(crate) seeds: SeedRange,
-    /// Runs side by side
-    #[arg(long, default_value_t = 2)]
-    pub(crate) jobs: usize,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
 }
+
+const MUTANTS_EXAMPLES: &str = "\
+Examples:
+  cargo sim mutants                       the score: every planted bug, up to 50 seeds each
+  cargo sim mutants --only B09            one of them
+  cargo sim mutants --seeds 1000..1050    other seeds: is the score luck?";
 
 /// Half open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,14 +270,27 @@ pub(crate) struct SeedRange {
     pub(crate) end: u64,
 }
 
+fn seed(text: &str) -> Result<u64, String> {
+    let seed = text.parse().ok().filter(|seed| *seed <= SEED_MAX);
+    seed.ok_or_else(|| format!("{text} is not a seed: a number from 0 to {SEED_MAX}"))
+}
+
 fn seed_range(text: &str) -> Result<SeedRange, String> {
-    let parsed = text
-        .split_once("..")
-        .and_then(|(from, end)| {
-            Some(SeedRange { from: from.parse().ok()?, end: end.parse().ok()? })
-        })
-        .filter(|range| range.from < range.end);
-    parsed.ok_or_else(|| format!("{text} is not a range of seeds, as 0..100"))
+    let range = text.split_once("..").and_then(|(from, end)| {
+        let (from, end) = (from.parse().ok()?, end.parse().ok()?);
+        (from < end && end <= SEED_MAX + 1).then_some(SeedRange { from, end })
+    });
+    range.ok_or_else(|| {
+        format!("{text} is not a range of seeds, as 0..100, of numbers from 0 to {SEED_MAX}")
+    })
+}
+
+/// As a range of seeds, which need not have an end.
+fn open_seed_range(text: &str) -> Result<SeedRange, String> {
+    match text.strip_suffix("..") {
+        Some(from) => Ok(SeedRange { from: seed(from)?, end: SEED_MAX + 1 }),
+        None => seed_range(text),
+    }
 }
 
 /// Reads `500ms`, `30s`, `10m`, `1h` or a number of seconds.
@@ -212,9 +320,20 @@ mod tests {
             ("7..7", None),
             ("8..7", None),
             ("7", None),
+            ("7..", None),
             ("a..b", None),
+            ("0..9223372036854775808", Some(SeedRange { from: 0, end: SEED_MAX + 1 })),
+            ("0..9223372036854775809", None),
         ] {
             assert_eq!(seed_range(text).ok(), wanted, "{text}");
+        }
+        for (text, wanted) in [
+            ("7..", Some(SeedRange { from: 7, end: SEED_MAX + 1 })),
+            ("7..9", Some(SeedRange { from: 7, end: 9 })),
+            ("9..7", None),
+            ("..", None),
+        ] {
+            assert_eq!(open_seed_range(text).ok(), wanted, "{text}");
         }
     }
 

@@ -1,25 +1,135 @@
-//! What a failing run leaves on disk: its plan, its history and its verdict.
+//! What a failing run leaves on disk: plan, trace, history, log and verdict, in a folder that
+//! appears whole or not at all.
 
 use std::path::{Path, PathBuf};
 
 use rivven_simulator::launch::Report;
 use rivven_simulator::plan::Plan;
 
-/// Writes the files of one run; the folder, if that worked.
-pub(crate) fn keep(home: &Path, plan: &Plan, report: &Report, build: &str) -> Option<PathBuf> {
+use crate::build_id::build_id;
+
+/// What begins the name of a folder in which files are still written; the writer's process id
+/// follows.
+const PARTIAL: &str = ".partial-";
+
+/// The folder that holds a folder of each failing run.
+#[derive(Clone)]
+pub(crate) struct Artefacts {
+    home: PathBuf,
+}
+
+/// Where the trace of a failing run is.
+pub(crate) enum Trace {
+    /// The file's place in the partial folder.
+    Whole,
+    /// Why there is none.
+    Missing(String),
+}
+
+impl Artefacts {
+    /// Finds out whether files can be written to `home` before anything runs, and removes what
+    /// commands that were killed left there half written.
+    pub(crate) fn at(home: &Path) -> Result<Artefacts, String> {
+        let failed = |error: std::io::Error| {
+            let home = home.display();
+            format!("artefacts cannot be written to {home}: {error}; name another --artefacts")
+        };
+        std::fs::create_dir_all(home).map_err(failed)?;
+        let probe = home.join(format!("{PARTIAL}{}-probe", std::process::id()));
+        std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(failed)?;
+        for entry in std::fs::read_dir(home).map_err(failed)?.flatten() {
+            let name = entry.file_name();
+            let rest = name.to_str().and_then(|name| name.strip_prefix(PARTIAL));
+            let process = rest.and_then(|rest| rest.split('-').next());
+            if process.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+                // If it cannot be removed, its name says what it is.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(Artefacts { home: home.to_owned() })
+    }
+
+    /// Where the trace of a failing run is to be written, in a fresh folder.
+    pub(crate) fn trace_of(&self, plan: &Plan) -> Result<PathBuf, String> {
+        let folder = self.partial(plan);
+        let made = std::fs::create_dir_all(&folder);
+        made.map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = folder.canonicalize().map_err(|error| error.to_string())?;
+        Ok(folder.join("trace.txt"))
+    }
+
+    /// Writes the other files of a run and gives the folder its name; the folder.
+    pub(crate) fn keep(
+        &self,
+        plan: &Plan,
+        report: &Report,
+        (trace, replay): (&Trace, &str),
+    ) -> Result<PathBuf, String> {
+        let folder = self.home.join(name(plan));
+        let partial = self.partial(plan);
+        let kept = write(&partial, files(plan, report, (trace, replay))).and_then(|()| {
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            std::fs::rename(&partial, &folder)
+        });
+        match kept {
+            Ok(()) => Ok(folder),
+            Err(error) => {
+                // Half a folder is of no use; if it cannot be removed, its name says what it is.
+                let _ = std::fs::remove_dir_all(&partial);
+                Err(format!("{} cannot be written: {error}", folder.display()))
+            }
+        }
+    }
+
+    /// Leaves nothing of a run whose trace was begun.
+    pub(crate) fn forget(&self, plan: &Plan) {
+        // There may be none; if it cannot be removed, its name says what it is.
+        let _ = std::fs::remove_dir_all(self.partial(plan));
+    }
+
+    fn partial(&self, plan: &Plan) -> PathBuf {
+        self.home.join(format!("{PARTIAL}{}-{}", std::process::id(), name(plan)))
+    }
+}
+
+fn name(plan: &Plan) -> String {
     let planted = if plan.planted.is_empty() { "" } else { "-" };
-    let folder = home.join(format!("{}-{}{planted}{}", plan.scenario, plan.seed, plan.planted));
-    std::fs::create_dir_all(&folder).ok()?;
-    let verdict = serde_json::json!({ "build": build, "outcome": report.outcome });
-    let verdict = serde_json::to_string_pretty(&verdict).ok()?;
+    format!("{}-{}{planted}{}", plan.scenario, plan.seed, plan.planted)
+}
+
+/// The files of one run; those that would be empty are left out.
+fn files(
+    plan: &Plan,
+    report: &Report,
+    (trace, replay): (&Trace, &str),
+) -> Vec<(&'static str, String)> {
+    let missing = match trace {
+        Trace::Whole => None,
+        Trace::Missing(why) => Some(why),
+    };
+    let verdict = serde_json::json!({
+        "build": build_id(),
+        "verdict": report.outcome.verdict(),
+        "replay": replay,
+        "no_trace": missing,
+        "outcome": report.outcome,
+    });
+    let verdict = serde_json::to_string_pretty(&verdict).expect("an outcome is plain data");
     let files = [
         ("plan.toml", plan.to_toml()),
         ("verdict.json", verdict),
         ("history.jsonl", report.history.clone()),
         ("log.txt", report.log.clone()),
     ];
+    files.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+fn write(folder: &Path, files: Vec<(&'static str, String)>) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
     for (name, text) in files {
-        std::fs::write(folder.join(name), text).ok()?;
+        std::fs::write(folder.join(name), text)?;
     }
-    Some(folder)
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `simulator meta`: each seed in two processes, which must do the same events in the same order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rivven_io::Env;
 use rivven_simulator::ensemble::Totals;
@@ -10,26 +10,31 @@ use rivven_simulator::run::Records;
 use rivven_simulator::run::outcome::Verdict;
 
 use crate::args::Meta;
-use crate::{EXIT_HARNESS, outlook, replay, selection};
+use crate::build_id::build_id;
+use crate::replay::Scratch;
+use crate::{outlook, selection};
 
 /// Exit code when a seed gave two different runs.
-const EXIT_NON_DETERMINISM: u8 = 2;
+pub(crate) const EXIT_NON_DETERMINISM: u8 = 2;
 
 pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
     let plans: Vec<Plan> = selection::plans(&args.select, "", None)?.collect();
-    let launcher = selection::launcher(args.select.watchdog).await?;
+    let launcher = selection::launcher(args.runs.watchdog).await?;
     let bar = outlook::bar(Some(plans.len() as u64));
     let mut totals = Totals::default();
     for plan in plans {
         let first = twice(&launcher, &plan, 0);
         let second = twice(&launcher, &plan, 1);
-        let (first, second) = both(args.select.jobs, first, second).await;
+        let (first, second) = both(args.runs.jobs, first, second).await;
         let [(first, first_trace), (second, second_trace)] = [first, second];
-        let difference = compare((&first, &first_trace), (&second, &second_trace))?;
-        for trace in [first_trace, second_trace] {
-            // A file in the machine's temporary folder that stays does no harm.
-            let _ = std::fs::remove_file(trace);
+        for run in [&first, &second] {
+            // A run that has no end has no trace to compare.
+            if run.outcome.trace_hash.is_empty() {
+                bar.finish_and_clear();
+                return Ok(show_mistake(&plan, run));
+            }
         }
+        let difference = compare((&first, &first_trace.0), (&second, &second_trace.0))?;
         totals.add(&first.outcome);
         if let Some(difference) = difference {
             bar.finish_and_clear();
@@ -40,18 +45,25 @@ pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
         }
         if first.outcome.verdict() == Verdict::Harness {
             bar.finish_and_clear();
-            let replay = outlook::replay_line(&plan, &plan.scenario);
-            outlook::show_failure(&first.outcome, &outlook::build(), &replay);
-            return Ok(EXIT_HARNESS);
+            return Ok(show_mistake(&plan, &first));
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     println!("{} seeds gave the same run twice", totals.runs);
-    if args.select.json {
+    if args.runs.json {
         println!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
     }
     Ok(0)
+}
+
+/// Shows a run that says nothing about determinism; the exit code for it.
+fn show_mistake(plan: &Plan, run: &Report) -> u8 {
+    let replay = outlook::replay_line(plan, &plan.scenario);
+    outlook::show_failure(&run.outcome, build_id(), &replay);
+    let mut totals = Totals::default();
+    totals.add(&run.outcome);
+    totals.exit_code()
 }
 
 /// Side by side, or one after the other.
@@ -75,10 +87,10 @@ fn twice(
     launcher: &Launcher,
     plan: &Plan,
     number: u32,
-) -> impl Future<Output = (Report, PathBuf)> + Send + 'static {
+) -> impl Future<Output = (Report, Scratch)> + Send + 'static {
     let launcher = launcher.clone();
-    let trace = replay::scratch(&format!("meta-{}-{number}", plan.seed));
-    let records = Records { trace: Some(trace.clone()), ..Records::default() };
+    let trace = Scratch::file(&format!("meta-{}-{number}", plan.seed));
+    let records = Records { trace: Some(trace.0.clone()), ..Records::default() };
     let job = Job { plan: plan.clone(), records, log: String::new() };
     async move { (launcher.run(&job).await, trace) }
 }
@@ -87,12 +99,6 @@ fn twice(
 fn compare(first: (&Report, &Path), second: (&Report, &Path)) -> Result<Option<String>, String> {
     if first.0.outcome == second.0.outcome {
         return Ok(None);
-    }
-    if [first, second].iter().any(|run| run.0.outcome.trace_hash.is_empty()) {
-        return Ok(Some(format!(
-            "  one run did not end: {:?} and {:?}",
-            first.0.outcome.violations, second.0.outcome.violations
-        )));
     }
     let texts = [selection::read(first.1)?, selection::read(second.1)?];
     let [mut left, mut right] = [texts[0].lines(), texts[1].lines()];

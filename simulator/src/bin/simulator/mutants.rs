@@ -1,57 +1,230 @@
 //! `simulator mutants`: how many seeds it takes to find each planted bug.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use rivven_simulator::ensemble::run_all;
-use rivven_simulator::launch::{Job, Report};
+use rivven_simulator::launch::{Job, Launcher};
 use rivven_simulator::plan::Plan;
 use rivven_simulator::planted::{self, PlantedBug};
 use rivven_simulator::run::Records;
+use rivven_simulator::run::outcome::{Outcome, Verdict};
+use serde::Serialize;
 
 use crate::args::Mutants;
-use crate::selection;
+use crate::{EXIT_HARNESS, outlook, selection};
 
-/// Real time that a run may take.
-const WATCHDOG: std::time::Duration = std::time::Duration::from_secs(120);
+/// Columns of the words; what is longer is cut.
+const WHAT_MAX: usize = 60;
+
+/// The score of one bug.
+#[derive(Serialize)]
+struct Score {
+    bug: &'static str,
+    what: &'static str,
+    scenario: &'static str,
+    /// The one of its oracles that complained first.
+    oracle: Option<String>,
+    /// The seed that shows it.
+    seed: Option<u64>,
+    /// How many seeds were tried up to that one, itself included, or in vain.
+    seeds: u64,
+    /// Of all these seeds' runs; of the one that shows it, up to the violation.
+    simulated_seconds: f64,
+    wall_seconds: f64,
+}
+
+/// The last line with `--json`.
+#[derive(Serialize)]
+struct Json<'a> {
+    found: usize,
+    of: usize,
+    median_seeds: Option<f64>,
+    median_simulated_seconds: Option<f64>,
+    median_wall_seconds: Option<f64>,
+    bugs: &'a [Score],
+}
 
 pub(crate) async fn mutants(args: Mutants) -> Result<u8, String> {
     let only = selection::planted(args.only.as_deref())?;
-    println!("| bug | scenario | red seeds | first | found by | what |");
-    println!("|---|---|---|---|---|---|");
-    let mut caught = true;
+    let launcher = selection::launcher(args.runs.watchdog).await?;
+    println!("bug  {:WHAT_MAX$} oracle     seed  seeds  simulated s  wall s", "what");
+    let mut scores = Vec::new();
+    let bar = outlook::bar(None);
     for bug in planted::ALL.iter().filter(|bug| only.is_empty() || bug.id == only) {
-        caught &= score(&args, bug).await?;
+        bar.set_message(format!("{} {}", bug.id, bug.what));
+        bar.tick();
+        let score = match score(&args, &launcher, bug).await? {
+            Ok(score) => score,
+            Err(outcome) => {
+                let replay = outlook::replay_line(&outcome.0, bug.scenario);
+                outlook::show_failure(&outcome.1, crate::build_id::build_id(), &replay);
+                return Ok(EXIT_HARNESS);
+            }
+        };
+        bar.suspend(|| println!("{}", row(&score)));
+        scores.push(score);
     }
-    Ok(u8::from(!caught))
+    bar.finish_and_clear();
+    let found: Vec<&Score> = scores.iter().filter(|score| score.seed.is_some()).collect();
+    let of = |what: fn(&Score) -> f64| median(found.iter().map(|score| what(score)).collect());
+    let json = Json {
+        found: found.len(),
+        of: scores.len(),
+        median_seeds: of(|score| score.seeds as f64),
+        median_simulated_seconds: of(|score| score.simulated_seconds),
+        median_wall_seconds: of(|score| score.wall_seconds),
+        bugs: &scores,
+    };
+    show(&json);
+    if args.runs.json {
+        println!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
+    }
+    Ok(u8::from(json.found < json.of))
 }
 
-/// Prints a bug's row; whether one of its own oracles found it.
-async fn score(args: &Mutants, bug: &'static PlantedBug) -> Result<bool, String> {
+/// Tries seeds until one of the bug's own oracles complains; or the run in which the simulator
+/// itself made a mistake.
+async fn score(
+    args: &Mutants,
+    launcher: &Launcher,
+    bug: &'static PlantedBug,
+) -> Result<Result<Score, Box<(Plan, Outcome)>>, String> {
     let scenario = selection::scenario(bug.scenario)?;
-    let launcher = selection::launcher(WATCHDOG).await?;
-    let plans: Vec<Plan> =
-        (args.seeds.from..args.seeds.end).map(|seed| Plan::draw(&scenario, seed, bug.id)).collect();
-    let jobs =
-        plans.into_iter().map(|plan| Job { plan, records: Records::default(), log: String::new() });
-    let mut red = BTreeSet::new();
-    let mut found_by = BTreeSet::new();
-    let each = |job: Job, report: Report| {
-        for violation in report.outcome.violations {
-            if bug.oracles.contains(&violation.property.as_str()) {
-                red.insert(job.plan.seed);
-            }
-            found_by.insert(violation.property);
+    let (from, end) = (args.seeds.from, args.seeds.end);
+    // No seed above the lowest that shows it is begun; those below are waited for.
+    let lowest = Arc::new(AtomicU64::new(u64::MAX));
+    let bound = lowest.clone();
+    let plans = (from..end)
+        .take_while(move |seed| *seed < bound.load(Ordering::Relaxed))
+        .map(move |seed| Plan::draw(&scenario, seed, bug.id));
+    let began = Instant::now();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut mistake = None;
+    let launcher = launcher.clone();
+    let work = move |plan: Plan| {
+        let launcher = launcher.clone();
+        async move {
+            let job = Job { plan, records: Records::default(), log: String::new() };
+            let outcome = launcher.run(&job).await.outcome;
+            (job.plan, outcome)
         }
     };
-    run_all(&launcher, args.jobs, jobs, each).await;
-    let first = red.first().map_or("never".to_owned(), u64::to_string);
-    let found_by: Vec<String> = found_by.into_iter().collect();
-    let (id, what, count) = (bug.id, bug.what, args.seeds.end - args.seeds.from);
-    println!(
-        "| {id} | {} | {} of {count} | {first} | {} | {what} |",
-        bug.scenario,
-        red.len(),
-        found_by.join(" ")
+    let each = |(plan, outcome): (Plan, Outcome)| {
+        if found_by(bug, &outcome).is_some() {
+            lowest.fetch_min(outcome.seed, Ordering::Relaxed);
+        } else if outcome.verdict() == Verdict::Harness {
+            lowest.store(0, Ordering::Relaxed);
+            mistake = Some(Box::new((plan, outcome.clone())));
+        }
+        outcomes.push(outcome);
+    };
+    run_all(args.runs.jobs, plans, work, each).await;
+    Ok(match mistake {
+        Some(mistake) => Err(mistake),
+        None => Ok(sum(bug, outcomes, began)),
+    })
+}
+
+fn found_by<'a>(
+    bug: &PlantedBug,
+    outcome: &'a Outcome,
+) -> Option<&'a rivven_simulator::oracles::Violation> {
+    let own = |property: &str| bug.oracles.contains(&property);
+    outcome.violations.iter().find(|violation| own(&violation.property))
+}
+
+/// What the seeds up to the lowest that shows the bug came to.
+fn sum(bug: &'static PlantedBug, mut outcomes: Vec<Outcome>, began: Instant) -> Score {
+    outcomes.sort_by_key(|outcome| outcome.seed);
+    let mut score = Score {
+        bug: bug.id,
+        what: bug.what,
+        scenario: bug.scenario,
+        oracle: None,
+        seed: None,
+        seeds: 0,
+        simulated_seconds: 0.0,
+        wall_seconds: tenths(began.elapsed().as_secs_f64()),
+    };
+    for outcome in &outcomes {
+        score.seeds += 1;
+        let Some(violation) = found_by(bug, outcome) else {
+            score.simulated_seconds += outcome.simulated_ms as f64 / 1e3;
+            continue;
+        };
+        score.simulated_seconds += violation.at_ns as f64 / 1e9;
+        score.oracle = Some(violation.property.clone());
+        score.seed = Some(outcome.seed);
+        break;
+    }
+    score.simulated_seconds = tenths(score.simulated_seconds);
+    score
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+fn median(mut numbers: Vec<f64>) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    let middle = numbers.len() / 2;
+    let upper = numbers.get(middle)?;
+    match numbers.len() % 2 {
+        0 => Some(tenths(f64::midpoint(numbers[middle - 1], *upper))),
+        _ => Some(*upper),
+    }
+}
+
+fn row(score: &Score) -> String {
+    let what = match score.what.char_indices().nth(WHAT_MAX) {
+        Some(_) => format!("{}…", score.what.chars().take(WHAT_MAX - 1).collect::<String>()),
+        None => score.what.to_owned(),
+    };
+    let (oracle, seed) = match (&score.oracle, score.seed) {
+        (Some(oracle), Some(seed)) => (oracle.clone(), seed.to_string()),
+        _ => ("-".to_owned(), "never".to_owned()),
+    };
+    let colour = match score.seed {
+        Some(_) => console::Style::new(),
+        None => console::Style::new().red().bold(),
+    };
+    let Score { bug, seeds, simulated_seconds, wall_seconds, .. } = score;
+    let row = format!(
+        "{bug:4} {what:WHAT_MAX$} {oracle:6} {seed:>8} {seeds:>6} {simulated_seconds:>12.1} \
+         {wall_seconds:>7.1}"
     );
-    Ok(!red.is_empty())
+    colour.apply_to(row).to_string()
+}
+
+fn show(json: &Json<'_>) {
+    let told = |median: Option<f64>| median.map_or("-".to_owned(), |median| median.to_string());
+    println!(
+        "{} of {} found; median {} seeds, {} simulated s, {} wall s",
+        json.found,
+        json.of,
+        told(json.median_seeds),
+        told(json.median_simulated_seconds),
+        told(json.median_wall_seconds)
+    );
+    println!("(seeds: tried until one of the bug's oracles complained, that one included;");
+    println!(" simulated s: of all their runs, of the last one up to the violation)");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_middle_ones() {
+        for (numbers, wanted) in [
+            (vec![], None),
+            (vec![3.0], Some(3.0)),
+            (vec![9.0, 1.0, 2.0], Some(2.0)),
+            (vec![4.0, 1.0], Some(2.5)),
+        ] {
+            assert_eq!(median(numbers.clone()), wanted, "{numbers:?}");
+        }
+    }
 }

@@ -17,12 +17,6 @@ pub(crate) fn bar(runs: Option<u64>) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).expect("the template is well formed"))
 }
 
-/// Which build ran: its version and a checksum of the program.
-pub(crate) fn build() -> String {
-    let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
-    format!("{}-{:08x}", env!("CARGO_PKG_VERSION"), crc32c::crc32c(&bytes))
-}
-
 /// The command that makes a run again.
 pub(crate) fn replay_line(plan: &Plan, scenario: &str) -> String {
     let planted = match plan.planted.as_str() {

@@ -10,6 +10,7 @@ use rivven_simulator::run::Records;
 use rivven_simulator::run::outcome::{Outcome, Verdict};
 
 use crate::args::{One, Replay};
+use crate::build_id::build_id;
 use crate::{outlook, selection};
 
 /// Events shown before a property broke.
@@ -23,8 +24,8 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     }
     let (node, directives) = log_of(args.log.as_deref())?;
     let wants_events = node.is_some() || args.break_on.is_some();
-    let scratch = wants_events.then(|| scratch("trace"));
-    let trace = args.trace.clone().or_else(|| scratch.clone());
+    let scratch = wants_events.then(|| Scratch::file("trace"));
+    let trace = args.trace.clone().or_else(|| scratch.as_ref().map(|file| file.0.clone()));
     let until_us = args.until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX));
     let history = args.history.is_some();
     let records = Records { trace: trace.clone(), history, until_us, ..Records::default() };
@@ -36,10 +37,6 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     }
     if let Some(trace) = &trace {
         show_events(trace, node, args.break_on.as_deref(), &report.outcome)?;
-    }
-    if let Some(scratch) = scratch.filter(|_| args.trace.is_none()) {
-        // A file in the machine's temporary folder that stays does no harm.
-        let _ = std::fs::remove_file(scratch);
     }
     show(&args, &plan, &report.outcome);
     let mut totals = Totals::default();
@@ -57,7 +54,7 @@ fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
             (None, None) => format!("cargo sim replay {what}"),
             (None, Some(_)) => format!("cargo sim replay {what} --planted {}", plan.planted),
         };
-        outlook::show_failure(outcome, &outlook::build(), &line);
+        outlook::show_failure(outcome, build_id(), &line);
     }
     let mut totals = Totals::default();
     totals.add(outcome);
@@ -82,8 +79,21 @@ fn log_of(text: Option<&str>) -> Result<(Option<u64>, String), String> {
     Ok((node, directives.join(",")))
 }
 
-pub(crate) fn scratch(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("rivven-simulator-{}-{name}", std::process::id()))
+/// A file in the machine's temporary folder that goes with its owner.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn file(name: &str) -> Scratch {
+        let name = format!("rivven-simulator-{}-{name}", std::process::id());
+        Scratch(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may never have been written; one that stays there does no harm.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Prints a node's events, or the last ones before a property broke.

@@ -1,6 +1,6 @@
 //! Which runs a command makes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rivven_simulator::launch::Launcher;
@@ -85,8 +85,10 @@ pub(crate) fn count(select: &Select, time: Option<Duration>) -> Option<u64> {
     }
 }
 
-/// Children of this very program.
+/// Children of this very program, also when its file is replaced while it runs.
 pub(crate) async fn launcher(watchdog: Duration) -> Result<Launcher, String> {
-    let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    let program = if own.exists() { Ok(own) } else { std::env::current_exe() };
+    let program = program.map_err(|error| format!("this program: {error}"))?;
     Ok(Launcher::new(vec![program.into(), "child".into()], watchdog).await)
 }

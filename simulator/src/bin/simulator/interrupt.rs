@@ -1,0 +1,17 @@
+//! Ctrl-C and SIGTERM: a command then ends in order, with what it has, and leaves no child.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Waits for the first of both; the exit code that goes with it, as shells give it.
+pub(crate) async fn interrupted() -> u8 {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        // Without handlers a signal ends the process at once, and the kernel its children.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    }
+}
