@@ -12,10 +12,12 @@ pub(crate) fn keep(home: &Path, plan: &Plan, report: &Report, build: &str) -> Op
     std::fs::create_dir_all(&folder).ok()?;
     let verdict = serde_json::json!({ "build": build, "outcome": report.outcome });
     let verdict = serde_json::to_string_pretty(&verdict).ok()?;
+    let history_edn = report.history_edn().ok()?;
     let files = [
         ("plan.toml", plan.to_toml()),
         ("verdict.json", verdict),
         ("history.jsonl", report.history.clone()),
+        ("history.edn", history_edn),
         ("log.txt", report.log.clone()),
     ];
     for (name, text) in files {
