@@ -23,12 +23,16 @@ mod i33_recreated_shows_nothing_old;
 mod i42_requests_are_answered;
 mod i45_resources_return;
 mod i46_no_spin;
+mod i47_reads_are_fresh;
+mod i48_topics_are_linearizable;
+mod i49_offsets_are_linearizable;
 
 use rivven_io::sim::Resources;
 use serde::{Deserialize, Serialize};
 
 use crate::history::event::Event;
 use crate::ledger::Ledger;
+use crate::linear::Looked;
 
 /// What the broker promised in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +101,17 @@ impl Case<'_> {
 pub(crate) struct Findings {
     id: &'static str,
     found: Vec<Violation>,
+    /// Of an oracle that searches for orders.
+    pub(crate) looked: Looked,
+}
+
+/// What the oracles say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// In the order of virtual time.
+    pub violations: Vec<Violation>,
+    /// What was searched for an order, and what was given up.
+    pub looked: Looked,
 }
 
 const FINDINGS_MAX: usize = 10;
@@ -118,7 +133,7 @@ impl Findings {
 }
 
 /// All oracles, in the order of their numbers.
-pub const ORACLES: [Oracle; 20] = [
+pub const ORACLES: [Oracle; 23] = [
     i01_acked_is_read_back::ORACLE,
     i02_one_value_per_offset::ORACLE,
     i03_high_watermark_never_falls::ORACLE,
@@ -139,28 +154,32 @@ pub const ORACLES: [Oracle; 20] = [
     i42_requests_are_answered::ORACLE,
     i45_resources_return::ORACLE,
     i46_no_spin::ORACLE,
+    i47_reads_are_fresh::ORACLE,
+    i48_topics_are_linearizable::ORACLE,
+    i49_offsets_are_linearizable::ORACLE,
 ];
 
-/// Runs the oracles whose numbers are `wanted` (all if it is empty); what they found, in the order
-/// of virtual time.
+/// Runs the oracles whose numbers are `wanted` (all if it is empty); what they found.
 ///
 /// # Panics
 /// If no oracle has a number that is wanted.
 #[must_use]
-pub fn judge(evidence: &Evidence, wanted: &[String]) -> Vec<Violation> {
+pub fn judge(evidence: &Evidence, wanted: &[String]) -> Judgement {
     for id in wanted {
         assert!(ORACLES.iter().any(|oracle| oracle.id == id), "there is no oracle {id}");
     }
     let ledger = Ledger::of(&evidence.events);
     let case = Case { evidence, ledger: &ledger };
-    let mut all = Vec::new();
+    let mut all = Judgement::default();
     for oracle in &ORACLES {
         if wanted.is_empty() || wanted.iter().any(|id| id == oracle.id) {
-            let mut findings = Findings { id: oracle.id, found: Vec::new() };
+            let mut findings =
+                Findings { id: oracle.id, found: Vec::new(), looked: Looked::default() };
             (oracle.check)(&case, &mut findings);
-            all.append(&mut findings.found);
+            all.violations.append(&mut findings.found);
+            all.looked.add(findings.looked);
         }
     }
-    all.sort_by_key(|violation| violation.at_ns);
+    all.violations.sort_by_key(|violation| violation.at_ns);
     all
 }

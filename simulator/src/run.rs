@@ -22,6 +22,7 @@ use rivven_io::task::Task;
 
 use crate::history::History;
 use crate::history::event::Mark;
+use crate::linear::Looked;
 use crate::oracles::{Evidence, ResourceReading, Violation, judge};
 use crate::plan::{CLIENTS, Plan, SERVER};
 use crate::run::outcome::Outcome;
@@ -95,12 +96,14 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
         polls_max: world.max_polls_without_progress(),
         end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
     };
-    let mut found = panics(&world);
+    let (mut found, mut looked) = (panics(&world), Looked::default());
     found.extend(violations);
     if whole.is_ok() {
         let wanted = plan.oracles.iter().filter(|id| !refused || !NEEDS_SERVICE.contains(&&***id));
         let wanted: Vec<String> = wanted.cloned().collect();
-        found.extend(judge(&evidence, &wanted));
+        let judgement = judge(&evidence, &wanted);
+        found.extend(judgement.violations);
+        looked = judgement.looked;
     }
     if history.dropped() > 0 {
         let text = format!("{} events did not fit the history", history.dropped());
@@ -111,7 +114,7 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
             text,
         });
     }
-    let outcome = Outcome::of(&world, plan, (&history, &tally), found);
+    let outcome = Outcome { looked, ..Outcome::of(&world, plan, (&history, &tally), found) };
     Ok(Run { outcome, history })
 }
 

@@ -186,7 +186,7 @@ impl Story {
 
     /// What one oracle says of the story so far.
     pub(crate) fn judged_by(&self, id: &str) -> Vec<Violation> {
-        judge(&self.evidence, &[id.to_owned()])
+        judge(&self.evidence, &[id.to_owned()]).violations
     }
 
     pub(crate) fn is_broken(&self, id: &str) -> bool {

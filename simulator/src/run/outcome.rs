@@ -6,6 +6,7 @@ use rivven_io::sim::World;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
+use crate::linear::Looked;
 use crate::oracles::Violation;
 use crate::plan::Plan;
 use crate::run::supervisor::Tally;
@@ -27,6 +28,8 @@ pub struct Outcome {
     /// Faults that changed something, by their numbers in the catalogue.
     pub faults_effective: BTreeMap<String, u64>,
     pub probes: BTreeMap<String, u64>,
+    /// Histories that were searched for an order, and what of that was given up.
+    pub looked: Looked,
     pub violations: Vec<Violation>,
 }
 
@@ -68,6 +71,7 @@ impl Outcome {
             faults_injected: named(&tally.injected),
             faults_effective: named(&effective),
             probes: named(&rivven_io::probe::hits()),
+            looked: Looked::default(),
             violations,
         }
     }
@@ -88,6 +92,7 @@ impl Outcome {
             faults_injected: BTreeMap::new(),
             faults_effective: BTreeMap::new(),
             probes: BTreeMap::new(),
+            looked: Looked::default(),
             violations: vec![violation],
         }
     }
