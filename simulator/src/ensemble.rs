@@ -7,6 +7,7 @@ use rivven_io::Env;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::linear::Looked;
 use crate::run::outcome::{Outcome, Verdict};
 
 /// Does `work` for each job, `side_by_side` at a time, and hands over what came out as it comes:
@@ -60,6 +61,8 @@ pub struct Totals {
     pub faults_injected: BTreeMap<String, u64>,
     pub faults_effective: BTreeMap<String, u64>,
     pub probes: BTreeMap<String, u64>,
+    /// Histories that were searched for an order, and what of that was given up.
+    pub looked: Looked,
     /// Runs by verdict.
     #[serde(skip)]
     pub verdicts: BTreeMap<Verdict, u64>,
@@ -75,6 +78,7 @@ impl Totals {
         self.operations_acked += outcome.operations_acked;
         self.crashes += outcome.crashes;
         self.recoveries += outcome.recoveries;
+        self.looked.add(outcome.looked);
         let pairs = [
             (&mut self.faults_injected, &outcome.faults_injected),
             (&mut self.faults_effective, &outcome.faults_effective),
@@ -129,6 +133,7 @@ mod tests {
             faults_effective: BTreeMap::from([("P1".to_owned(), 2)]),
             probes: BTreeMap::new(),
             judged: BTreeMap::new(),
+            looked: Looked { histories: 5, operations: 40, given_up: 1 },
             violations: properties.iter().map(violation).collect(),
         }
     }
@@ -157,5 +162,6 @@ mod tests {
         assert_eq!((totals.operations_acked, totals.crashes, totals.recoveries), (14, 4, 2));
         assert_eq!(totals.faults_injected["kill"], 4);
         assert_eq!(totals.faults_effective["P1"], 4);
+        assert_eq!(totals.looked, Looked { histories: 10, operations: 80, given_up: 2 });
     }
 }

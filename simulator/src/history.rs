@@ -3,6 +3,7 @@
 //! A history is append-only and bounded. It never holds the bytes of records: a record is known by
 //! its value id, and its bytes by a hash that the id's sender recorded (see [`value`]).
 
+pub mod edn;
 pub mod event;
 pub mod value;
 
@@ -26,6 +27,14 @@ pub const LIVENESS_CLIENT: u32 = 1_000_002;
 pub const SETTLE_CLIENT: u32 = 1_000_004;
 /// The client number under which the supervisor records what it does to nodes.
 pub const SUPERVISOR: u32 = 1_000_001;
+
+/// Reads what [`History::write_jsonl`] wrote.
+///
+/// # Errors
+/// The first line that is no event.
+pub fn read_jsonl(text: &str) -> Result<Vec<Event>, serde_json::Error> {
+    text.lines().map(serde_json::from_str).collect()
+}
 
 /// One run's history; clients and the supervisor share it behind an `Arc`.
 #[derive(Default)]
@@ -162,9 +171,7 @@ mod tests {
         let mut out = Vec::new();
         history.write_jsonl(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        let read: Vec<Event> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(read, history.events());
+        assert_eq!(read_jsonl(&text).unwrap(), history.events());
         assert_eq!((history.len(), history.dropped()), (2, 0));
     }
 }

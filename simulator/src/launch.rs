@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::history::{edn, read_jsonl};
 use crate::plan::Plan;
 use crate::run::outcome::Outcome;
 use crate::run::{Records, Run, run};
@@ -48,6 +49,17 @@ pub struct Report {
     pub operations: Vec<BegunOperation>,
     /// Standard error.
     pub log: String,
+}
+
+impl Report {
+    /// The history as EDN, see [`edn`].
+    ///
+    /// # Errors
+    /// In words, if the history holds a line that is no event.
+    pub fn history_edn(&self) -> Result<String, String> {
+        let events = read_jsonl(&self.history).map_err(|error| format!("history: {error}"))?;
+        Ok(edn::text(&events))
+    }
 }
 
 /// How children are started.

@@ -5,10 +5,11 @@ mod build;
 use std::collections::BTreeMap;
 
 use rivven_core::ids::{PartitionId, TopicId};
+use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use crate::history::event::{
-    Compaction, ConsumerSaw, Event, Fetch, Fetched, GivenRecord, GroupCall, GroupReply, NewTopic,
-    Produce, Retention, SeenBatch, SeenRecord,
+    Call, Compaction, ConsumerSaw, Event, Fetch, Fetched, GivenRecord, GroupCall, GroupReply,
+    NewTopic, Produce, Reply, Retention, SeenBatch, SeenRecord,
 };
 use crate::history::value::ValueId;
 
@@ -185,6 +186,23 @@ pub(crate) struct GroupOp<'a> {
     pub(crate) end: GroupEnd<'a>,
 }
 
+/// How a request about topics ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum TopicEnd<'a> {
+    Ok(Moment, &'a Reply),
+    /// It had no effect; what the broker said, if it did.
+    Refused(Moment, Option<ErrorCode>),
+    Unknown,
+}
+
+/// A request that creates or deletes a topic, or asks for all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicOp<'a> {
+    pub(crate) began: Moment,
+    pub(crate) call: &'a Call,
+    pub(crate) end: TopicEnd<'a>,
+}
+
 /// What a consumer told its application.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
@@ -215,6 +233,8 @@ pub(crate) struct Ledger<'a> {
     pub(crate) damaged: Vec<(Moment, &'a Fetch)>,
     /// Requests about groups, in the order in which they were made.
     pub(crate) groups: Vec<GroupOp<'a>>,
+    /// Requests about topics, in the order in which they were made.
+    pub(crate) topic_ops: Vec<TopicOp<'a>>,
     /// What consumers of the client library told, in order.
     pub(crate) told: Vec<Told<'a>>,
     pub(crate) group_ends: Vec<GroupEndSeen<'a>>,

@@ -9,6 +9,7 @@ pub mod ensemble;
 pub mod history;
 pub mod launch;
 mod ledger;
+pub mod linear;
 mod log;
 pub mod oracles;
 pub mod plan;

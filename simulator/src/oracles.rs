@@ -23,6 +23,9 @@ mod i33_recreated_shows_nothing_old;
 mod i42_requests_are_answered;
 mod i45_resources_return;
 mod i46_no_spin;
+mod i47_reads_are_fresh;
+mod i48_topics_are_linearizable;
+mod i49_offsets_are_linearizable;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::event::Event;
 use crate::ledger::Ledger;
+use crate::linear::Looked;
 
 /// What the broker promised in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +94,8 @@ pub struct Judgement {
     pub violations: Vec<Violation>,
     /// How many things each oracle judged; one that had nothing to judge is not in it.
     pub judged: BTreeMap<&'static str, u64>,
+    /// What was searched for an order, and what was given up.
+    pub looked: Looked,
 }
 
 /// What an oracle is given.
@@ -109,6 +115,8 @@ pub(crate) struct Findings {
     id: &'static str,
     found: Vec<Violation>,
     judged: u64,
+    /// Of an oracle that searches for orders.
+    pub(crate) looked: Looked,
 }
 
 const FINDINGS_MAX: usize = 10;
@@ -137,7 +145,7 @@ impl Findings {
 }
 
 /// All oracles, in the order of their numbers.
-pub const ORACLES: [Oracle; 20] = [
+pub const ORACLES: [Oracle; 23] = [
     i01_acked_is_read_back::ORACLE,
     i02_one_value_per_offset::ORACLE,
     i03_high_watermark_never_falls::ORACLE,
@@ -158,6 +166,9 @@ pub const ORACLES: [Oracle; 20] = [
     i42_requests_are_answered::ORACLE,
     i45_resources_return::ORACLE,
     i46_no_spin::ORACLE,
+    i47_reads_are_fresh::ORACLE,
+    i48_topics_are_linearizable::ORACLE,
+    i49_offsets_are_linearizable::ORACLE,
 ];
 
 /// Runs the oracles whose numbers are `wanted` (all if it is empty).
@@ -174,9 +185,11 @@ pub fn judge(evidence: &Evidence, wanted: &[String]) -> Judgement {
     let mut all = Judgement::default();
     for oracle in &ORACLES {
         if wanted.is_empty() || wanted.iter().any(|id| id == oracle.id) {
-            let mut findings = Findings { id: oracle.id, found: Vec::new(), judged: 0 };
+            let looked = Looked::default();
+            let mut findings = Findings { id: oracle.id, found: Vec::new(), judged: 0, looked };
             (oracle.check)(&case, &mut findings);
             all.violations.append(&mut findings.found);
+            all.looked.add(findings.looked);
             if findings.judged > 0 {
                 all.judged.insert(oracle.id, findings.judged);
             }

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 38] = [
+pub const ALL: [PlantedBug; 40] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -153,14 +153,14 @@ pub const ALL: [PlantedBug; 38] = [
         what: "a commit of offsets is acknowledged before it is durable",
         origin: "Rivven 0.0.22, which saved every fiftieth",
         scenario: "group_members",
-        oracles: &["I22"],
+        oracles: &["I22", "I49"],
     },
     PlantedBug {
         id: "B61",
         what: "a coordinator keeps the first offset of a partition that its log holds",
         origin: "KAFKA-5600",
         scenario: "group_members",
-        oracles: &["I22"],
+        oracles: &["I22", "I49"],
     },
     PlantedBug {
         id: "B62",
@@ -280,6 +280,20 @@ pub const ALL: [PlantedBug; 38] = [
         origin: "stopped processes that trust their lease: Kleppmann on Redlock, 2016",
         scenario: "pauses",
         oracles: &["I24", "I25"],
+    },
+    PlantedBug {
+        id: "B94",
+        what: "a reader that comes to the end of the segment files is told that there is no more",
+        origin: "ours: the border between a partition's files and its memory, as in B64",
+        scenario: "power_cuts",
+        oracles: &["I47"],
+    },
+    PlantedBug {
+        id: "B95",
+        what: "a topic is acknowledged before it is durable, and before it is there",
+        origin: "the acks of B01, of metadata",
+        scenario: "deserted_changes",
+        oracles: &["I48"],
     },
 ];
 

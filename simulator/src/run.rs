@@ -24,7 +24,8 @@ use rivven_io::task::Task;
 
 use crate::history::History;
 use crate::history::event::Mark;
-use crate::oracles::{Evidence, Judgement, ResourceReading, Violation, judge};
+use crate::linear::Looked;
+use crate::oracles::{Evidence, ResourceReading, Violation, judge};
 use crate::plan::{CLIENTS, Plan, SERVER};
 use crate::run::outcome::Outcome;
 use crate::run::supervisor::Supervisor;
@@ -103,13 +104,14 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
     };
     let mut found = panics_of(&world, "harness");
     let mut judged = BTreeMap::new();
+    let mut looked = Looked::default();
     found.extend(violations);
     if whole.is_ok() {
         let wanted = plan.oracles.iter().filter(|id| !refused || !NEEDS_SERVICE.contains(&&***id));
         let wanted: Vec<String> = wanted.cloned().collect();
-        let Judgement { violations, judged: by_oracle } = judge(&evidence, &wanted);
-        found.extend(violations);
-        judged = by_oracle;
+        let judgement = judge(&evidence, &wanted);
+        found.extend(judgement.violations);
+        (judged, looked) = (judgement.judged, judgement.looked);
     }
     if history.dropped() > 0 {
         let text = format!("{} events did not fit the history", history.dropped());
@@ -121,6 +123,7 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
         });
     }
     let outcome = Outcome::of(&world, plan, (&history, &tally), (found, judged));
+    let outcome = Outcome { looked, ..outcome };
     Ok(Run { outcome, history })
 }
 

@@ -53,7 +53,9 @@ pub(crate) async fn handle(node: &Node, request: CreateTopicsRequest) -> CreateT
             Err(refusal) => refused(topic, refusal),
         });
     }
-    if !request.validate_only
+    if rivven_io::planted!("B95") {
+        drop(node.env.tasks.spawn("create-topics", async move { change.commit(commands).await }));
+    } else if !request.validate_only
         && let Err(error) = change.commit(commands).await
     {
         topics.iter_mut().for_each(|result| fail(result, &error));

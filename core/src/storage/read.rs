@@ -138,6 +138,9 @@ fn locate(
         });
     }
     while request.from < positions.high_watermark {
+        if rivven_io::planted!("B94") && is_border(&state, request.from) {
+            break;
+        }
         if request.from >= state.tail_start() {
             return Ok((positions, Source::Tail(from_tail(&state, *request))));
         }
@@ -148,6 +151,11 @@ fn locate(
         request.from = segment.end;
     }
     Ok((positions, Source::Nothing))
+}
+
+/// Whether the segment files end there, and the tail goes on.
+fn is_border(state: &PartitionState, from: Offset) -> bool {
+    from == state.tail_start() && from > state.log.positions().log_start
 }
 
 /// Copies batches out of the tail, whose memory must become free whatever a consumer does.

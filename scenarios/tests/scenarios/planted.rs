@@ -76,4 +76,6 @@ every_bug![
     b91_is_found "B91",
     b92_is_found "B92",
     b93_is_found "B93",
+    b94_is_found "B94",
+    b95_is_found "B95",
 ];

@@ -7,7 +7,7 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use super::{
     Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, GroupEnd, GroupEndSeen, GroupOp, Ledger,
-    Moment, Outcome, Probe, ProbeEnd, ProbeKind, Sent, Told,
+    Moment, Outcome, Probe, ProbeEnd, ProbeKind, Sent, Told, TopicEnd, TopicOp,
 };
 use crate::client::TIMED_OUT;
 use crate::client::reads::{EARLIEST, LATEST};
@@ -23,6 +23,7 @@ pub(super) fn build(events: &[Event]) -> Ledger<'_> {
         deletes: Vec::new(),
         batches: BTreeMap::new(),
         groups: BTreeMap::new(),
+        topic_ops: BTreeMap::new(),
         unsure: BTreeSet::new(),
         reused_names: reused_names(events),
     };
@@ -70,6 +71,8 @@ struct Builder<'a> {
     batches: BTreeMap<u64, usize>,
     /// The place in the ledger of each request about a group.
     groups: BTreeMap<u64, usize>,
+    /// The same of each request about topics.
+    topic_ops: BTreeMap<u64, usize>,
     /// Batches with an attempt whose outcome nobody knows.
     unsure: BTreeSet<usize>,
     reused_names: BTreeSet<&'a str>,
@@ -95,6 +98,11 @@ impl<'a> Builder<'a> {
         let open = Open { at, client: event.client, call, probe };
         if let Some(left) = self.open.insert(event.op, open) {
             self.leave_open(event.op, &left);
+        }
+        if matches!(call, Call::CreateTopic(_) | Call::DeleteTopic { .. } | Call::Metadata) {
+            self.topic_ops.insert(event.op, self.ledger.topic_ops.len());
+            let end = TopicEnd::Unknown;
+            self.ledger.topic_ops.push(TopicOp { began: at, call, end });
         }
         match call {
             Call::Produce(produce) => {
@@ -159,6 +167,9 @@ impl<'a> Builder<'a> {
             self.ledger.probes[probe].end = ProbeEnd::Good;
         }
         let invoked = open.at;
+        if let Some(index) = self.topic_ops.get(&event.op) {
+            self.ledger.topic_ops[*index].end = TopicEnd::Ok(at, reply);
+        }
         match (open.call, reply) {
             (Call::Produce(produce), Reply::Produced { base_offset, log_start }) => {
                 let index = self.batches[&event.op];
@@ -284,6 +295,10 @@ impl<'a> Builder<'a> {
             (open.call, failure.code == Some(ErrorCode::CORRUPT_MESSAGE.0))
         {
             self.ledger.damaged.push((at, fetch));
+        }
+        if let (Some(index), false) = (self.topic_ops.get(&event.op), unsure) {
+            let code = failure.code.map(ErrorCode);
+            self.ledger.topic_ops[*index].end = TopicEnd::Refused(at, code);
         }
         if let (Some(index), false) = (self.groups.get(&event.op), unsure) {
             self.ledger.groups[*index].end = GroupEnd::Refused;

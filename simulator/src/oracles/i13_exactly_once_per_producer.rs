@@ -1,6 +1,6 @@
 //! I13: no duplicate and no gap per (producer, partition): in the read-back the sequences of each
-//! producer id and epoch follow each other, no value of an idempotent producer stands twice, and no
-//! producer that kept its order is told that it did not.
+//! producer id and epoch follow each other, no value stands twice that an idempotent producer sent,
+//! or that was sent only once, and no producer that kept its order is told that it did not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use rivven_core::ids::PartitionId;
 
 use super::{Case, Findings, Oracle};
 use crate::history::event::SeenBatch;
-use crate::ledger::{FinalLog, Outcome, PartitionLedger};
+use crate::ledger::{FinalLog, Outcome, PartitionLedger, Sent};
 
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I13", about: "no duplicate and no gap per producer and partition", check };
@@ -74,7 +74,9 @@ fn values_stand_once(
     for record in log.records() {
         let Some(value) = record.value else { continue };
         let batch = case.ledger.values.get(&value).map(|place| &case.ledger.sent[place.0]);
-        if batch.is_none_or(|batch| batch.call.producer.is_none()) {
+        let may_repeat =
+            |batch: &Sent<'_>| batch.call.producer.is_none() && batch.attempts.len() > 1;
+        if batch.is_none_or(may_repeat) {
             continue;
         }
         if let Some(first) = places.insert(value, record.offset) {
@@ -121,7 +123,7 @@ fn order_was_kept(
 #[cfg(test)]
 mod tests {
     use crate::history::event::{Call, EventKind, Failure, Reply};
-    use crate::story::{Story, failure, stamped};
+    use crate::story::{Story, batch, failure, stamped};
 
     fn sent(story: &mut Story, made: &[u64], sequence: i32, end: EventKind) {
         story.ask(1, Call::Produce(Story::send(made, Some(sequence))), end);
@@ -141,6 +143,19 @@ mod tests {
             sent(&mut story, &[3], 2, EventKind::Info(failure()));
             story.read_back(log.clone());
             assert_eq!(story.is_broken("I13"), broken, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_plain_producer_sent_once_and_stands_twice_fires() {
+        for (attempts, broken) in [(1, true), (2, false)] {
+            let mut story = Story::new();
+            for _ in 0..attempts {
+                let call = Call::Produce(Story::send(&[1], None));
+                story.event(7, 1, EventKind::Invoke(call)).event(7, 1, EventKind::Info(failure()));
+            }
+            story.read_back(vec![batch(0, &[1]), batch(1, &[1])]);
+            assert_eq!(story.is_broken("I13"), broken, "{attempts}");
         }
     }
 

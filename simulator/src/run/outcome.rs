@@ -6,6 +6,7 @@ use rivven_io::sim::World;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
+use crate::linear::Looked;
 use crate::oracles::Violation;
 use crate::plan::Plan;
 use crate::run::supervisor::Tally;
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub probes: BTreeMap<String, u64>,
     /// How many things each oracle judged; those that had nothing to judge are not in it.
     pub judged: BTreeMap<String, u64>,
+    /// Histories that were searched for an order, and what of that was given up.
+    pub looked: Looked,
     pub violations: Vec<Violation>,
 }
 
@@ -71,6 +74,7 @@ impl Outcome {
             faults_effective: named(&effective),
             probes: named(&rivven_io::probe::hits()),
             judged: named(&judged),
+            looked: Looked::default(),
             violations,
         }
     }
@@ -92,6 +96,7 @@ impl Outcome {
             faults_effective: BTreeMap::new(),
             probes: BTreeMap::new(),
             judged: BTreeMap::new(),
+            looked: Looked::default(),
             violations: vec![violation],
         }
     }

@@ -116,6 +116,10 @@ pub(crate) struct Replay {
     /// File for the history, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
+    /// File for the sends, polls and assignments of the history as EDN, in the form that Jepsen's
+    /// workload for Kafka and Elle read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history_edn: Option<PathBuf>,
     #[arg(long, value_name = "SPAN", default_value = "600s", value_parser = span)]
     pub(crate) watchdog: Duration,
     /// Print the outcome as one line of JSON at the end

@@ -117,10 +117,12 @@ fn files(
         "outcome": report.outcome,
     });
     let verdict = serde_json::to_string_pretty(&verdict).expect("an outcome is plain data");
+    let history_edn = report.history_edn().unwrap_or_default();
     let files = [
         ("plan.toml", plan.to_toml()),
         ("verdict.json", verdict),
         ("history.jsonl", report.history.clone()),
+        ("history.edn", history_edn),
         ("log.txt", report.log.clone()),
     ];
     files.into_iter().filter(|(_, text)| !text.is_empty()).collect()

@@ -64,6 +64,11 @@ pub(crate) fn show_totals(totals: &Totals, known_probes: &[&str]) {
     println!("faults injected: {}", pairs(&totals.faults_injected));
     println!("faults effective: {}", pairs(&totals.faults_effective));
     println!("probes: {}", pairs(&totals.probes));
+    let looked = totals.looked;
+    println!(
+        "searched for an order: {} histories of {} operations, {} windows given up",
+        looked.histories, looked.operations, looked.given_up
+    );
     let never = missed(totals, known_probes);
     if !never.is_empty() {
         println!("probes never hit: {}", never.join(", "));

@@ -27,13 +27,17 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     let scratch = wants_events.then(|| Scratch::file("trace"));
     let trace = args.trace.clone().or_else(|| scratch.as_ref().map(|file| file.0.clone()));
     let until_us = args.until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX));
-    let history = args.history.is_some();
+    let history = args.history.is_some() || args.history_edn.is_some();
     let records = Records { trace: trace.clone(), history, until_us, ..Records::default() };
     let launcher = selection::launcher(args.watchdog).await?;
     let report = launcher.run(&Job { plan: plan.clone(), records, log: directives }).await;
     eprint!("{}", report.log);
     if let Some(path) = &args.history {
         std::fs::write(path, &report.history).map_err(|error| format!("history: {error}"))?;
+    }
+    if let Some(path) = &args.history_edn {
+        let edn = report.history_edn()?;
+        std::fs::write(path, edn).map_err(|error| format!("history: {error}"))?;
     }
     if let Some(trace) = &trace {
         show_events(trace, node, args.break_on.as_deref(), &report.outcome)?;
