@@ -4,10 +4,13 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::pin::pin;
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rivven_io::Env;
+use rivven_io::sim::host;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -29,6 +32,9 @@ const EVENT: &str = "event ";
 const OPERATIONS: &str = "operations ";
 /// What of a child's log goes into a report, in bytes from its end.
 const LOG_BYTES_MAX: usize = 4_000;
+
+/// How often a child gets the watchdog's time on a machine that is too busy for it.
+const PATIENCE: u32 = 10;
 
 /// What a child is asked to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +75,7 @@ pub struct Launcher {
     command: Vec<OsString>,
     /// More for the children's environment.
     variables: Vec<(&'static str, OsString)>,
-    /// Real time after which a child is killed.
+    /// Real time after which a child is killed that could have used it.
     watchdog: Duration,
 }
 
@@ -105,7 +111,9 @@ impl Launcher {
     /// Runs a job in a fresh process. A child that does not end in time, or ends without an
     /// outcome, is an outcome too.
     pub async fn run(&self, job: &Job) -> Report {
-        let ended = self.env.clock.timeout(self.watchdog, self.output(job)).await;
+        let began = self.env.clock.now();
+        let id = AtomicU32::new(0);
+        let ended = self.in_time(&id, self.output(job, &id)).await;
         let failed = |property: &str, text: String, log: String| Report {
             outcome: Outcome::without_run(&job.plan, property, text),
             history: String::new(),
@@ -113,12 +121,13 @@ impl Launcher {
             log,
         };
         match ended {
-            Err(_) => {
-                let text = format!("no end after {} real seconds", self.watchdog.as_secs());
+            None => {
+                let took = self.env.clock.now().since(began);
+                let text = format!("no end after {} real seconds", took.as_secs());
                 failed("stuck", text, String::new())
             }
-            Ok(Err(error)) => failed("harness", format!("no child: {error}"), String::new()),
-            Ok(Ok(output)) => {
+            Some(Err(error)) => failed("harness", format!("no child: {error}"), String::new()),
+            Some(Ok(output)) => {
                 let log = String::from_utf8_lossy(&output.stderr).into_owned();
                 match read_report(&output, &log) {
                     Some(report) => report,
@@ -131,13 +140,30 @@ impl Launcher {
         }
     }
 
-    async fn output(&self, job: &Job) -> std::io::Result<Output> {
+    /// What came of a child within the watchdog's time; `None` if it did not end. One that waits for
+    /// a processor only, and had less than half of one, gets as much time again.
+    async fn in_time<T>(&self, id: &AtomicU32, output: impl Future<Output = T>) -> Option<T> {
+        let mut output = pin!(output);
+        for _ in 0..PATIENCE {
+            if let Ok(ended) = self.env.clock.timeout(self.watchdog, &mut output).await {
+                return Some(ended);
+            }
+            let state = host::process_state(id.load(Relaxed));
+            if state.is_none_or(|state| !state.is_runnable || state.used * 2 >= self.watchdog) {
+                return None;
+            }
+        }
+        None
+    }
+
+    async fn output(&self, job: &Job, id: &AtomicU32) -> std::io::Result<Output> {
         let mut command = Command::new(&self.command[0]);
         let parent = format!("{:010}", std::process::id());
         command.args(&self.command[1..]).env(CHILD, parent).kill_on_drop(true);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
+        id.store(child.id().unwrap_or(0), Relaxed);
         let mut input = child.stdin.take().expect("standard input is a pipe");
         input.write_all(&serde_json::to_vec(job)?).await?;
         drop(input);

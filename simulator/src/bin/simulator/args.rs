@@ -56,7 +56,7 @@ pub(crate) struct Runs {
     /// Runs side by side
     #[arg(long, default_value_t = 2)]
     pub(crate) jobs: usize,
-    /// Real time after which a run counts as stuck
+    /// Real time after which a run counts as stuck, unless it only waits for a processor
     #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = span)]
     pub(crate) watchdog: Duration,
     /// Print the sums as one line of JSON at the end
