@@ -206,12 +206,14 @@ pub(crate) async fn heal(supervisor: &mut Supervisor<'_>, plan: &Plan) -> bool {
     true
 }
 
-/// Cuts the power once more, so that the read-back sees what the disk alone remembers.
+/// Cuts the power once more, so that the read-back sees what the disk alone remembers. Were the log
+/// cleaned meanwhile, an answer could show a value and a later one, rightly, no tombstone of it.
 async fn last_words(
     supervisor: &mut Supervisor<'_>,
     (plan, judge): (&Plan, &ClientContext),
     baseline: Resources,
 ) -> Option<ResourceReading> {
+    supervisor.keeps_logs = true;
     supervisor.crash(true, 1);
     let within = Duration::from_secs(plan.liveness_seconds);
     if !supervisor.pass_until_ready(within).await {

@@ -13,7 +13,7 @@ use rivven_io::Env;
 use rivven_io::sim::SimNode;
 use tokio::sync::Notify;
 
-use crate::plan::{BrokerPlan, Plan};
+use crate::plan::BrokerPlan;
 
 /// The broker's listener.
 pub(crate) const PORT: u16 = 9092;
@@ -58,9 +58,9 @@ impl Life {
 }
 
 /// Starts the process on `node`, which must be up and idle.
-pub(crate) fn start(node: &SimNode, plan: &Plan) -> Life {
+pub(crate) fn start(node: &SimNode, knobs: BrokerPlan) -> Life {
     let signals = Arc::new(Signals::default());
-    node.spawn_main(main(node.env(), plan.broker.clone(), signals.clone()));
+    node.spawn_main(main(node.env(), knobs, signals.clone()));
     Life { signals, noticed: false, stopped: false }
 }
 

@@ -29,6 +29,9 @@ const CONTROL: u64 = 60_000;
 /// Time from an end that nothing explains to the next start.
 const DOWN_MS: u64 = 500;
 
+/// Longer than any run.
+const NEVER_MS: u64 = 24 * 3_600_000;
+
 /// What the supervisor does at a moment.
 #[derive(Clone, Debug)]
 enum Step {
@@ -98,6 +101,8 @@ pub(crate) struct Supervisor<'a> {
     /// The broker found that what it acknowledged is damaged, said so, and does not start.
     pub(crate) refused: bool,
     down_ms: u64,
+    /// The next lives of the broker clean no log: whoever reads it in several answers sees one log.
+    pub(crate) keeps_logs: bool,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
 }
@@ -128,6 +133,7 @@ impl<'a> Supervisor<'a> {
             rotten: false,
             refused: false,
             down_ms: DOWN_MS,
+            keeps_logs: false,
             tally: Tally::default(),
             violations: Vec::new(),
         }
@@ -241,7 +247,11 @@ impl<'a> Supervisor<'a> {
         self.starts += 1;
         self.may_fail = self.armed || self.node.disk().faults().capacity_bytes.is_some();
         self.mark(Mark::Started { node: SERVER, incarnation: self.node.incarnation() });
-        self.life = Some(server::start(&self.node, self.plan));
+        let mut knobs = self.plan.broker.clone();
+        if self.keeps_logs {
+            knobs.cleaner_interval_ms = NEVER_MS;
+        }
+        self.life = Some(server::start(&self.node, knobs));
         if let Some(next) = self.loops.front_mut() {
             let Loop { power, after_us, down_ms, .. } = *next;
             // What a kill leaves in the page cache only, a power cut then takes.
