@@ -140,8 +140,8 @@ impl Launcher {
         }
     }
 
-    /// What came of a child within the watchdog's time; `None` if it did not end. One that waits for
-    /// a processor only, and had less than half of one, gets as much time again.
+    /// What came of a child within the watchdog's time; `None` if it did not end. One that only
+    /// waits for a processor, and had less than half of one, gets as much time again.
     async fn in_time<T>(&self, id: &AtomicU32, output: impl Future<Output = T>) -> Option<T> {
         let mut output = pin!(output);
         for _ in 0..PATIENCE {
