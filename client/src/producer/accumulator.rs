@@ -189,11 +189,12 @@ impl Accumulator {
         Ok(partitions.queues[partition])
     }
 
-    /// Batches that were begun wait for no more records.
+    /// Batches that were begun wait for no more records, whatever the sender takes for now: it may
+    /// have read its clock before they were begun.
     pub(super) fn hasten(&mut self) {
         for (_, at) in self.lingering.drain(..) {
             let queue = &mut self.queues[at];
-            queue.waiting.iter_mut().for_each(|batch| batch.due = batch.begun);
+            queue.waiting.iter_mut().for_each(|batch| batch.due = Monotonic::default());
             self.ready.insert(at);
         }
     }

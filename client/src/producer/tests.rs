@@ -29,6 +29,9 @@ enum Step {
     Append,
     Pass(u64),
     Send,
+    /// The sender read its clock so many milliseconds ago, on another thread.
+    SendBehind(u64),
+    Flush,
     /// The oldest request reaches the broker, and its answer the producer.
     Answer,
     /// It reaches the broker, its answer is lost with the connection.
@@ -107,6 +110,8 @@ struct World {
     image: ClusterImage,
     room: Arc<Semaphore>,
     now: Monotonic,
+    /// What the sender last took for now.
+    sent_at: Monotonic,
     broker: Broker,
     on_the_way: Vec<(usize, Number, Bytes)>,
     delayed: Vec<Bytes>,
@@ -137,6 +142,7 @@ impl World {
             image: ClusterImage { topics, ..ClusterImage::default() },
             room: Arc::new(Semaphore::new(1 << 30)),
             now: Monotonic(0),
+            sent_at: Monotonic(0),
             broker: Broker::default(),
             on_the_way: Vec::new(),
             delayed: Vec::new(),
@@ -153,8 +159,14 @@ impl World {
     }
 
     fn send(&mut self) {
+        self.send_at(self.now);
+    }
+
+    fn send_at(&mut self, now: Monotonic) {
+        let now = now.max(self.sent_at);
+        self.sent_at = now;
         let free = 5usize.saturating_sub(self.on_the_way.len());
-        let work = self.accumulator.take(self.now, &self.image, |_| Some(free));
+        let work = self.accumulator.take(now, &self.image, |_| Some(free));
         for sending in work.by_leader.into_values().flatten() {
             let (queue, number) = (sending.queue, sending.number);
             let bytes = build(sending);
@@ -189,6 +201,10 @@ impl World {
             Step::Append => self.append(),
             Step::Pass(ms) => self.now = self.now.after(Duration::from_millis(ms)),
             Step::Send => self.send(),
+            Step::SendBehind(ms) => {
+                self.send_at(Monotonic(self.now.0.saturating_sub(ms * 1_000_000)));
+            }
+            Step::Flush => self.accumulator.hasten(),
             Step::Arrive if !self.delayed.is_empty() => {
                 let _ = self.broker.append(&self.delayed.remove(0));
             }
@@ -244,6 +260,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Append),
         3 => (1u64..60).prop_map(Step::Pass),
         6 => Just(Step::Send),
+        2 => (1u64..60).prop_map(Step::SendBehind),
+        2 => Just(Step::Flush),
         6 => Just(Step::Answer),
         1 => Just(Step::LoseAnswer),
         1 => Just(Step::LoseRequest),
@@ -316,6 +334,16 @@ fn a_batch_that_is_too_large_goes_on_in_halves() {
     world.settle();
     let last = world.deliveries.last().unwrap().result().unwrap();
     assert!(matches!(last, Err(Error::Refused { .. })), "{last:?}");
+}
+
+#[test]
+fn a_flush_is_carried_out_though_the_sender_has_read_its_clock_before() {
+    let mut world = World::new();
+    world.step(Step::Pass(50));
+    world.append();
+    world.accumulator.hasten();
+    world.step(Step::SendBehind(1));
+    assert_eq!(world.on_the_way.len(), 1);
 }
 
 #[test]
