@@ -4,7 +4,9 @@
 pub mod fault;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use rivven_core::storage::options::StorageOptions;
 use rivven_io::sim::rng::{Stream, stream};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,8 @@ pub const VERSION: u32 = 1;
 pub const SERVER: u64 = 1;
 /// The node of client number `n` is `CLIENTS + n`.
 pub const CLIENTS: u64 = 10;
+/// Partitions of `__consumer_offsets`.
+pub(crate) const OFFSETS_PARTITIONS: u32 = 2;
 
 /// A client stops by itself after so many operations, so that no plan runs away.
 const OPERATIONS_MAX: u64 = 1_000_000;
@@ -84,6 +88,22 @@ impl BrokerPlan {
             cleaner_interval_ms: cleaner_interval_ms(),
             cleaner_map_bytes: cleaner_map_bytes(),
         }
+    }
+
+    /// A ring with room for the partitions of these topics beside those of the broker itself.
+    fn with_room_for(mut self, topics: &[TopicParams]) -> BrokerPlan {
+        let mine: u64 = topics.iter().map(|topic| u64::from(topic.partitions)).sum();
+        while self.partitions_max() < mine + u64::from(OFFSETS_PARTITIONS) {
+            self.wal_files += 1;
+        }
+        self
+    }
+
+    fn partitions_max(&self) -> u64 {
+        let mut options = StorageOptions::new(PathBuf::new(), 0);
+        options.wal_file_bytes = self.wal_file_bytes;
+        options.wal_files = u32::try_from(self.wal_files).expect("a ring has few files");
+        options.partitions_max()
     }
 
     /// The smallest knobs that scenarios use: what fills up does so soonest.
@@ -179,7 +199,7 @@ impl Plan {
             oracles: scenario.oracles.clone(),
             seconds: scenario.time.seconds,
             liveness_seconds: scenario.time.liveness_seconds,
-            broker,
+            broker: broker.with_room_for(&topics),
             disk: draw_disk(&scenario.disk, &mut concern("disk")),
             network,
             workload: WorkloadParams { topics, clients },

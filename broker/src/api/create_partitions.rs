@@ -7,6 +7,7 @@ use rivven_core::metadata::plan::{
 };
 
 use super::errors::plan_error;
+use crate::groups::topic::room_for_others;
 use crate::node::Node;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::create_partitions::{
@@ -60,5 +61,5 @@ fn plan(
         assignments.iter().map(|assignment| assignment.broker_ids.clone()).collect()
     });
     let wish = Wish { name: &topic.name, count: topic.count, assignments: assignments.as_deref() };
-    plan_partitions(image, &wish, (&[node.config.node_id], node.storage.partitions_max()))
+    plan_partitions(image, &wish, (&[node.config.node_id], room_for_others(node, image)))
 }

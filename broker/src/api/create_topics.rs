@@ -12,6 +12,7 @@ use rivven_core::storage::error::StorageFailed;
 
 use super::describe_configs::topic_entries;
 use super::errors::plan_error;
+use crate::groups::topic::room_for_others;
 use crate::node::Node;
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::create_topics::{
@@ -19,11 +20,15 @@ use rivven_core::kafka::messages::create_topics::{
     CreateTopicsResponse,
 };
 
-/// What every plan on this node is made with.
-pub(crate) fn plan_context<'a>(node: &Node, brokers: &'a [i32]) -> PlanContext<'a> {
+/// What every plan against this image is made with on this node.
+pub(crate) fn plan_context<'a>(
+    node: &Node,
+    image: &MetadataImage,
+    brokers: &'a [i32],
+) -> PlanContext<'a> {
     PlanContext {
         brokers,
-        partitions_max: node.storage.partitions_max(),
+        partitions_max: room_for_others(node, image),
         default_partitions: node.config.default_partitions,
         default_replication_factor: 1,
         new_topic_id: TopicId::from_random(node.env.rng.bytes16()),
@@ -82,7 +87,7 @@ fn plan(
         assignments: &assignments,
         configs: &configs,
     };
-    plan_create(image, &request, &plan_context(node, &[node.config.node_id]))
+    plan_create(image, &request, &plan_context(node, image, &[node.config.node_id]))
 }
 
 fn created(image: &MetadataImage, name: &str) -> CreatableTopicResult {

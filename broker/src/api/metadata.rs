@@ -82,7 +82,7 @@ pub(crate) async fn create_missing<'a>(node: &Node, names: impl Iterator<Item = 
             assignments: &[],
             configs: &[],
         };
-        match plan_create(&image, &request, &plan_context(node, &brokers)) {
+        match plan_create(&image, &request, &plan_context(node, &image, &brokers)) {
             Ok(command) => {
                 image.apply(&command).expect("a plan against this image applies to it");
                 tracing::info!(topic = %name, "creating a topic that a client asked for");

@@ -13,7 +13,7 @@ use rivven_io::Env;
 use rivven_io::sim::SimNode;
 use tokio::sync::Notify;
 
-use crate::plan::BrokerPlan;
+use crate::plan::{BrokerPlan, OFFSETS_PARTITIONS};
 
 /// The broker's listener.
 pub(crate) const PORT: u16 = 9092;
@@ -102,7 +102,7 @@ fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
         auto_create_topics: false,
         group_initial_rebalance_delay: Duration::from_millis(50),
         group_min_session_timeout: Duration::from_secs(1),
-        offsets_topic_partitions: 2,
+        offsets_topic_partitions: OFFSETS_PARTITIONS,
         ..Config::default()
     };
     let mut options = StorageOptions::new(DATA_DIR.into(), config.node_id);
