@@ -54,6 +54,7 @@ mod writer;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rivven_io::Env;
 use rivven_io::disk::Lock;
@@ -187,6 +188,19 @@ impl Storage {
         request: ReadRequest,
     ) -> Result<ReadAnswer, ReadError> {
         read::read(&self.shared, partition, request).await
+    }
+
+    /// How long [`Storage::give_way`] would wait now, at most 100 ms.
+    #[must_use]
+    pub fn reads_rest(&self) -> Duration {
+        self.shared.pace.rest(self.shared.env.clock.now())
+    }
+
+    /// Waits until commits leave time for a `cold` read. To be called before each that may be one
+    /// of many, as a consumer's may; the broker's own need not.
+    pub async fn give_way(&self) {
+        let waited = self.shared.pace.turn(&self.shared.env.clock).await;
+        self.shared.stats.note_read_waited(waited);
     }
 
     /// The first record, in the order of offsets, whose timestamp is `at_least` or more.

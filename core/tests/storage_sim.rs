@@ -19,8 +19,10 @@ use rivven_core::ids::{PartitionId, TimestampMs, TopicId};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
+use rivven_core::storage::read::{ReadRequest, batches};
 use rivven_io::Env;
 use rivven_io::sim::World;
+use rivven_io::sim::disk::DiskFaults;
 use support::create_topic;
 
 const PARTITIONS: u32 = 4;
@@ -159,4 +161,58 @@ fn a_change_whose_planner_goes_is_applied_before_the_next_is_planned() {
         test.await.expect("neither planner nor committer panics")
     });
     assert!((10..50).contains(&cut_off), "{cut_off} were cut off: not at every moment");
+}
+
+/// How long a consumer who reads everything from the disk gave way in all, beside a producer who
+/// never stops, or beside nobody.
+fn gave_way(beside_producer: bool) -> Duration {
+    let world = World::new(0);
+    world.run(async {
+        let node = world.node(1);
+        let fill = async |env: Env| {
+            let storage = Storage::open(&env, sim_options()).await.expect("opens");
+            let behind = create_topic(&storage, "behind", 1).await;
+            for _ in 0..400 {
+                append(&storage, &behind, &"v".repeat(3000)).await.expect("appended");
+            }
+        };
+        node.spawn(fill(node.env())).await.expect("it does not panic");
+        // What stood in memory is gone.
+        node.power_cut();
+        node.restart();
+        let faults = node.disk().faults();
+        node.disk().set_faults(DiskFaults { latency_percent: 2000, ..faults });
+        let reading = node.spawn(read_behind(node.env(), beside_producer));
+        reading.await.expect("it does not panic")
+    })
+}
+
+async fn read_behind(env: Env, beside_producer: bool) -> Duration {
+    let storage = Storage::open(&env, sim_options()).await.expect("opens");
+    let topic = storage.image().topic("behind").expect("it was made").id;
+    let behind = storage.partition(PartitionId { topic, index: 0 }).expect("exists");
+    let busy = create_topic(&storage, "busy", 1).await;
+    let producer = env.tasks.spawn("producer", {
+        let storage = storage.clone();
+        async move { while beside_producer && append(&storage, &busy, "v").await.is_ok() {} }
+    });
+    env.clock.sleep(Duration::from_millis(100)).await;
+    let mut from = behind.positions().log_start;
+    while behind.is_behind_tail(from) {
+        storage.give_way().await;
+        let request = ReadRequest { from, bytes_max: 64 << 10, at_least_one: true, cold: true };
+        let answer = storage.read(&behind, request).await.expect("readable");
+        let (last, _) = batches(&answer.data).last().expect("there is more");
+        from = last.last_offset().plus(1);
+    }
+    producer.abort();
+    assert!(from.0 > 300, "most was read from segments, not {from}");
+    storage.stats().reads_waited
+}
+
+#[test]
+fn consumers_who_read_from_the_disk_give_way_to_commits_and_to_nobody_else() {
+    let waited = gave_way(true);
+    assert!(waited > Duration::from_millis(1), "{waited:?}");
+    assert_eq!(gave_way(false), Duration::ZERO);
 }

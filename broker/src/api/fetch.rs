@@ -42,6 +42,8 @@ pub(crate) struct Fetch {
     bytes_min: usize,
     bytes_max: usize,
     deadline: Monotonic,
+    /// Whether a read of this request has given way to commits.
+    has_given_way: bool,
 }
 
 /// What the answer means for a session.
@@ -95,6 +97,7 @@ impl Fetch {
             bytes: 0,
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max.max(1)),
             bytes_max,
+            has_given_way: false,
         }
     }
 
@@ -219,9 +222,13 @@ impl Fetch {
         if needed == 0 {
             return Pass::Complete;
         }
+        if may_wait && known.partition.is_behind_tail(known.next) && !self.give_way().await {
+            return Pass::Complete;
+        }
         let Some(charge) = self.charge(needed.min(stored.max(1)), may_wait).await else {
             return Pass::WouldWait;
         };
+        let known = self.rows[index].known().expect("it was above");
         let request = ReadRequest {
             from: known.next,
             bytes_max: wanted.min(charge.bytes()),
@@ -230,6 +237,22 @@ impl Fetch {
         };
         let read = self.node.storage.read(&known.partition, request).await;
         self.take(index, charge, read)
+    }
+
+    /// Waits until commits leave time for a read from the disk. One read of a request always gets
+    /// its turn. `false`: there is enough to answer with, and the next request may wait for this.
+    async fn give_way(&mut self) -> bool {
+        let storage = self.node.storage.clone();
+        if self.has_given_way && self.has_enough() && !storage.reads_rest().is_zero() {
+            return false;
+        }
+        self.has_given_way = true;
+        storage.give_way().await;
+        true
+    }
+
+    fn has_enough(&self) -> bool {
+        self.bytes > 0 && (self.is_done() || self.node.stop.is_set())
     }
 
     /// Memory for `wanted` bytes of records, or for less if there is little. When none comes free

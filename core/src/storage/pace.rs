@@ -1,4 +1,4 @@
-//! Reads that wait for the disk give way to commits, as far as commits keep it busy.
+//! Consumers' reads that wait for the disk give way to commits, as far as commits keep it busy.
 //!
 //! ```text
 //! reads    ──read──┤      rest       ├──read──┤      rest       ├──
@@ -7,8 +7,10 @@
 //!
 //! One who reads what no memory holds can take a disk for himself: he asks for the next piece as
 //! soon as he has one, and producers wait for their syncs behind him. While commits never stop,
-//! reads get about a quarter of the time; while there are none, they get all of it. Reads side by
-//! side share the rest that each of them asks for.
+//! reads that are no longer than a third of [`REST_MAX`] get about a quarter of the time, longer
+//! ones and many at once more; while there are none, they get all of it. What a commit takes
+//! counts from its first byte of memory to its answers: also the writer and checkpoints, which it
+//! may wait for, use the disk. What the broker reads for itself counts and does not rest.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -79,15 +81,19 @@ impl Pace {
 
     /// Waits until a read may begin; how long that took.
     pub(crate) async fn turn(&self, clock: &Clock) -> Duration {
-        let wait = self.wait(clock.now());
+        let wait = self.rest(clock.now());
         if !wait.is_zero() {
+            rivven_io::probe!("read_gave_way");
             clock.sleep(wait).await;
         }
         wait
     }
 
-    fn wait(&self, now: Monotonic) -> Duration {
-        Monotonic(self.lock().next_ns).since(now).min(REST_MAX)
+    /// How long a read would have to wait for its turn.
+    pub(crate) fn rest(&self, now: Monotonic) -> Duration {
+        let mut reads = self.lock();
+        self.look(&mut reads, now);
+        Monotonic(reads.next_ns).since(now).min(REST_MAX)
     }
 
     /// A read has ended that took so long.
@@ -153,7 +159,7 @@ mod tests {
                 pace.note_read(at(now), ms(10));
                 (reads, read_ends) = (reads + 1, None);
             }
-            if read_ends.is_none() && pace.wait(at(now)).is_zero() {
+            if read_ends.is_none() && pace.rest(at(now)).is_zero() {
                 read_ends = Some(now + 10);
             }
         }
@@ -174,7 +180,7 @@ mod tests {
         pace.commit_begins(at(0));
         for wanted_ms in [30, 60, 90, 100, 100] {
             pace.note_read(at(10), ms(10));
-            assert_eq!(pace.wait(at(10)), ms(wanted_ms));
+            assert_eq!(pace.rest(at(10)), ms(wanted_ms));
         }
     }
 
@@ -183,7 +189,7 @@ mod tests {
         let pace = Pace::default();
         pace.commit_begins(at(0));
         pace.note_read(at(60_000), ms(60_000));
-        assert_eq!(pace.wait(at(60_000)), REST_MAX);
-        assert_eq!(pace.wait(at(60_100)), Duration::ZERO);
+        assert_eq!(pace.rest(at(60_000)), REST_MAX);
+        assert_eq!(pace.rest(at(60_100)), Duration::ZERO);
     }
 }

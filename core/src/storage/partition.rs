@@ -159,6 +159,13 @@ impl Partition {
         self.lock().log.positions()
     }
 
+    /// Whether a batch behind `offset` that consumers may see is in no memory of the log's own: its
+    /// segment, and maybe the disk, is asked for it.
+    #[must_use]
+    pub fn is_behind_tail(&self, offset: Offset) -> bool {
+        offset < self.lock().tail_start()
+    }
+
     /// Epoch of its leader; a single node never changes it.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {

@@ -84,15 +84,13 @@ pub(crate) async fn read(
     }
 }
 
-/// Reads beside the executor, when commits leave the time for it.
+/// Reads beside the executor.
 async fn read_from_disk(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     (span, request): (SegmentSpan, ReadRequest),
 ) -> Result<Span, ReadError> {
     let clock = &shared.env.clock;
-    let waited = shared.pace.turn(clock).await;
-    shared.stats.note_read_waited(waited);
     let begun = clock.now();
     let read = {
         let (shared, partition) = (shared.clone(), partition.clone());
