@@ -112,10 +112,12 @@ impl Budget {
         }
     }
 
+    /// In one order with [`Waiting::begin`] and the try that follows it: one of both sides sees the
+    /// other.
     fn release(&self, bytes: usize) {
-        let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
+        let before = self.used.fetch_sub(bytes, Ordering::SeqCst);
         assert!(before >= bytes, "{bytes} bytes given back of {before}");
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             self.released.notify_waiters();
         }
     }
@@ -190,8 +192,7 @@ impl Account {
         let limit = self.budget.limit(class);
         let fits = |used: usize| used.checked_add(shared).filter(|used| *used <= limit);
         if shared > 0 {
-            let order = (Ordering::AcqRel, Ordering::Relaxed);
-            self.budget.used.fetch_update(order.0, order.1, fits).ok()?;
+            self.budget.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok()?;
         }
         *held += bytes;
         Some(Charge { account: self.clone(), bytes })
@@ -275,7 +276,7 @@ struct Waiting<'a>(&'a Budget);
 
 impl Waiting<'_> {
     fn begin(budget: &Budget) -> Waiting<'_> {
-        budget.waiting.fetch_add(1, Ordering::AcqRel);
+        budget.waiting.fetch_add(1, Ordering::SeqCst);
         Waiting(budget)
     }
 }

@@ -367,7 +367,10 @@ impl Consumer {
     }
 
     async fn go(&mut self, leaves: bool) -> Result<(), Error> {
-        self.stop_joining();
+        if let Some(joining) = self.stop_joining() {
+            // It may just learn the id by which the group is left.
+            drop(joining.await);
+        }
         let committed = self.commit_at_end().await;
         let me = self.shared.me();
         let is_member = self.part.is_some() && !me.member_id.is_empty();
@@ -378,16 +381,20 @@ impl Consumer {
         committed.and(left)
     }
 
-    fn stop_joining(&mut self) {
-        let Some(part) = &mut self.part else { return };
-        if let Phase::Joining(task) = &part.phase {
-            task.abort();
-            part.phase = Phase::Out;
-            let mut state = self.shared.lock();
-            // It may run on for a moment.
-            state.join_number += 1;
-            state.membership.is_joining = false;
+    /// Ends a join that is under way; its task, which may run on for a moment.
+    fn stop_joining(&mut self) -> Option<Task<()>> {
+        let part = self.part.as_mut()?;
+        if !matches!(part.phase, Phase::Joining(_)) {
+            return None;
         }
+        let Phase::Joining(task) = std::mem::replace(&mut part.phase, Phase::Out) else {
+            unreachable!("seen above")
+        };
+        task.abort();
+        let mut state = self.shared.lock();
+        state.join_number += 1;
+        state.membership.is_joining = false;
+        Some(task)
     }
 
     async fn commit_at_end(&mut self) -> Result<(), Error> {

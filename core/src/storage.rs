@@ -71,7 +71,7 @@ use crate::storage::options::StorageOptions;
 use crate::storage::partition::Partition;
 use crate::storage::read::{ReadAnswer, ReadRequest};
 use crate::storage::recovery::{RecoveryParts, recover};
-use crate::storage::shared::{AppendRequest, Change, Request, Shared};
+use crate::storage::shared::{AppendRequest, Change, EndGuard, Request, Shared};
 use crate::storage::stats::StorageStats;
 
 /// An open data directory. Clones share it.
@@ -116,14 +116,20 @@ impl Storage {
         let shared = recovered.shared;
         let parts = CommitterParts { shared: shared.clone(), ring: recovered.ring, start };
         let tasks = &env.tasks;
-        let committer = tasks.spawn_dedicated("wal-committer", Committer::new(parts).run());
-        let writer = tasks.spawn_dedicated("segment-writer", writer::run(shared.clone()));
+        // Made here, so that also a thread that cannot be started is noticed.
+        let guard = |task| EndGuard::new(shared.clone(), task);
+        let committer = Committer::new(parts).run(guard("the committer"));
+        let committer = tasks.spawn_dedicated("wal-committer", committer);
+        let writer = writer::run(shared.clone(), guard("the writer"));
+        let writer = tasks.spawn_dedicated("segment-writer", writer);
         let span = (&recovered.shape, recovered.checkpoint.wal, recovered.end);
         replayer::replay(&shared, span).await?;
         shared.recent.begin();
         let checkpointer = Checkpointer::new(shared.clone(), &recovered.checkpoint);
-        let checkpointer = tasks.spawn_dedicated("checkpointer", checkpointer.run());
-        let cleaner = tasks.spawn_dedicated("cleaner", cleaner::run(shared.clone()));
+        let checkpointer = checkpointer.run(guard("the checkpointer"));
+        let checkpointer = tasks.spawn_dedicated("checkpointer", checkpointer);
+        let cleaner = cleaner::run(shared.clone(), guard("the cleaner"));
+        let cleaner = tasks.spawn_dedicated("cleaner", cleaner);
         let lock = directory.lock;
         let running = RunningTasks { committer, writer, checkpointer, cleaner, _lock: lock };
         Ok(Storage {
@@ -172,8 +178,7 @@ impl Storage {
     pub fn append(&self, request: AppendRequest) {
         if self.shared.is_closing() {
             // What came now would wait for a writer that is about to end.
-            let reason = "the broker is shutting down".to_owned();
-            return committer::refuse(request, AppendError::Failed(StorageFailed { reason }));
+            return committer::refuse(request, AppendError::Failed(committer::closing()));
         }
         self.shared.submit(Request::Append(request));
     }
@@ -280,10 +285,13 @@ impl Storage {
         let tasks = self.running.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tasks) = tasks else { return Ok(()) };
         self.shared.closing.store(true, Ordering::Release);
+        // A committer that waits for memory looks again.
+        self.shared.urgent.notify_one();
         self.shared.cleaner_wanted.notify_one();
         let _ = tasks.cleaner.await;
         self.shared.checkpoint_wanted.notify_one();
         let _ = tasks.checkpointer.await;
+        self.shared.writer_may_end.store(true, Ordering::Release);
         self.shared.write_wanted.notify_one();
         let _ = tasks.writer.await;
         self.shared.submit(Request::Close);

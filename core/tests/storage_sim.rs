@@ -216,3 +216,38 @@ fn consumers_who_read_from_the_disk_give_way_to_commits_and_to_nobody_else() {
     assert!(waited > Duration::from_millis(1), "{waited:?}");
     assert_eq!(gave_way(false), Duration::ZERO);
 }
+
+/// Shutdown begins before, while and after the last appends are written and synced: it ends, and
+/// what was acknowledged is there.
+#[test]
+fn a_shutdown_ends_whatever_is_under_way() {
+    for round in 0..80 {
+        let world = World::new(round);
+        world.run(async {
+            let node = world.node(1);
+            let env = node.env();
+            let test = node.spawn(async move {
+                let storage = Storage::open(&env, sim_options()).await.expect("opens");
+                let partition = create_topic(&storage, "t", 1).await;
+                let acked = Arc::new(Mutex::new(0));
+                for _ in 0..8 {
+                    let (storage, partition) = (storage.clone(), partition.clone());
+                    let acked = acked.clone();
+                    drop(env.tasks.spawn("appender", async move {
+                        while append(&storage, &partition, &"v".repeat(3000)).await.is_ok() {
+                            *acked.lock().expect("unpoisoned") += 1;
+                        }
+                    }));
+                }
+                env.clock.sleep(Duration::from_micros(20_000 + round * 37)).await;
+                let ended = env.clock.timeout(Duration::from_secs(60), storage.shutdown()).await;
+                ended.expect("it ends").expect("without a failure");
+                let acked = *acked.lock().expect("unpoisoned");
+                let storage = Storage::open(&env, sim_options()).await.expect("opens again");
+                let partition = storage.partition(partition.id()).expect("it is there");
+                assert!(partition.positions().log_end.0 >= acked && acked > 8, "of {acked}");
+            });
+            test.await.unwrap_or_else(|end| panic!("round {round}: {end:?}"));
+        });
+    }
+}

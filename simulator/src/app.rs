@@ -14,12 +14,13 @@
 
 mod act;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rivven_io::Env;
@@ -34,7 +35,7 @@ use crate::run::outcome::Outcome;
 use crate::scenario::Scenario;
 use crate::workload::{ClientKind, ClientParams, Stop};
 
-/// Tells a child which story it plays: the place in the source where the test asks for it.
+/// Tells a child which story it plays.
 const STORY: &str = "RIVVEN_SIMULATOR_STORY";
 /// Plays one seed only.
 const ONE_SEED: &str = "SIM_SEED";
@@ -42,6 +43,8 @@ const ONE_SEED: &str = "SIM_SEED";
 const SEEDS: &str = "SIM_SEEDS";
 /// Real time of one run.
 const WATCHDOG: Duration = Duration::from_secs(300);
+/// Partitions that an application may have in all, unless its stage says otherwise.
+const PARTITIONS: u32 = 64;
 /// Longest time that a killed process is down.
 const DOWN_MS_MAX: u64 = 3_000;
 const MINUTE_MS: u64 = 60_000;
@@ -52,6 +55,7 @@ pub struct Stage {
     scenario: Scenario,
     processes: Vec<String>,
     kills_per_minute: u64,
+    partitions: u32,
     seeds: Range<u64>,
 }
 
@@ -74,6 +78,7 @@ impl Stage {
             scenario: scenario.expect("the built-in faults are sound"),
             processes: processes.iter().map(|name| (*name).to_owned()).collect(),
             kills_per_minute: 4,
+            partitions: PARTITIONS,
             seeds: 0..10,
         }
     }
@@ -98,6 +103,12 @@ impl Stage {
         }
     }
 
+    /// Makes room for so many partitions of the application's topics; for 64 unless told.
+    #[must_use]
+    pub fn partitions(self, partitions: u32) -> Stage {
+        Stage { partitions, ..self }
+    }
+
     /// How often each process is killed and started again; 0: never.
     #[must_use]
     pub fn kills_per_minute(self, kills_per_minute: u64) -> Stage {
@@ -107,6 +118,7 @@ impl Stage {
     fn plan(&self, seed: u64) -> Plan {
         let mut plan = Plan::draw(&self.scenario, seed, "");
         plan.workload.topics.clear();
+        plan.broker = plan.broker.with_room_for(u64::from(self.partitions));
         plan.oracles.clear();
         let numbers = (0..).take(self.processes.len());
         plan.workload.clients = numbers.map(|client| process(client, seed)).collect();
@@ -159,6 +171,8 @@ pub struct App {
     seed: u64,
     kills_per_minute: u64,
     nodes: Arc<Vec<(String, SimNode)>>,
+    /// Names of the processes that were begun.
+    running: Arc<Mutex<BTreeSet<String>>>,
     healed: Arc<Stop>,
 }
 
@@ -182,11 +196,11 @@ impl App {
     }
 
     /// Runs a process of the application on a machine of its own. Until the faults are over it is
-    /// killed now and then: its tasks end where they are, what its disk has synced stays, and
-    /// `main` begins anew with the `Env` of the next life.
+    /// killed now and then: its tasks end where they are, what it has written stays, and `main`
+    /// begins anew with the `Env` of the next life.
     ///
     /// # Panics
-    /// If the stage has no process of that name.
+    /// If the stage has no process of that name, or it runs already.
     pub fn process<F, Fut>(&self, name: &str, main: F)
     where
         F: Fn(Env) -> Fut + Send + 'static,
@@ -194,6 +208,9 @@ impl App {
     {
         let found = self.nodes.iter().find(|(known, _)| known == name);
         let node = found.unwrap_or_else(|| panic!("the stage has no process {name:?}")).1.clone();
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(running.insert(name.to_owned()), "the process {name:?} runs already");
+        drop(running);
         drop(node.spawn(main(node.env())));
         if self.kills_per_minute == 0 {
             return;
@@ -208,15 +225,19 @@ impl App {
                     return;
                 }
                 node.kill();
-                env.clock.sleep(Duration::from_millis(draws.between(1, DOWN_MS_MAX))).await;
+                let down = Duration::from_millis(draws.between(1, DOWN_MS_MAX));
+                let is_healed = healed.pause(&env, down).await;
                 node.restart();
                 drop(node.spawn(main(node.env())));
+                if is_healed {
+                    return;
+                }
             }
         });
     }
 
-    /// Waits until the faults are over: from then on everything works, and the story must return
-    /// within the scenario's `liveness_seconds`.
+    /// Waits until the faults are over: from then on everything works, processes that are down
+    /// start, and the story must return within the scenario's `liveness_seconds`.
     pub async fn healed(&self) {
         while !self.healed.pause(&self.env, Duration::from_secs(3_600)).await {}
     }
@@ -248,7 +269,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Plays a story on every seed of a stage.
+/// Plays a story on every seed of a stage, or on those that `SIM_SEEDS` or `SIM_SEED` in the
+/// environment ask for.
 ///
 /// # Panics
 /// With the first seed that fails, what broke, and the command that shows it again.
@@ -258,12 +280,17 @@ where
     F: Fn(App) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    if let Some(failure) = first_failure(stage, story) {
+    if let Some(failure) = play(stage, stage.seeds_wanted(), story) {
         panic!("{failure}");
     }
 }
 
-/// Plays a story on the seeds of a stage until one fails.
+/// Plays a story on the seeds of a stage until one fails; the environment changes nothing of them,
+/// as who looks for a mistake that is there needs them all.
+///
+/// Each seed is a process that runs the test from its beginning, and in which stories that are not
+/// its own return at once, this with `None`: what a test does before a story must not depend on
+/// what came of an earlier one.
 ///
 /// # Panics
 /// If no child can be started.
@@ -273,19 +300,28 @@ where
     F: Fn(App) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let place = Location::caller().to_string();
+    play(stage, stage.seeds.clone(), story)
+}
+
+#[track_caller]
+fn play<F, Fut>(stage: &Stage, seeds: Range<u64>, story: F) -> Option<Failure>
+where
+    F: Fn(App) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let test = test_name::<F>();
+    let wanted = story_id(&test, Location::caller());
     if launch::is_child() {
         // A test may have several stories: the child passes over those that are not its own.
-        if std::env::var(STORY).is_ok_and(|wanted| wanted == place) {
+        if std::env::var(STORY).is_ok_and(|own| own == wanted) {
             let names = (&stage.processes[..], stage.kills_per_minute);
             launch::serve_with(|job| act::act(&job.plan, &job.records, names, &story));
         }
         return None;
     }
-    let test = test_name::<F>();
-    let seeds = async {
-        let launcher = launcher(&test, &place).await;
-        for seed in stage.seeds_wanted() {
+    let played = async {
+        let launcher = launcher(&test, &wanted).await;
+        for seed in seeds {
             let log = std::env::var("RUST_LOG").unwrap_or_default();
             let wants_all = !log.is_empty();
             let job = Job { plan: stage.plan(seed), records: Records::default(), log };
@@ -300,7 +336,7 @@ where
         }
         None
     };
-    host::block_on(seeds).expect("the host has timers and pollers")
+    host::block_on(played).expect("the host has timers and pollers")
 }
 
 /// What broke first; the application's own word counts more than what came of it.
@@ -309,11 +345,22 @@ fn first(outcome: &Outcome) -> Option<Violation> {
     own.or(outcome.violations.first()).cloned()
 }
 
-async fn launcher(test: &str, place: &str) -> Launcher {
+/// Which story of a test this is: where the test asks for it, and how many it has asked for there
+/// before. To be called once for each.
+fn story_id(test: &str, place: &Location<'_>) -> String {
+    static ASKED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let place = format!("{test} {place}");
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = asked.entry(place.clone()).or_default();
+    *count += 1;
+    format!("{place} #{count}")
+}
+
+async fn launcher(test: &str, story: &str) -> Launcher {
     let program = std::env::current_exe().expect("this binary has a path").into_os_string();
     let words = ["--exact", test, "--nocapture", "--include-ignored"];
     let command = [program].into_iter().chain(words.map(Into::into)).collect();
-    Launcher::new(command, WATCHDOG).await.with_variable(STORY, place)
+    Launcher::new(command, WATCHDOG).await.with_variable(STORY, story)
 }
 
 /// The test that this is, as its binary names it: the name of its thread, or, where tests have none

@@ -90,10 +90,9 @@ impl BrokerPlan {
         }
     }
 
-    /// A ring with room for the partitions of these topics beside those of the broker itself.
-    fn with_room_for(mut self, topics: &[TopicParams]) -> BrokerPlan {
-        let mine: u64 = topics.iter().map(|topic| u64::from(topic.partitions)).sum();
-        while self.partitions_max() < mine + u64::from(OFFSETS_PARTITIONS) {
+    /// A ring with room for so many partitions beside those of the broker itself.
+    pub(crate) fn with_room_for(mut self, partitions: u64) -> BrokerPlan {
+        while self.partitions_max() < partitions + u64::from(OFFSETS_PARTITIONS) {
             self.wal_files += 1;
         }
         self
@@ -190,6 +189,7 @@ impl Plan {
         };
         let topics = draw_topics(&scenario.topics, seed);
         let clients = draw_clients(&scenario.clients, &topics, seed);
+        let partitions = topics.iter().map(|topic| u64::from(topic.partitions)).sum();
         Plan {
             version: VERSION,
             scenario: scenario.name.clone(),
@@ -199,7 +199,7 @@ impl Plan {
             oracles: scenario.oracles.clone(),
             seconds: scenario.time.seconds,
             liveness_seconds: scenario.time.liveness_seconds,
-            broker: broker.with_room_for(&topics),
+            broker: broker.with_room_for(partitions),
             disk: draw_disk(&scenario.disk, &mut concern("disk")),
             network,
             workload: WorkloadParams { topics, clients },

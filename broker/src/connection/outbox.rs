@@ -147,11 +147,17 @@ impl Outbox {
             let outcome = self.write(&mut pieces);
             let mut state = self.lock();
             state.is_writing = false;
+            if state.has_ended {
+                // Meanwhile, by another task.
+                return;
+            }
+            // What became ready meanwhile says nothing of the socket.
+            let is_full = !pieces.is_empty();
             state.give_back(pieces);
             match outcome {
                 Ok(written) => {
                     state.ready_bytes -= written;
-                    if state.ready.is_empty() {
+                    if !is_full {
                         self.account.set_writing_since(None);
                     } else {
                         rivven_io::probe!("answer_waits_for_its_reader");

@@ -1,11 +1,14 @@
 //! What of the client's administration no command uses yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rivven_client::admin::configs::{ConfigChange, ConfigSource, Resource};
 use rivven_client::admin::offsets::OffsetSpec;
 use rivven_client::assignor::TopicPartition;
 use rivven_client::consumer::commits::CommittedOffset;
+use rivven_client::consumer::config::OffsetReset;
+use rivven_client::{Consumer, ConsumerConfig};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use crate::fixture::Fixture;
@@ -113,4 +116,28 @@ fn directories_tell_sizes_and_room() {
     let dirs = broker.runtime.block_on(broker.admin().describe_log_dirs()).expect("an answer");
     let dirs = dirs[&7].clone().expect("directories");
     assert!(dirs[0].partitions[&key("orders", 0)] > 0 && dirs[0].usable_bytes > Some(0));
+}
+
+#[test]
+fn a_consumer_whose_topic_went_is_not_kept_by_its_last_commit() {
+    let broker = Fixture::start();
+    broker.text(&["topic", "create", "orders", "-p", "1"]);
+    broker.produce("orders", 0, &[b"a"]);
+    let config = ConsumerConfig {
+        group: Some("g".to_owned()),
+        auto_offset_reset: OffsetReset::Earliest,
+        auto_commit_interval: Duration::from_secs(600),
+        ..ConsumerConfig::default()
+    };
+    let closed = broker.runtime.block_on(async {
+        let mut consumer = Consumer::new(broker.client.clone(), config).expect("sound");
+        consumer.assign(&[key("orders", 0)]).expect("a fresh consumer");
+        assert_eq!(consumer.poll(Duration::from_secs(10)).await.expect("a record").len(), 1);
+        let deleted = broker.admin().delete_topics(&["orders"]).await;
+        assert_eq!(deleted.expect("an answer")["orders"], Ok(()));
+        let clock = &broker.client.env().clock;
+        clock.timeout(Duration::from_secs(15), consumer.close()).await
+    });
+    let refused = closed.expect("in time").expect_err("nothing can be committed");
+    assert_eq!(refused.code(), Some(ErrorCode::UNKNOWN_TOPIC_ID), "{refused}");
 }

@@ -33,6 +33,10 @@ const STORED_AGE_MAX: Duration = Duration::from_secs(3600);
 /// For what is given up, once the coordinator is there.
 const GIVEN_UP_LIMIT: Duration = Duration::from_secs(5);
 
+/// After which a topic that the coordinator does not know is gone, and not one that brokers have
+/// not heard of yet.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
+
 const WENT_ON: &str =
     "the group went on without this member, and its partitions are read by others";
 
@@ -143,7 +147,9 @@ impl Row {
     }
 }
 
-/// Commits as a member of the current generation, or as nobody if the consumer is in no group.
+/// Commits as a member of the current generation, or as nobody if the consumer is in no group. A
+/// topic that stays unknown is not waited for any longer than [`GONE_LIMIT`]; offsets of other
+/// topics are stored then.
 ///
 /// # Errors
 /// The first that is not retriable, or the last one when `limit` is over.
@@ -154,6 +160,7 @@ pub(super) async fn store(
 ) -> Result<(), Error> {
     let mut retries = Retries::new(&shared.client, "committing offsets", limit);
     let first = shared.me();
+    let mut gone_since = None;
     loop {
         let me = shared.me();
         if me.generation != first.generation && !are_owned(shared, offsets) {
@@ -165,6 +172,14 @@ pub(super) async fn store(
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
+        if error.code().is_some_and(is_of_unknown_topic) {
+            let now = shared.now();
+            if now.since(*gone_since.get_or_insert(now)) >= GONE_LIMIT {
+                return Err(error);
+            }
+        } else {
+            gone_since = None;
+        }
         let now = shared.me();
         let is_between = now.is_joining || now.generation != me.generation;
         match error.code() {
@@ -271,9 +286,13 @@ async fn store_once(shared: &Shared, counted: &Counted, me: &Membership) -> Resu
     Err(Error::refused(format!("committing the offset of {of}"), code, Some(text)))
 }
 
+fn is_of_unknown_topic(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
 /// A topic that was made anew has another id: the next try asks for it.
 fn distrust_topics(shared: &Shared, code: ErrorCode) {
-    if matches!(code, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+    if is_of_unknown_topic(code) {
         shared.distrust_metadata();
         shared.client.forget_topics();
     }

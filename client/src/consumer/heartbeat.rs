@@ -84,8 +84,6 @@ async fn beat(shared: &Shared, me: &Membership) {
         }
     };
     let now = shared.now();
-    // Records may have waited for this answer.
-    let wakes = code.is_error() || shared.may_be_out();
     let error = || Error::refused("heartbeat", code, None);
     let mut state = shared.lock();
     let is_known = matches!(code, ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS);
@@ -102,9 +100,8 @@ async fn beat(shared: &Shared, me: &Membership) {
         state.trouble = Some(error());
     }
     drop(state);
-    if wakes {
-        shared.arrived.notify_one();
-    }
+    // Records may have waited for this answer.
+    shared.arrived.notify_one();
 }
 
 fn beat_soon(shared: &Shared, error: Error) {

@@ -97,7 +97,7 @@ impl Consumer {
 
     /// Everything that is read belongs to others now. Whether that was anything.
     fn lose(&mut self, reason: String) -> bool {
-        self.stop_joining();
+        drop(self.stop_joining());
         let part = self.part.as_mut().expect("only a member can be lost");
         part.phase = Phase::Out;
         part.before.clear();

@@ -65,8 +65,7 @@ impl Checkpointer {
     }
 
     /// Runs until storage fails or closes; closing ends with a checkpoint of everything.
-    pub(crate) async fn run(mut self) {
-        let ended = EndGuard::new(self.shared.clone(), "the checkpointer");
+    pub(crate) async fn run(mut self, ended: EndGuard) {
         if let Err(error) = housekeeping::remove_strays(&self.shared).await {
             tracing::warn!(%error, "removing what a crash left behind; the next start tries again");
         }

@@ -126,8 +126,7 @@ impl Pass<'_> {
 }
 
 /// Runs until storage closes or fails.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    let ended = EndGuard::new(shared.clone(), "the cleaner");
+pub(crate) async fn run(shared: Arc<Shared>, ended: EndGuard) {
     let mut cleaner = Cleaner::new(shared.clone());
     while !cleaner.must_end() {
         tokio::select! {

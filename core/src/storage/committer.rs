@@ -63,8 +63,7 @@ impl Committer {
     }
 
     /// Runs until `Request::Close`, or for ever refusing after a failure.
-    pub(crate) async fn run(mut self) {
-        let ended = EndGuard::new(self.shared.clone(), "the committer");
+    pub(crate) async fn run(mut self, ended: EndGuard) {
         let bytes_max = self.shared.options.commit_bytes_max();
         let mut queue = Vec::new();
         loop {
@@ -161,8 +160,7 @@ impl Committer {
             }
             if self.shared.is_closing() {
                 // The last checkpoint may be made already: nobody would make room any more.
-                let reason = "the broker is shutting down".to_owned();
-                return Err(StorageFailed { reason });
+                return Err(closing());
             }
             rivven_io::probe!("wal_ring_full");
             self.shared.ring_full.store(true, Ordering::Release);
@@ -190,6 +188,10 @@ impl Committer {
             }
             if self.shared.recent.make_room(bytes as u64) {
                 continue;
+            }
+            if self.shared.is_closing() {
+                // The writer may have ended already: nobody would make room any more.
+                return Err(closing());
             }
             rivven_io::probe!("tail_full");
             self.shared.write_all.store(true, Ordering::Release);
@@ -290,7 +292,6 @@ impl Committer {
 
     /// Makes the commit's batches visible: first all of them, then their end, then the news.
     fn publish(&self, staged: &Staged) {
-        let mut tail_bytes = 0;
         for append in &staged.placed {
             assert!(self.ring.position().lsn > Lsn(0), "a batch is published after its commit");
             let mut state = append.request.partition.lock();
@@ -299,7 +300,9 @@ impl Committer {
             if state.tail.back().is_some_and(|last| last.end > entry.base_offset) {
                 continue;
             }
-            tail_bytes += entry.batch.len() as u64;
+            // The writer takes it off again as soon as it sees the batch.
+            let bytes = entry.batch.len() as u64;
+            self.shared.stats.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
             state.tail.push_back(entry);
             if !state.queued {
                 state.queued = true;
@@ -316,8 +319,8 @@ impl Committer {
                 self.shared.note_dirty(append.request.partition.clone());
             }
         }
-        let before = self.shared.stats.tail_bytes.fetch_add(tail_bytes, Ordering::Relaxed);
-        if before + tail_bytes > self.shared.options.tail_bytes_max as u64 / 4 {
+        let waiting = self.shared.stats.tail_bytes.load(Ordering::Relaxed);
+        if waiting > self.shared.options.tail_bytes_max as u64 / 4 {
             self.shared.write_wanted.notify_one();
         }
     }
@@ -411,6 +414,11 @@ pub(crate) fn request_bytes(request: &Request) -> usize {
         Request::Change { change, .. } => super::stage::change_bytes(change),
         Request::Close => 0,
     }
+}
+
+/// What is said of who comes too late.
+pub(crate) fn closing() -> StorageFailed {
+    StorageFailed { reason: "the broker is shutting down".to_owned() }
 }
 
 fn refuse_all(requests: Vec<Request>, failure: &StorageFailed) {

@@ -63,6 +63,8 @@ pub(crate) async fn read(
             read_span(shared, partition, (span, request)).await
         };
         match found {
+            // The file may have been another topic's of that name by then.
+            Ok(_) if partition.lock().deleted => {}
             Ok(Span::Batches(data)) => {
                 assert!(data.len() <= request.bytes_max || request.at_least_one, "in the bound");
                 let data = if data.is_empty() { Vec::new() } else { vec![data] };
@@ -76,7 +78,7 @@ pub(crate) async fn read(
                 return Ok(ReadAnswer { positions, would_wait: true, ..ReadAnswer::default() });
             }
             // It only shows that the segment was dropped or replaced meanwhile.
-            Err(_) if !partition.lock().log.holds(span.name) => {
+            Err(_) if !partition.lock().wants(span.name) => {
                 rivven_io::probe!("segment_gone_while_read");
             }
             Err(error) => return Err(report(shared, partition, error)),

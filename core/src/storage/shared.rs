@@ -152,6 +152,8 @@ pub(crate) struct Shared {
     failure: OnceLock<StorageFailed>,
     failed: Notify,
     pub(crate) closing: AtomicBool,
+    /// The last checkpoint is made: the writer has nothing to come.
+    pub(crate) writer_may_end: AtomicBool,
 }
 
 /// Files that nobody may read any more, to be removed when they are due.
@@ -244,6 +246,7 @@ impl Shared {
             failure: OnceLock::new(),
             failed: Notify::new(),
             closing: AtomicBool::new(false),
+            writer_may_end: AtomicBool::new(false),
         }
     }
 
@@ -292,9 +295,14 @@ impl Shared {
     pub(crate) async fn change(&self, change: Change) -> Result<WalPosition, StorageFailed> {
         let (done, answer) = oneshot::channel();
         self.submit(Request::Change { change, done });
-        match answer.await {
-            Ok(result) => result,
-            Err(_) => Err(self.failure_or("the committer has ended")),
+        tokio::select! {
+            biased;
+            answer = answer => match answer {
+                Ok(result) => result,
+                Err(_) => Err(self.failure_or("the committer has ended")),
+            },
+            // A committer that has ended by a mistake leaves what was in its queue there.
+            failure = self.until_failed() => Err(failure),
         }
     }
 

@@ -152,7 +152,7 @@ async fn start_in(
             match load(shared, partition, span).await {
                 Ok(index) => index.map_or(0, |index| index.floor_of_timestamp(at_least).0),
                 // The cleaner replaced it meanwhile.
-                Err(_) if !partition.lock().log.holds(span.name) => 0,
+                Err(_) if !partition.lock().wants(span.name) => 0,
                 Err(error) => return Err(error),
             }
         }

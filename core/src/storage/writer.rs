@@ -47,8 +47,7 @@ struct Piece {
 }
 
 /// Runs until storage closes or fails.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    let ended = EndGuard::new(shared.clone(), "the writer");
+pub(crate) async fn run(shared: Arc<Shared>, ended: EndGuard) {
     let mut segments = SegmentWriter::new(shared.clone());
     loop {
         if shared.failure().is_some() {
@@ -62,7 +61,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 shared.write_all.store(false, Ordering::Release);
                 shared.written_for_checkpoint.notify_one();
             }
-            if shared.is_closing() && shared.writes_waiting() == 0 {
+            // What the committer publishes until the last checkpoint is still to be copied.
+            if shared.writer_may_end.load(Ordering::Acquire) && shared.writes_waiting() == 0 {
                 return ended.expected();
             }
             shared.write_wanted.notified().await;

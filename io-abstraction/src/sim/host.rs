@@ -27,7 +27,7 @@ const TICKS: u64 = 100;
 /// What the kernel says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessState {
-    /// It waits for nothing but a processor, or has one.
+    /// One of its threads waits for nothing but a processor, or has one.
     pub is_runnable: bool,
     /// Processor time that it has used.
     pub used: Duration,
@@ -36,7 +36,14 @@ pub struct ProcessState {
 /// The state of a process; `None` if it is gone, or this kernel does not say.
 #[must_use]
 pub fn process_state(id: u32) -> Option<ProcessState> {
-    read_stat(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    let whole = read_stat(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
+    // The line of a process has the state of its first thread.
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).ok()?.flatten();
+    let mut lines = threads.filter_map(|thread| {
+        // It may have ended meanwhile.
+        read_stat(&std::fs::read_to_string(thread.path().join("stat")).ok()?)
+    });
+    Some(ProcessState { is_runnable: lines.any(|thread| thread.is_runnable), ..whole })
 }
 
 /// Reads a line of `/proc/ID/stat` (proc(5)): the id, the name in parentheses, the state, and
@@ -72,7 +79,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_is_there_and_an_impossible_one_is_not() {
-        assert!(process_state(std::process::id()).is_some());
+        // The thread that asks has a processor, whatever the first one of this process does.
+        assert!(process_state(std::process::id()).is_some_and(|state| state.is_runnable));
         assert_eq!(process_state(u32::MAX), None);
     }
 }
