@@ -97,9 +97,9 @@ impl Groups {
         let image = node.storage.image();
         if let Some(partitions) = topic::partitions(&node.storage, &image) {
             let keepers = groups.keep(partitions, None);
-            tasks.spawn(&node.env, "groups-load", loading::load(node.clone(), image, keepers));
+            tasks.spawn_vital(node, "groups-load", loading::load(node.clone(), image, keepers));
         }
-        tasks.spawn(&node.env, "groups", drive(node.clone()));
+        tasks.spawn_vital(node, "groups", drive(node.clone()));
     }
 
     /// Makes keepers for the partitions; without a shard to begin with they have yet to be read.

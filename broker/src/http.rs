@@ -18,9 +18,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Answers on `listener` until the broker stops; what is open then is cut off.
 pub(crate) fn serve(node: Arc<Node>, listener: Listener) -> TaskSet {
     let tasks = TaskSet::default();
-    let env = node.env.clone();
     let connections = tasks.clone();
-    tasks.spawn(&env, "http", async move {
+    tasks.spawn_vital(&node.clone(), "http", async move {
         loop {
             let accepted = tokio::select! {
                 biased;

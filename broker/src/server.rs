@@ -62,9 +62,8 @@ pub(crate) async fn listen(
 impl Server {
     /// Accepts connections until the broker stops.
     pub(crate) fn accept(&self, node: Arc<Node>, listener: Listener) {
-        let env = node.env.clone();
         let server = self.clone();
-        self.accepting.spawn(&env, "accept", async move {
+        self.accepting.spawn_vital(&node.clone(), "accept", async move {
             loop {
                 let accepted = tokio::select! {
                     biased;

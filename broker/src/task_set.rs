@@ -7,6 +7,8 @@ use rivven_io::Env;
 use rivven_io::task::Task;
 use tokio::sync::Notify;
 
+use crate::node::Node;
+
 /// A set of running tasks; clones are the same set.
 #[derive(Clone, Default)]
 pub(crate) struct TaskSet {
@@ -23,6 +25,30 @@ struct Shared {
 struct Tasks {
     running: BTreeMap<u64, Task<()>>,
     next_id: u64,
+}
+
+/// Ends the broker when a task that it cannot do without ends by a mistake of its own, or is never
+/// begun: it would seem to live, and would not serve.
+struct Vital {
+    node: Arc<Node>,
+    task: &'static str,
+    has_returned: bool,
+}
+
+impl Vital {
+    fn returned(mut self) {
+        self.has_returned = true;
+    }
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.has_returned && !self.node.stop.is_set() {
+            self.node
+                .storage
+                .fail(&format!("the task {:?} ended by a mistake of its own", self.task));
+        }
+    }
 }
 
 /// Takes a task off the list, however it ends.
@@ -52,6 +78,20 @@ impl TaskSet {
             drop(membership);
         });
         tasks.running.insert(id, task);
+    }
+
+    /// [`TaskSet::spawn`] of a task that may return, but whose panic ends the broker.
+    pub(crate) fn spawn_vital(
+        &self,
+        node: &Arc<Node>,
+        name: &'static str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let vital = Vital { node: node.clone(), task: name, has_returned: false };
+        self.spawn(&node.env, name, async move {
+            future.await;
+            vital.returned();
+        });
     }
 
     /// Ends every task at its next suspension point.

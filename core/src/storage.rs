@@ -302,6 +302,12 @@ impl Storage {
         }
     }
 
+    /// Fails storage for a reason that lies outside it: nothing more is acknowledged, and
+    /// [`Storage::failed`] resolves.
+    pub fn fail(&self, reason: &str) {
+        self.shared.fail(reason);
+    }
+
     /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> StorageStats {

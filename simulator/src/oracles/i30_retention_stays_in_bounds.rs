@@ -75,55 +75,52 @@ fn is_allowed(
     if retention == Retention::default() {
         return Err(format!("only {deleted} was asked for, and nothing expires"));
     }
-    let too_small = may_keep_bytes(case, partition, seen, retention);
-    let too_young = youngest_removed(case, partition, (seen, deleted), retention);
-    match (too_small, too_young) {
-        // Either bound alone is reason enough to remove a segment.
-        (Some(bytes), Some((offset, age_ms))) => Err(format!(
-            "offset {offset} was {age_ms} ms old, and {bytes} bytes are left: more must stay"
-        )),
-        _ => Ok(()),
-    }
+    // Either bound alone is reason enough to remove a segment: one that is too young went because
+    // enough stood behind it, though some of that may have been removed by its age since.
+    let too_young = last_too_young(case, partition, (seen, deleted), retention);
+    let Some((offset, age_ms)) = too_young else { return Ok(()) };
+    let Some(bytes) = too_few_behind(case, partition, (seen, offset), retention) else {
+        return Ok(());
+    };
+    Err(format!("offset {offset} was {age_ms} ms old, with {bytes} bytes behind it: it must stay"))
 }
 
-/// The most bytes that may be left, if that is below what the topic keeps.
-fn may_keep_bytes(
+/// The most bytes that may have stood behind `offset`, if that is below what the topic keeps.
+fn too_few_behind(
     case: &Case<'_>,
     partition: &PartitionLedger<'_>,
-    seen: &EndSeen,
+    (seen, offset): (&EndSeen, i64),
     retention: Retention,
 ) -> Option<u64> {
     let bound = retention.bytes.unwrap_or(u64::MAX);
-    let may_be_left = |sent: &&Sent<'_>| match sent.outcome {
-        Outcome::Acked { base_offset, .. } => last_of(sent, base_offset) >= seen.offset,
+    let may_be_behind = |sent: &&Sent<'_>| match sent.outcome {
+        Outcome::Acked { base_offset, .. } => last_of(sent, base_offset) > offset,
         Outcome::Unknown => true,
         Outcome::Refused => false,
     };
     let earlier = |sent: &&Sent<'_>| sent.first_at() < seen.at;
     // A batch may stand in the log as often as it was sent.
     let size = |sent: &Sent<'_>| sent.call.bytes * sent.attempts.len() as u64;
-    let left: u64 =
-        case.ledger.sent_to(partition).filter(earlier).filter(may_be_left).map(size).sum();
-    (left < bound).then_some(left)
+    let behind: u64 =
+        case.ledger.sent_to(partition).filter(earlier).filter(may_be_behind).map(size).sum();
+    (behind < bound).then_some(behind)
 }
 
-/// An acknowledged record that was removed before its time, with its age.
-fn youngest_removed(
+/// The last acknowledged record that was removed before its time, with its age.
+fn last_too_young(
     case: &Case<'_>,
     partition: &PartitionLedger<'_>,
     (seen, deleted): (&EndSeen, i64),
     retention: Retention,
 ) -> Option<(i64, u64)> {
     let keep_ms = retention.ms.unwrap_or(u64::MAX);
-    for sent in case.ledger.sent_to(partition) {
-        let Outcome::Acked { base_offset, .. } = sent.outcome else { continue };
-        let last = last_of(sent, base_offset);
-        let age_ms = age_ms(sent.first_at(), seen.at);
-        if (deleted..seen.offset).contains(&last) && age_ms < keep_ms {
-            return Some((last, age_ms));
-        }
-    }
-    None
+    let removed = case.ledger.sent_to(partition).filter_map(|sent| {
+        let Outcome::Acked { base_offset, .. } = sent.outcome else { return None };
+        let (last, age_ms) = (last_of(sent, base_offset), age_ms(sent.first_at(), seen.at));
+        let is_too_young = (deleted..seen.offset).contains(&last) && age_ms < keep_ms;
+        is_too_young.then_some((last, age_ms))
+    });
+    removed.max()
 }
 
 fn last_of(sent: &Sent<'_>, base_offset: i64) -> i64 {
@@ -180,6 +177,25 @@ mod tests {
             story.acked(&[1], 0).acked(&[2], 1);
             starts_at(&mut story, 1);
             assert_eq!(story.is_broken("I30"), broken, "{ms:?} {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_old_may_go_with_the_young_before_it_that_were_too_much() {
+        for (bytes, broken) in [(100, false), (101, true)] {
+            let mut story = Story::new();
+            let retention = Retention { ms: Some(10), bytes: Some(bytes) };
+            let topic =
+                NewTopic { name: "t".to_owned(), partitions: 1, retention, compaction: None };
+            let created = Reply::Created { id: partition(1).topic };
+            story.ask(1, Call::CreateTopic(topic), EventKind::Ok(created));
+            story.acked(&[2], 1);
+            for _ in 0..10 {
+                story.looked_up(0);
+            }
+            story.acked(&[1], 0);
+            starts_at(&mut story, 2);
+            assert_eq!(story.is_broken("I30"), broken, "{bytes}");
         }
     }
 

@@ -9,9 +9,16 @@ use crate::plan::fault::{Fault, Target};
 use crate::run::supervisor::{Step, Supervisor};
 
 /// The tasks of the broker of which it is defined what a panic does: a connection's ends that
-/// connection, one of storage ends the process, with exit code 4.
-const TASKS: [&str; 5] =
-    ["connection", "wal-committer", "segment-writer", "checkpointer", "cleaner"];
+/// connection, the others end the process, with exit code 4.
+const TASKS: [&str; 7] = [
+    "connection",
+    "wal-committer",
+    "segment-writer",
+    "checkpointer",
+    "cleaner",
+    "accept",
+    "groups",
+];
 
 impl Supervisor<'_> {
     /// Sets the clocks that are wrong from the start of the world on.
