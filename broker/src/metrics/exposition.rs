@@ -307,11 +307,7 @@ fn counted(name: &str, help: &str, value: u64) -> MetricFamily {
 }
 
 fn seconds(time: Duration) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(time.as_secs_f64());
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    metric
+    counter_of(time.as_secs_f64(), &[])
 }
 
 fn labelled(labels: Labels<'_>) -> Metric {
@@ -325,8 +321,12 @@ fn labelled(labels: Labels<'_>) -> Metric {
 }
 
 fn counter(value: u64, labels: Labels<'_>) -> Metric {
+    counter_of(value as f64, labels)
+}
+
+fn counter_of(value: f64, labels: Labels<'_>) -> Metric {
     let mut counter = Counter::default();
-    counter.set_value(value as f64);
+    counter.set_value(value);
     let mut metric = labelled(labels);
     metric.set_counter(counter);
     metric

@@ -82,7 +82,8 @@ impl Reader {
         self.end - self.position
     }
 
-    /// Bytes of memory that decoding has asked for so far, at most [`memory_limit`] of the frame.
+    /// Bytes of memory that decoding has asked for so far, at most [`memory_limit`] of the frame, and
+    /// 512 MiB of an answer's.
     pub fn memory(&self) -> usize {
         self.memory
     }
