@@ -207,7 +207,8 @@ pub(crate) async fn heal(supervisor: &mut Supervisor<'_>, plan: &Plan) -> bool {
 }
 
 /// Cuts the power once more, so that the read-back sees what the disk alone remembers. Were the log
-/// cleaned meanwhile, an answer could show a value and a later one, rightly, no tombstone of it.
+/// cleaned meanwhile, an answer could show a value and a later one, rightly, no tombstone of it;
+/// and what expired would be missed.
 async fn last_words(
     supervisor: &mut Supervisor<'_>,
     (plan, judge): (&Plan, &ClientContext),

@@ -101,7 +101,8 @@ pub(crate) struct Supervisor<'a> {
     /// The broker found that what it acknowledged is damaged, said so, and does not start.
     pub(crate) refused: bool,
     down_ms: u64,
-    /// The next lives of the broker clean no log: whoever reads it in several answers sees one log.
+    /// The next lives of the broker clean no log and let nothing of it expire: whoever reads it in
+    /// several answers sees one log.
     pub(crate) keeps_logs: bool,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
@@ -250,6 +251,7 @@ impl<'a> Supervisor<'a> {
         let mut knobs = self.plan.broker.clone();
         if self.keeps_logs {
             knobs.cleaner_interval_ms = NEVER_MS;
+            knobs.retention_interval_ms = NEVER_MS;
         }
         self.life = Some(server::start(&self.node, knobs));
         if let Some(next) = self.loops.front_mut() {
