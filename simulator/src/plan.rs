@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::oracles::Contract;
 use crate::plan::fault::{PlannedFault, pick};
+use crate::planted;
 use crate::scenario::draw::Draw;
-use crate::scenario::{ClientSpec, CompactionSpec, CrashStyle, DiskSpec, Scenario, TopicSpec};
+use crate::scenario::{
+    ClientSpec, CompactionSpec, CrashStyle, DiskSpec, Scenario, TopicSpec, name,
+};
 use crate::workload::library_member::LIBRARY_GROUPS;
 use crate::workload::{
     ClientKind, ClientParams, CommitStyle, GroupParams, TopicParams, WorkloadParams,
@@ -216,7 +219,8 @@ impl Plan {
     /// Reads what [`Plan::to_toml`] wrote.
     ///
     /// # Errors
-    /// If `text` is something else, or a plan of another [`VERSION`].
+    /// If `text` is something else, or a plan of another [`VERSION`], or its scenario has no name
+    /// for files, or its planted bug is not known.
     pub fn from_toml(text: &str) -> Result<Plan, PlanError> {
         let malformed = |error: toml::de::Error| PlanError::Malformed { reason: error.to_string() };
         let head: Head = toml::from_str(text).map_err(malformed)?;
@@ -224,7 +228,18 @@ impl Plan {
         if is_plan && head.version != VERSION {
             return Err(PlanError::OtherVersion { found: head.version });
         }
-        toml::from_str(text).map_err(malformed)
+        let plan: Plan = toml::from_str(text).map_err(malformed)?;
+        plan.check().map_err(|reason| PlanError::Malformed { reason })?;
+        Ok(plan)
+    }
+
+    /// Files are named after the scenario and the planted bug.
+    fn check(&self) -> Result<(), String> {
+        name::check(&self.scenario)?;
+        if self.planted.is_empty() || planted::ALL.iter().any(|bug| bug.id == self.planted) {
+            return Ok(());
+        }
+        Err(format!("there is no planted bug {:?}: leave it out", self.planted))
     }
 }
 
@@ -434,6 +449,14 @@ mod tests {
         assert_eq!(Plan::from_toml(&text), Ok(plan));
         for bad in ["", "seed = 1", &text.replace("seconds = 60", "secs = 60")] {
             assert!(Plan::from_toml(bad).is_err());
+        }
+        for (good, bad, said) in [
+            ("'power_cuts'", "'/tmp/story'", "\"/tmp/story\" is not a scenario's name"),
+            ("'B01'", "'../B01'", "no planted bug \"../B01\""),
+        ] {
+            let text = text.replace(&good.replace('\'', "\""), bad);
+            let error = Plan::from_toml(&text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod draw;
 mod explain;
 pub(crate) mod faults;
+pub(crate) mod name;
 pub mod registry;
 
 use rivven_io::sim::disk::{CrashModel, EntryModel};
@@ -26,7 +27,7 @@ pub enum ScenarioError {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// Unique; also the last part of its file name.
+    /// Unique; also the last part of its file name, and of the names of what its runs leave.
     pub name: String,
     /// One sentence: which trouble, and what must survive it.
     pub about: String,
@@ -286,6 +287,7 @@ impl Scenario {
     }
 
     fn check(&self) -> Result<(), String> {
+        name::check(&self.name)?;
         if self.time.seconds < 60 {
             return Err("time.seconds must be at least 60".to_owned());
         }
@@ -363,5 +365,13 @@ mod tests {
                 (parsed, _) => panic!("{rest}: {parsed:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_name_that_is_a_path_is_refused() {
+        let text = format!("{HEAD}oracles = []\n[time]\nseconds = 60\n");
+        let text = text.replace("\"story\"", "\"../story\"");
+        let error = Scenario::parse("story.toml", &text).unwrap_err().to_string();
+        assert!(error.contains("\"../story\" is not a scenario's name"), "{error}");
     }
 }

@@ -23,6 +23,10 @@ const LOOKS_MAX: u32 = 3_000;
 /// Long enough that a signal finds it at work.
 const LONG: [&str; 5] = ["run", "--scenario", "power_cuts", "--seeds", "0..1000"];
 
+/// A scenario but for its name.
+const STORY: &str = "name = 'NAME'\nabout = 'x'\ncontract = 'fsync-ack'\noracles = []\n\
+                     [time]\nseconds = 60\n";
+
 /// A folder to work in, whose name marks the processes of the test.
 struct Place {
     folder: TempDir,
@@ -136,6 +140,8 @@ fn bad_input_is_named_and_nothing_is_written() {
     for (name, text) in [
         ("newer.toml", plan.replace("version = 1", "version = 2")),
         ("other.toml", "seconds = 1\n".to_owned()),
+        ("path.toml", plan.replace("scenario = \"power_cuts\"", "scenario = \"../story\"")),
+        ("story.toml", STORY.replace("NAME", "/tmp/story")),
     ] {
         std::fs::write(place.path().join(name), text).unwrap();
     }
@@ -143,6 +149,8 @@ fn bad_input_is_named_and_nothing_is_written() {
         ("run --scenario power_cust", "did you mean power_cuts?"),
         ("run", "name a --scenario, or say --all"),
         ("run --scenario none.toml", "none.toml: No such file"),
+        ("run --scenario ./story.toml", "\"/tmp/story\" is not a scenario's name"),
+        ("shrink path.toml", "\"../story\" is not a scenario's name"),
         ("run --scenario power_cuts --seed 9223372036854775808", "from 0 to 9223372036854775807"),
         ("run --scenario power_cuts --seed -1", "'-1'"),
         ("run --scenario power_cuts --seeds 9..3", "9..3 is not a range of seeds"),
@@ -165,7 +173,7 @@ fn bad_input_is_named_and_nothing_is_written() {
         assert_eq!(code, Some(4), "{line}: {text}");
         assert!(text.contains(said), "{line}: {text}");
     }
-    assert_eq!(place.names(""), ["newer.toml", "other.toml"]);
+    assert_eq!(place.names(""), ["newer.toml", "other.toml", "path.toml", "story.toml"]);
     place.assert_nothing_runs();
 }
 
