@@ -276,12 +276,14 @@ fn a_failing_run_leaves_plan_trace_history_and_verdict() {
     let place = Place::new();
     // What a command that was killed long ago left half written. No process has this id.
     std::fs::create_dir_all(place.path().join("kept/.partial-4294967295-power_cuts-0")).unwrap();
+    // Another program's.
+    std::fs::create_dir_all(place.path().join("kept/.partial-download")).unwrap();
     let args = "run --scenario power_cuts --seed 0 --planted B01 --artefacts kept";
     let args: Vec<&str> = args.split(' ').collect();
     for _ in ["anew", "over the first"] {
         let (code, text) = place.run(&args);
         assert_eq!(code, Some(1), "{text}");
-        assert_eq!(place.names("kept"), ["power_cuts-0-B01"]);
+        assert_eq!(place.names("kept"), [".partial-download", "power_cuts-0-B01"]);
         let files = ["history.jsonl", "plan.toml", "trace.txt", "verdict.json"];
         let left: Vec<String> = place.names("kept/power_cuts-0-B01");
         assert!(files.iter().all(|file| left.iter().any(|name| name == file)), "{left:?}");

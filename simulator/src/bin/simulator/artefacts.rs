@@ -38,10 +38,7 @@ impl Artefacts {
         let probe = home.join(format!("{PARTIAL}{}-probe", std::process::id()));
         std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(failed)?;
         for entry in std::fs::read_dir(home).map_err(failed)?.flatten() {
-            let name = entry.file_name();
-            let rest = name.to_str().and_then(|name| name.strip_prefix(PARTIAL));
-            let process = rest.and_then(|rest| rest.split('-').next());
-            if process.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            if entry.file_name().to_str().is_some_and(is_left_over) {
                 // If it cannot be removed, its name says what it is.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
@@ -94,6 +91,15 @@ impl Artefacts {
     }
 }
 
+/// Whether a folder of this name is one that a command which runs no more was writing. This one has
+/// none yet: one with its id is of an earlier process, for ids come again.
+fn is_left_over(name: &str) -> bool {
+    let process = name.strip_prefix(PARTIAL).and_then(|rest| rest.split_once('-'));
+    let process = process.and_then(|(id, _)| id.parse::<u32>().ok());
+    let runs = |id: u32| id != std::process::id() && Path::new(&format!("/proc/{id}")).exists();
+    process.is_some_and(|id| !runs(id))
+}
+
 fn name(plan: &Plan) -> String {
     let planted = if plan.planted.is_empty() { "" } else { "-" };
     format!("{}-{}{planted}{}", plan.scenario, plan.seed, plan.planted)
@@ -134,4 +140,28 @@ fn write(folder: &Path, files: Vec<(&'static str, String)>) -> std::io::Result<(
         std::fs::write(folder.join(name), text)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_commands_that_run_no_more_are_left_over() {
+        let own = format!("{PARTIAL}{}-power_cuts-1", std::process::id());
+        let parent = format!("{PARTIAL}{}-power_cuts-1", std::os::unix::process::parent_id());
+        for (name, wanted) in [
+            // No process has this id.
+            (".partial-4294967295-power_cuts-1", true),
+            (own.as_str(), true),
+            (parent.as_str(), false),
+            (".partial-4294967296-power_cuts-1", false),
+            (".partial-download", false),
+            (".partial-download-7", false),
+            (".partial-7", false),
+            ("4294967295-power_cuts-1", false),
+        ] {
+            assert_eq!(is_left_over(name), wanted, "{name}");
+        }
+    }
 }
