@@ -18,12 +18,14 @@ pub(crate) struct Artefacts {
     home: PathBuf,
 }
 
-/// Where the trace of a failing run is.
+/// What the second run of a failing plan gave.
 pub(crate) enum Trace {
     /// The file's place in the partial folder.
     Whole,
     /// Why there is none.
     Missing(String),
+    /// How the second run differed from the first, so that there is none.
+    Differs(String),
 }
 
 impl Artefacts {
@@ -46,48 +48,70 @@ impl Artefacts {
         Ok(Artefacts { home: home.to_owned() })
     }
 
-    /// Where the trace of a failing run is to be written, in a fresh folder.
-    pub(crate) fn trace_of(&self, plan: &Plan) -> Result<PathBuf, String> {
-        let folder = self.partial(plan);
-        let made = std::fs::create_dir_all(&folder);
-        made.map_err(|error| format!("{}: {error}", folder.display()))?;
-        let folder = folder.canonicalize().map_err(|error| error.to_string())?;
+    /// A place for the files of a failing run.
+    pub(crate) fn of(&self, plan: &Plan) -> Partial {
+        let name = name(plan);
+        let beside = |what: &str| format!("{PARTIAL}{}{what}-{name}", std::process::id());
+        Partial {
+            partial: self.home.join(beside("")),
+            old: self.home.join(beside("-old")),
+            folder: self.home.join(name),
+        }
+    }
+}
+
+/// The folder in which the files of one failing run are gathered. Dropped before it is kept, it
+/// leaves nothing.
+pub(crate) struct Partial {
+    partial: PathBuf,
+    /// The name that an older folder of the same run has for a moment.
+    old: PathBuf,
+    folder: PathBuf,
+}
+
+impl Partial {
+    /// Where the trace is to be written.
+    pub(crate) fn trace(&self) -> Result<PathBuf, String> {
+        let made = std::fs::create_dir_all(&self.partial);
+        let folder = made.and_then(|()| self.partial.canonicalize());
+        let folder = folder.map_err(|error| format!("{}: {error}", self.partial.display()))?;
         Ok(folder.join("trace.txt"))
     }
 
     /// Writes the other files of a run and gives the folder its name; the folder.
     pub(crate) fn keep(
-        &self,
+        self,
         plan: &Plan,
         report: &Report,
         (trace, replay): (&Trace, &str),
     ) -> Result<PathBuf, String> {
-        let folder = self.home.join(name(plan));
-        let partial = self.partial(plan);
-        let kept = write(&partial, files(plan, report, (trace, replay))).and_then(|()| {
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder)?;
-            }
-            std::fs::rename(&partial, &folder)
-        });
-        match kept {
-            Ok(()) => Ok(folder),
-            Err(error) => {
-                // Half a folder is of no use; if it cannot be removed, its name says what it is.
-                let _ = std::fs::remove_dir_all(&partial);
-                Err(format!("{} cannot be written: {error}", folder.display()))
-            }
+        let files = files(plan, report, (trace, replay));
+        match write(&self.partial, files).and_then(|()| self.put_in_place()) {
+            Ok(()) => Ok(self.folder.clone()),
+            Err(error) => Err(format!("{} cannot be written: {error}", self.folder.display())),
         }
     }
 
-    /// Leaves nothing of a run whose trace was begun.
-    pub(crate) fn forget(&self, plan: &Plan) {
-        // There may be none; if it cannot be removed, its name says what it is.
-        let _ = std::fs::remove_dir_all(self.partial(plan));
+    /// An older folder of the name is whole until the new one can be.
+    fn put_in_place(&self) -> std::io::Result<()> {
+        if !self.folder.exists() {
+            return std::fs::rename(&self.partial, &self.folder);
+        }
+        std::fs::rename(&self.folder, &self.old)?;
+        if let Err(error) = std::fs::rename(&self.partial, &self.folder) {
+            std::fs::rename(&self.old, &self.folder)?;
+            return Err(error);
+        }
+        // If it cannot be removed, its name says what it is.
+        let _ = std::fs::remove_dir_all(&self.old);
+        Ok(())
     }
+}
 
-    fn partial(&self, plan: &Plan) -> PathBuf {
-        self.home.join(format!("{PARTIAL}{}-{}", std::process::id(), name(plan)))
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // There may be none; if it cannot be removed, its name says what it is.
+        let _ = std::fs::remove_dir_all(&self.partial);
     }
 }
 
@@ -113,7 +137,7 @@ fn files(
 ) -> Vec<(&'static str, String)> {
     let missing = match trace {
         Trace::Whole => None,
-        Trace::Missing(why) => Some(why),
+        Trace::Missing(why) | Trace::Differs(why) => Some(why),
     };
     let verdict = serde_json::json!({
         "build": build_id(),

@@ -1,6 +1,6 @@
 //! Runs of many plans: a failing one is run once more for its trace, shown, and kept.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
@@ -8,10 +8,10 @@ use rivven_simulator::ensemble::run_all;
 use rivven_simulator::launch::{Job, Launcher, Report};
 use rivven_simulator::plan::Plan;
 use rivven_simulator::run::Records;
-use rivven_simulator::run::outcome::Verdict;
+use rivven_simulator::run::outcome::{Outcome, Verdict};
 
 use crate::args::Runs;
-use crate::artefacts::{Artefacts, Trace};
+use crate::artefacts::{Artefacts, Partial, Trace};
 use crate::build_id::build_id;
 use crate::interrupt::interrupted;
 use crate::meta::EXIT_NON_DETERMINISM;
@@ -30,20 +30,12 @@ pub(crate) struct Runner {
     pub(crate) bar: ProgressBar,
 }
 
-/// A run, and its trace if it failed.
+/// A run.
 struct Done {
     plan: Plan,
     report: Report,
-    second: Second,
-}
-
-/// What a second run of a failing plan gave.
-enum Second {
-    /// The first one passed.
-    None,
-    Trace(Trace),
-    /// The same plan did something else.
-    Differs(String),
+    /// If it failed: what its second run gave, and where that is.
+    left: Option<(Trace, Partial)>,
 }
 
 /// How a command's runs ended, besides their verdicts.
@@ -88,17 +80,19 @@ impl Runner {
     ) -> End {
         let mut kept = 0;
         let is_deterministic = AtomicBool::new(true);
-        let show = |done: Done| {
-            let scenario = self.scenario.as_deref().unwrap_or(&done.plan.scenario);
-            let replay = outlook::replay_line(&done.plan, scenario);
-            if let Second::Differs(_) = done.second {
-                is_deterministic.store(false, Ordering::Relaxed);
-            }
-            if done.report.outcome.verdict() != Verdict::Pass {
+        let show = |Done { plan, report, left }: Done| {
+            let scenario = self.scenario.as_deref().unwrap_or(&plan.scenario);
+            let replay = outlook::replay_line(&plan, scenario);
+            if let Some((trace, partial)) = left {
+                if let Trace::Differs(_) = trace {
+                    is_deterministic.store(false, Ordering::Relaxed);
+                }
                 kept += 1;
-                self.bar.suspend(|| self.show_failure(&done, &replay, kept <= KEPT_MAX));
+                let partial = (kept <= KEPT_MAX).then_some(partial);
+                let folder = partial.map(|partial| partial.keep(&plan, &report, (&trace, &replay)));
+                self.bar.suspend(|| show_failure(&report.outcome, (&trace, &replay), folder));
             }
-            each(&done.report, &replay);
+            each(&report, &replay);
         };
         let (launcher, artefacts) = (self.launcher.clone(), self.artefacts.clone());
         let work = move |plan| {
@@ -112,29 +106,22 @@ impl Runner {
         };
         End { interrupted, is_deterministic: is_deterministic.into_inner() }
     }
+}
 
-    fn show_failure(&self, done: &Done, replay: &str, is_kept: bool) {
-        let Done { plan, report, second } = done;
-        outlook::show_failure(&report.outcome, build_id(), replay);
-        let missing;
-        let trace = match second {
-            Second::Trace(trace) => trace,
-            Second::None => unreachable!("a failing run is run again"),
-            Second::Differs(how) => {
-                println!("  NOT DETERMINISTIC: {how}");
-                missing = Trace::Missing(how.clone());
-                &missing
-            }
-        };
-        if !is_kept {
-            self.artefacts.forget(plan);
-            println!("  no artefacts: {KEPT_MAX} failing runs are kept");
-            return;
-        }
-        match self.artefacts.keep(plan, report, (trace, replay)) {
-            Ok(folder) => println!("  artefacts in {}", folder.display()),
-            Err(reason) => eprintln!("simulator: {reason}"),
-        }
+/// Prints a failing run and where its files are, if they were kept.
+fn show_failure(
+    outcome: &Outcome,
+    (trace, replay): (&Trace, &str),
+    folder: Option<Result<PathBuf, String>>,
+) {
+    outlook::show_failure(outcome, build_id(), replay);
+    if let Trace::Differs(how) = trace {
+        println!("  NOT DETERMINISTIC: {how}");
+    }
+    match folder {
+        Some(Ok(folder)) => println!("  artefacts in {}", folder.display()),
+        Some(Err(reason)) => eprintln!("simulator: {reason}"),
+        None => println!("  no artefacts: {KEPT_MAX} failing runs are kept"),
     }
 }
 
@@ -142,37 +129,38 @@ async fn run_one(launcher: &Launcher, artefacts: &Artefacts, plan: Plan) -> Done
     let records = Records { history: true, ..Records::default() };
     let job = Job { plan, records, log: "warn".to_owned() };
     let report = launcher.run(&job).await;
-    let second = match report.outcome.verdict() {
-        Verdict::Pass => Second::None,
-        _ => trace(launcher, artefacts, (&job, &report)).await,
+    let left = match report.outcome.verdict() {
+        Verdict::Pass => None,
+        _ => {
+            // If a signal ends the command, it goes after the child that writes into it.
+            let partial = artefacts.of(&job.plan);
+            let trace = trace(launcher, &partial, (&job, &report)).await;
+            Some((trace, partial))
+        }
     };
-    Done { plan: job.plan, report, second }
+    Done { plan: job.plan, report, left }
 }
 
 /// Runs a failing plan once more for its trace, which most runs do not need.
-async fn trace(
-    launcher: &Launcher,
-    artefacts: &Artefacts,
-    (job, first): (&Job, &Report),
-) -> Second {
+async fn trace(launcher: &Launcher, partial: &Partial, (job, first): (&Job, &Report)) -> Trace {
     if first.outcome.trace_hash.is_empty() {
-        return Second::Trace(Trace::Missing("the run did not come to its end".to_owned()));
+        return Trace::Missing("the run did not come to its end".to_owned());
     }
-    let file = match artefacts.trace_of(&job.plan) {
+    let file = match partial.trace() {
         Ok(file) => file,
-        Err(why) => return Second::Trace(Trace::Missing(why)),
+        Err(why) => return Trace::Missing(why),
     };
     let records = Records { trace: Some(file.clone()), ..Records::default() };
     let second = launcher.run(&Job { records, ..job.clone() }).await.outcome;
     if second == first.outcome {
-        return Second::Trace(Trace::Whole);
+        return Trace::Whole;
     }
     // It is not the trace of the run whose history is kept.
     let _ = std::fs::remove_file(file);
     if second.trace_hash.is_empty() {
         let why = second.violations.first().map_or_else(String::new, |why| why.text.clone());
-        return Second::Trace(Trace::Missing(format!("the second run: {why}")));
+        return Trace::Missing(format!("the second run: {why}"));
     }
     let (one, other) = (&first.outcome.trace_hash, &second.trace_hash);
-    Second::Differs(format!("the first run's trace is {one}, the second's {other}"))
+    Trace::Differs(format!("the first run's trace is {one}, the second's {other}"))
 }
