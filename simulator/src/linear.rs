@@ -81,6 +81,7 @@ pub(crate) struct Contradiction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
     pub histories: u64,
+    /// Of windows that were not given up.
     pub operations: u64,
     /// Windows that were too large, or took too many steps.
     pub given_up: u64,
@@ -115,7 +116,6 @@ impl Search {
     ) -> Result<(), Contradiction> {
         operations.sort_by_key(|operation| operation.began);
         self.looked.histories += 1;
-        self.looked.operations += operations.len() as u64;
         let mut state = O::fresh();
         let mut window = Window::<O>::new(0, Moment::default());
         for (index, operation) in operations.iter().enumerate() {
@@ -140,12 +140,12 @@ impl Search {
             _ => self.search::<O>(state, window),
         };
         match found {
-            Some(true) => Ok(()),
+            Some(_) => self.looked.operations += window.len() as u64,
+            None => self.looked.given_up += 1,
+        }
+        match found {
             Some(false) => Err(contradiction::<O>(state, window)),
-            None => {
-                self.looked.given_up += 1;
-                Ok(())
-            }
+            Some(true) | None => Ok(()),
         }
     }
 
@@ -387,9 +387,13 @@ mod tests {
             all
         };
         assert_eq!(check(&crowd(4), STEPS_MAX), (false, looked(5, 0)));
-        assert_eq!(check(&crowd(30), STEPS_MAX), (true, looked(31, 1)));
-        assert_eq!(check(&crowd(4), 10), (true, looked(5, 1)));
-        assert_eq!(check(&crowd(300), STEPS_MAX), (true, looked(301, 1)));
+        assert_eq!(check(&crowd(30), STEPS_MAX), (true, looked(0, 1)));
+        assert_eq!(check(&crowd(4), 10), (true, looked(0, 1)));
+        assert_eq!(check(&crowd(300), STEPS_MAX), (true, looked(0, 1)));
+        // Of what is around a window that is given up each operation still counts.
+        let mut around = crowd(300);
+        around.push(done((3_000, 3_001), Read(0)));
+        assert_eq!(check(&around, STEPS_MAX), (true, looked(1, 1)));
     }
 
     fn looked(operations: u64, given_up: u64) -> Looked {

@@ -350,6 +350,7 @@ fn cover_names_what_no_run_reached() {
         assert_eq!(ended, Some(code), "{text}");
         let json = json(&text);
         assert_eq!(json["runs"], 1);
+        assert!(text.contains("0 windows given up"), "{text}");
         let judged = |id: &str| json["coverage"]["oracles"][id]["judged"].as_u64();
         assert!(judged("I1") > Some(100) && judged("I22").is_none(), "{text}");
         for (list, name) in [

@@ -79,6 +79,7 @@ fn show(totals: &Totals, coverage: &Coverage, missed: &Missed) {
             false => println!("{what}: {}", Style::new().red().apply_to(names.join(", "))),
         }
     }
+    outlook::show_looked(totals.looked);
     println!(
         "{} runs, {} failed; {} simulated s",
         totals.runs, totals.failed, totals.simulated_seconds

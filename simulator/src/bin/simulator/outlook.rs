@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rivven_simulator::ensemble::Totals;
+use rivven_simulator::linear::Looked;
 use rivven_simulator::plan::Plan;
 use rivven_simulator::run::outcome::Outcome;
 
@@ -64,15 +65,19 @@ pub(crate) fn show_totals(totals: &Totals, known_probes: &[&str]) {
     println!("faults injected: {}", pairs(&totals.faults_injected));
     println!("faults effective: {}", pairs(&totals.faults_effective));
     println!("probes: {}", pairs(&totals.probes));
-    let looked = totals.looked;
-    println!(
-        "searched for an order: {} histories of {} operations, {} windows given up",
-        looked.histories, looked.operations, looked.given_up
-    );
+    show_looked(totals.looked);
     let never = missed(totals, known_probes);
     if !never.is_empty() {
         println!("probes never hit: {}", never.join(", "));
     }
+}
+
+/// Prints what I48 and I49 searched.
+pub(crate) fn show_looked(looked: Looked) {
+    println!(
+        "searched for an order: {} histories, {} operations judged, {} windows given up",
+        looked.histories, looked.operations, looked.given_up
+    );
 }
 
 /// Probes that no run hit.
