@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic outside its test function, too")]
 #![expect(clippy::disallowed_methods, reason = "the test reads what the command wrote")]
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -176,6 +177,13 @@ fn bad_input_is_named_and_nothing_is_written() {
         ("replay newer.toml", "version 2, and this simulator runs version 1"),
         ("replay other.toml", "not a plan"),
         ("replay power_cuts --seed 9223372036854775808", "from 0 to 9223372036854775807"),
+        (
+            "replay power_cuts --seed 1 --break-on I99",
+            "there is no property I99; name one of I1, I2",
+        ),
+        ("replay power_cuts --seed 1 --trace other.toml/x", "name another --trace"),
+        ("replay power_cuts --seed 1 --history other.toml/x", "name another --history"),
+        ("replay power_cuts --seed 1 --history-edn other.toml/x", "name another --history-edn"),
         ("cove", "similar subcommand exists: 'cover'"),
     ] {
         let args: Vec<&str> = line.split(' ').collect();
@@ -321,6 +329,37 @@ fn a_failing_run_leaves_plan_trace_history_and_verdict() {
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(json(&text)["trace_hash"], verdict["outcome"]["trace_hash"]);
     assert!(place.read("again.txt") == place.read("kept/power_cuts-0-B01/trace.txt"));
+}
+
+#[test]
+fn a_replay_says_of_a_property_whether_it_broke_or_was_judged() {
+    for (args, code, wanted) in [
+        ("--seed 0 --planted B01 --break-on i2", 1, None),
+        ("--seed 1 --break-on i2", 0, Some("I2 holds")),
+        ("--seed 1 --break-on i22", 0, Some("I22 was not judged")),
+        ("--seed 1 --break-on panic", 0, Some("panic holds")),
+        ("--seed 1 --break-on I2 --until 30s", 0, Some("I2 was not judged")),
+        ("--seed 1 --break-on panic --until 30s", 0, Some("panic was not judged")),
+        ("--seed 1 --break-on I2 --watchdog 1ms", 3, Some("I2 was not judged")),
+    ] {
+        let place = Place::new();
+        let line = format!("replay power_cuts {args} --trace deep/trace.txt");
+        let (ended, text) = place.run(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(ended, Some(code), "{args}: {text}");
+        let said = |word: &str| text.lines().any(|line| line.ends_with(word));
+        match wanted {
+            Some(wanted) => assert!(said(wanted), "{args}: {text}"),
+            None => {
+                assert!(!said("holds") && !said("judged"), "{args}: {text}");
+                // The last events before it broke are those of the trace.
+                let trace = place.read("deep/trace.txt");
+                let events: HashSet<&str> = trace.lines().collect();
+                let shown = text.lines().filter(|line| events.contains(line));
+                assert_eq!(shown.count(), 200, "{args}: {text}");
+            }
+        }
+        assert!(place.names("deep").iter().all(|name| name == "trace.txt"), "{args}");
+    }
 }
 
 #[test]

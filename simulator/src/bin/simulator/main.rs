@@ -15,6 +15,7 @@ mod interrupt;
 mod meta;
 mod mutants;
 mod outlook;
+mod output;
 mod replay;
 mod selection;
 mod shrink;

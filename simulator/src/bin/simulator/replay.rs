@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use rivven_simulator::ensemble::Totals;
-use rivven_simulator::launch::Job;
+use rivven_simulator::launch::{Job, Report};
+use rivven_simulator::oracles::{ORACLES, Violation};
 use rivven_simulator::plan::Plan;
 use rivven_simulator::run::Records;
 use rivven_simulator::run::outcome::{Outcome, Verdict};
 
 use crate::args::{One, Replay};
 use crate::build_id::build_id;
+use crate::output::Output;
 use crate::{outlook, selection};
 
 /// Events shown before a property broke.
@@ -23,29 +25,91 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
         return Ok(0);
     }
     let (node, directives) = log_of(args.log.as_deref())?;
-    let wants_events = node.is_some() || args.break_on.is_some();
+    let break_on = args.break_on.as_deref().map(property).transpose()?;
+    let outputs = Outputs::of(&args)?;
+    let wants_events = node.is_some() || break_on.is_some();
     let scratch = wants_events.then(|| Scratch::file("trace"));
-    let trace = args.trace.clone().or_else(|| scratch.as_ref().map(|file| file.0.clone()));
+    let trace = outputs.trace.as_ref().map(Output::beside);
+    let trace = trace.or(scratch.as_ref().map(|file| file.0.as_path()));
     let until_us = args.until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX));
     let history = args.history.is_some() || args.history_edn.is_some();
-    let records = Records { trace: trace.clone(), history, until_us, ..Records::default() };
+    let trace_file = trace.map(Path::to_owned);
+    let records = Records { trace: trace_file, history, until_us, ..Records::default() };
     let launcher = selection::launcher(args.watchdog).await?;
     let report = launcher.run(&Job { plan: plan.clone(), records, log: directives }).await;
     eprint!("{}", report.log);
-    if let Some(path) = &args.history {
-        std::fs::write(path, &report.history).map_err(|error| format!("history: {error}"))?;
-    }
-    if let Some(path) = &args.history_edn {
-        let edn = report.history_edn()?;
-        std::fs::write(path, edn).map_err(|error| format!("history: {error}"))?;
-    }
-    if let Some(trace) = &trace {
-        show_events(trace, node, args.break_on.as_deref(), &report.outcome)?;
+    let shown = trace.map_or(Ok(()), |trace| show_events(trace, node, break_on, &report.outcome));
+    let unbroken = |property: &&str| broken(property, &report.outcome).is_none();
+    if let Some(property) = break_on.filter(unbroken) {
+        let is_judged = is_judged(property, &report.outcome, args.until.is_none());
+        println!("{property} {}", if is_judged { "holds" } else { "was not judged" });
     }
     show(&args, &plan, &report.outcome);
+    shown.and(outputs.write(&report))?;
     let mut totals = Totals::default();
     totals.add(&report.outcome);
     Ok(totals.exit_code())
+}
+
+/// The files that are asked for.
+struct Outputs {
+    trace: Option<Output>,
+    history: Option<Output>,
+    history_edn: Option<Output>,
+}
+
+impl Outputs {
+    fn of(args: &Replay) -> Result<Outputs, String> {
+        let at = |file: &Option<PathBuf>, option| {
+            file.as_ref().map(|file| Output::at(file, option)).transpose()
+        };
+        Ok(Outputs {
+            trace: at(&args.trace, "--trace")?,
+            history: at(&args.history, "--history")?,
+            history_edn: at(&args.history_edn, "--history-edn")?,
+        })
+    }
+
+    /// Of a run that did not come to its end there is as much as it wrote of its trace.
+    fn write(&self, report: &Report) -> Result<(), String> {
+        if let Some(trace) = self.trace.as_ref().filter(|trace| trace.beside().exists()) {
+            trace.put_in_place()?;
+        }
+        if report.outcome.trace_hash.is_empty() {
+            return Ok(());
+        }
+        if let Some(history) = &self.history {
+            history.write(&report.history)?;
+        }
+        match &self.history_edn {
+            Some(history) => history.write(&report.history_edn()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a run can break besides what the oracles judge.
+const OTHER_PROPERTIES: [&str; 3] = ["exit", "liveness", "panic"];
+
+/// The property as it is registered.
+fn property(id: &str) -> Result<&'static str, String> {
+    let known = || ORACLES.iter().map(|oracle| oracle.id).chain(OTHER_PROPERTIES);
+    known().find(|known| known.eq_ignore_ascii_case(id)).ok_or_else(|| {
+        let known: Vec<&str> = known().collect();
+        format!("there is no property {id}; name one of {}", known.join(", "))
+    })
+}
+
+/// The first violation of a property.
+fn broken<'a>(property: &str, outcome: &'a Outcome) -> Option<&'a Violation> {
+    outcome.violations.iter().find(|violation| violation.property == property)
+}
+
+/// Whether a run says anything about a property that it did not break.
+fn is_judged(property: &str, outcome: &Outcome, is_whole: bool) -> bool {
+    let came_to_its_end = is_whole && !outcome.trace_hash.is_empty();
+    let other = OTHER_PROPERTIES.contains(&property) && came_to_its_end;
+    other || outcome.judged.contains_key(property)
 }
 
 fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
@@ -107,17 +171,11 @@ fn show_events(
     break_on: Option<&str>,
     outcome: &Outcome,
 ) -> Result<(), String> {
-    let until_ns = match break_on {
+    let until_ns = match break_on.map(|property| broken(property, outcome)) {
         None if node.is_none() => return Ok(()),
         None => u64::MAX,
-        Some(property) => {
-            let mut broken = outcome.violations.iter();
-            let Some(first) = broken.find(|violation| violation.property == property) else {
-                println!("{property} holds");
-                return Ok(());
-            };
-            first.at_ns
-        }
+        Some(None) => return Ok(()),
+        Some(Some(first)) => first.at_ns,
     };
     let text = selection::read(trace)?;
     let mark = node.map(|node| format!(" n{node} "));

@@ -10,6 +10,7 @@ use rivven_simulator::shrink::words::{fault_in_words, head};
 use rivven_simulator::shrink::{self, Progress, Settings, ShrinkError, Shrunk};
 
 use crate::args::Shrink;
+use crate::output::Output;
 use crate::{EXIT_HARNESS, selection};
 
 const EXIT_PASSES: u8 = 1;
@@ -21,7 +22,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub(crate) async fn shrink(args: Shrink) -> Result<u8, String> {
     let plan = selection::plan(&args.one)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&plan));
-    let output = Output::beside(&out)?;
+    let output = Output::at(&out, "--out")?;
     let launcher = selection::launcher(args.watchdog).await?;
     let settings =
         Settings { budget: args.budget, side_by_side: args.jobs, property: args.property.clone() };
@@ -60,45 +61,6 @@ fn default_out(plan: &Plan) -> PathBuf {
     let planted = if plan.planted.is_empty() { "" } else { "-" };
     let name = format!("{}-{}{planted}{}.toml", plan.scenario, plan.seed, plan.planted);
     Path::new("target/simulator/shrunk").join(name)
-}
-
-/// A file that appears whole or not at all.
-struct Output {
-    file: PathBuf,
-    /// Where it is written first.
-    beside: PathBuf,
-}
-
-impl Output {
-    /// Finds out whether `file` can be written before any work is done for it.
-    fn beside(file: &Path) -> Result<Output, String> {
-        let failed = |error: std::io::Error| {
-            format!("{} cannot be written: {error}; name another --out", file.display())
-        };
-        if file.is_dir() {
-            return Err(format!("{} is a folder; name a file with --out", file.display()));
-        }
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let mut beside = file.as_os_str().to_owned();
-        beside.push(format!(".{}", std::process::id()));
-        let output = Output { file: file.to_owned(), beside: beside.into() };
-        std::fs::write(&output.beside, "").map_err(failed)?;
-        std::fs::remove_file(&output.beside).map_err(failed)?;
-        Ok(output)
-    }
-
-    fn write(&self, text: &str) -> Result<(), String> {
-        let written = std::fs::write(&self.beside, text)
-            .and_then(|()| std::fs::rename(&self.beside, &self.file));
-        written.map_err(|error| {
-            // Half a file is of no use; if it cannot be removed, its name says what it is.
-            let _ = std::fs::remove_file(&self.beside);
-            format!("{} cannot be written: {error}; name another --out", self.file.display())
-        })
-    }
 }
 
 /// How much of the budget is used, and what is tried.
