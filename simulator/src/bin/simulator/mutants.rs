@@ -93,15 +93,14 @@ async fn score(
 ) -> Result<Result<Score, Box<(Plan, Outcome)>>, String> {
     let scenario = selection::scenario(bug.scenario)?;
     let (from, end) = (args.seeds.from, args.seeds.end);
-    // No seed above the lowest that shows it is begun; those below are waited for.
+    // No seed above the lowest that decides is begun; those below are waited for.
     let lowest = Arc::new(AtomicU64::new(u64::MAX));
     let bound = lowest.clone();
     let plans = (from..end)
         .take_while(move |seed| *seed < bound.load(Ordering::Relaxed))
         .map(move |seed| Plan::draw(&scenario, seed, bug.id));
     let began = Instant::now();
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    let mut mistake = None;
+    let mut runs: Vec<(Plan, Outcome)> = Vec::new();
     let launcher = launcher.clone();
     let work = move |plan: Plan| {
         let launcher = launcher.clone();
@@ -112,19 +111,13 @@ async fn score(
         }
     };
     let each = |(plan, outcome): (Plan, Outcome)| {
-        if found_by(bug, &outcome).is_some() {
-            lowest.fetch_min(outcome.seed, Ordering::Relaxed);
-        } else if outcome.verdict() == Verdict::Harness {
-            lowest.store(0, Ordering::Relaxed);
-            mistake = Some(Box::new((plan, outcome.clone())));
+        if found_by(bug, &outcome).is_some() || outcome.verdict() == Verdict::Harness {
+            lowest.fetch_min(plan.seed, Ordering::Relaxed);
         }
-        outcomes.push(outcome);
+        runs.push((plan, outcome));
     };
     run_all(args.runs.jobs, plans, work, each).await;
-    Ok(match mistake {
-        Some(mistake) => Err(mistake),
-        None => Ok(sum(bug, outcomes, began)),
-    })
+    Ok(sum(bug, runs, tenths(began.elapsed().as_secs_f64())))
 }
 
 fn found_by<'a>(
@@ -135,9 +128,14 @@ fn found_by<'a>(
     outcome.violations.iter().find(|violation| own(&violation.property))
 }
 
-/// What the seeds up to the lowest that shows the bug came to.
-fn sum(bug: &'static PlantedBug, mut outcomes: Vec<Outcome>, began: Instant) -> Score {
-    outcomes.sort_by_key(|outcome| outcome.seed);
+/// What the seeds up to the lowest that shows the bug came to; or the run below it in which the
+/// simulator itself made a mistake. What was begun above the lowest counts for nothing.
+fn sum(
+    bug: &'static PlantedBug,
+    mut runs: Vec<(Plan, Outcome)>,
+    wall_seconds: f64,
+) -> Result<Score, Box<(Plan, Outcome)>> {
+    runs.sort_by_key(|(plan, _)| plan.seed);
     let mut score = Score {
         bug: bug.id,
         what: bug.what,
@@ -146,21 +144,23 @@ fn sum(bug: &'static PlantedBug, mut outcomes: Vec<Outcome>, began: Instant) -> 
         seed: None,
         seeds: 0,
         simulated_seconds: 0.0,
-        wall_seconds: tenths(began.elapsed().as_secs_f64()),
+        wall_seconds,
     };
-    for outcome in &outcomes {
+    for (plan, outcome) in runs {
         score.seeds += 1;
-        let Some(violation) = found_by(bug, outcome) else {
-            score.simulated_seconds += outcome.simulated_ms as f64 / 1e3;
-            continue;
-        };
-        score.simulated_seconds += violation.at_ns as f64 / 1e9;
-        score.oracle = Some(violation.property.clone());
-        score.seed = Some(outcome.seed);
-        break;
+        if let Some(violation) = found_by(bug, &outcome) {
+            score.simulated_seconds += violation.at_ns as f64 / 1e9;
+            score.oracle = Some(violation.property.clone());
+            score.seed = Some(plan.seed);
+            break;
+        }
+        if outcome.verdict() == Verdict::Harness {
+            return Err(Box::new((plan, outcome)));
+        }
+        score.simulated_seconds += outcome.simulated_ms as f64 / 1e3;
     }
     score.simulated_seconds = tenths(score.simulated_seconds);
-    score
+    Ok(score)
 }
 
 fn tenths(number: f64) -> f64 {
@@ -215,6 +215,30 @@ fn show(json: &Json<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rivven_simulator::scenario::registry;
+
+    #[test]
+    fn a_mistake_counts_only_below_the_lowest_seed_that_shows_the_bug() {
+        let bug = &planted::ALL[0];
+        let scenario = registry::find(bug.scenario).unwrap();
+        let run = |(seed, property): &(u64, &str)| {
+            let plan = Plan::draw(scenario, *seed, bug.id);
+            let mut outcome = Outcome::without_run(&plan, property, String::new());
+            outcome.violations.retain(|violation| !violation.property.is_empty());
+            (plan, outcome)
+        };
+        let own = bug.oracles[0];
+        for (runs, wanted) in [
+            (&[(7, "harness"), (6, own), (5, "")][..], Ok((Some(6), 2))),
+            (&[(7, own), (6, "harness"), (5, "")], Err(6)),
+            (&[(6, own), (7, own)], Ok((Some(6), 1))),
+            (&[(5, ""), (6, "")], Ok((None, 2))),
+        ] {
+            let summed = sum(bug, runs.iter().map(run).collect(), 0.0);
+            let got = summed.map(|score| (score.seed, score.seeds)).map_err(|run| run.0.seed);
+            assert_eq!(got, wanted, "{runs:?}");
+        }
+    }
 
     #[test]
     fn the_median_is_the_middle_or_between_the_two_middle_ones() {
