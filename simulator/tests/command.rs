@@ -296,6 +296,33 @@ fn a_command_that_gets_a_signal_leaves_no_process_and_no_half_file() {
 }
 
 #[test]
+fn a_reader_that_goes_away_costs_no_artefacts_and_no_panic() {
+    let failing = ["run", "--scenario", "power_cuts", "--seeds", "0..1000", "--planted", "B01"];
+    let replay = ["replay", "power_cuts", "--seed", "1"];
+    let mutants = ["mutants", "--only", "B62"];
+    for (args, code, kept) in [(&failing[..], 1, true), (&replay, 0, false), (&mutants, 141, false)]
+    {
+        let place = Place::new();
+        let mut command = place.start(args);
+        drop(command.stdout.take());
+        let (ended, text) = said(command.wait_with_output().unwrap());
+        assert_eq!((ended, text.as_str()), (Some(code), ""), "{args:?}");
+        place.assert_nothing_runs();
+        if kept {
+            let names = place.names("target/simulator");
+            assert!(names.iter().any(|name| name.starts_with("power_cuts-")), "{names:?}");
+            assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
+        }
+    }
+    let place = Place::new();
+    let mut command = place.command(&replay);
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let (ended, text) = said(command.output().unwrap());
+    assert_eq!(ended, Some(4), "{text}");
+    assert!(text.contains("standard output cannot be written"), "{text}");
+}
+
+#[test]
 fn a_failing_run_leaves_plan_trace_history_and_verdict() {
     let place = Place::new();
     // What a command that was killed long ago left half written. No process has this id.

@@ -9,7 +9,8 @@ use rivven_simulator::plan::SEED_MAX;
 /// Runs a whole broker in one process from one seed, and says which promise broke.
 ///
 /// Exit codes: 0 all passed, 1 a property failed, 2 a seed gave two different runs, 3 a run stood
-/// still, 4 a mistake of the simulator or in its arguments, 130 Ctrl-C, 143 SIGTERM.
+/// still, 4 a mistake of the simulator or in its arguments, 130 Ctrl-C, 143 SIGTERM, 141 nobody
+/// reads what it prints.
 #[derive(Parser)]
 #[command(name = "simulator", version)]
 pub(crate) struct Args {

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::args::Cover;
 use crate::failing::Runner;
+use crate::out::say;
 use crate::table::{Table, plain};
-use crate::{outlook, selection};
+use crate::{out, outlook, selection};
 
 /// The last line with `--json`.
 #[derive(Serialize)]
@@ -51,7 +52,7 @@ pub(crate) async fn cover(mut args: Cover) -> Result<u8, String> {
     show(&totals, &coverage, &missed);
     if args.runs.json {
         let json = Json { totals: &totals, coverage: &coverage, missed: &missed };
-        println!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
+        say!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
     }
     let code = match totals.exit_code() {
         // What was cut short proves nothing about what it would have reached.
@@ -62,27 +63,29 @@ pub(crate) async fn cover(mut args: Cover) -> Result<u8, String> {
 }
 
 fn show(totals: &Totals, coverage: &Coverage, missed: &Missed) {
-    println!("Runs in which a fault was injected, and in which it changed something:\n");
-    print!("{}", faults(coverage).text());
-    println!("\nRuns in which it changed something and a component hit one of its probes:\n");
-    print!("{}", components(totals.runs, coverage).text());
-    println!("\nRuns in which it changed something and an oracle had something to judge:\n");
-    print!("{}", oracles(totals.runs, coverage).text());
-    println!();
+    say!("Runs in which a fault was injected, and in which it changed something:\n");
+    out::print(format_args!("{}", faults(coverage).text()));
+    say!("\nRuns in which it changed something and a component hit one of its probes:\n");
+    out::print(format_args!("{}", components(totals.runs, coverage).text()));
+    say!("\nRuns in which it changed something and an oracle had something to judge:\n");
+    out::print(format_args!("{}", oracles(totals.runs, coverage).text()));
+    say!();
     for (what, names) in [
         ("probes never hit", &missed.probes_never_hit),
         ("faults never effective", &missed.faults_never_effective),
         ("oracles that never judged", &missed.oracles_that_never_judged),
     ] {
         match names.is_empty() {
-            true => println!("{what}: {}", Style::new().green().apply_to("none")),
-            false => println!("{what}: {}", Style::new().red().apply_to(names.join(", "))),
+            true => say!("{what}: {}", Style::new().green().apply_to("none")),
+            false => say!("{what}: {}", Style::new().red().apply_to(names.join(", "))),
         }
     }
     outlook::show_looked(totals.looked);
-    println!(
+    say!(
         "{} runs, {} failed; {} simulated s",
-        totals.runs, totals.failed, totals.simulated_seconds
+        totals.runs,
+        totals.failed,
+        totals.simulated_seconds
     );
 }
 

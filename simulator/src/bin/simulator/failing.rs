@@ -15,6 +15,7 @@ use crate::artefacts::{Artefacts, Partial, Trace};
 use crate::build_id::build_id;
 use crate::interrupt::interrupted;
 use crate::meta::EXIT_NON_DETERMINISM;
+use crate::out::{note, say};
 use crate::{outlook, selection};
 
 /// Failing runs whose files are kept, for a disk is finite and the hundred-first says nothing new.
@@ -116,12 +117,12 @@ fn show_failure(
 ) {
     outlook::show_failure(outcome, build_id(), replay);
     if let Trace::Differs(how) = trace {
-        println!("  NOT DETERMINISTIC: {how}");
+        say!("  NOT DETERMINISTIC: {how}");
     }
     match folder {
-        Some(Ok(folder)) => println!("  artefacts in {}", folder.display()),
-        Some(Err(reason)) => eprintln!("simulator: {reason}"),
-        None => println!("  no artefacts: {KEPT_MAX} failing runs are kept"),
+        Some(Ok(folder)) => say!("  artefacts in {}", folder.display()),
+        Some(Err(reason)) => note!("simulator: {reason}"),
+        None => say!("  no artefacts: {KEPT_MAX} failing runs are kept"),
     }
 }
 

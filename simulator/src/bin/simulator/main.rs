@@ -14,6 +14,7 @@ mod failing;
 mod interrupt;
 mod meta;
 mod mutants;
+mod out;
 mod outlook;
 mod output;
 mod replay;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Args, Command};
+use crate::out::{EXIT_CLOSED, note};
 
 /// Exit code of a mistake of the simulator, or of its user.
 const EXIT_HARNESS: u8 = 4;
@@ -52,9 +54,10 @@ fn main() -> ExitCode {
         code
     });
     match result {
+        Ok(0 | EXIT_CLOSED) if out::has_failed() => ExitCode::from(EXIT_HARNESS),
         Ok(code) => ExitCode::from(code),
         Err(reason) => {
-            eprintln!("simulator: {reason}");
+            note!("simulator: {reason}");
             ExitCode::from(EXIT_HARNESS)
         }
     }
@@ -80,7 +83,9 @@ async fn serve(command: Command) -> Result<u8, String> {
     tokio::select! {
         biased;
         signal = interrupt::interrupted() => {
-            eprintln!("simulator: interrupted");
+            if signal != EXIT_CLOSED {
+                note!("simulator: interrupted");
+            }
             Ok(signal)
         }
         result = work => result,

@@ -11,6 +11,7 @@ use rivven_simulator::run::outcome::Verdict;
 
 use crate::args::Meta;
 use crate::build_id::build_id;
+use crate::out::say;
 use crate::replay::Scratch;
 use crate::{outlook, selection};
 
@@ -38,9 +39,9 @@ pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
         totals.add(&first.outcome);
         if let Some(difference) = difference {
             bar.finish_and_clear();
-            println!("NOT DETERMINISTIC {} seed {}", plan.scenario, plan.seed);
-            println!("{difference}");
-            println!("  cargo sim meta --scenario {} --seed {}", plan.scenario, plan.seed);
+            say!("NOT DETERMINISTIC {} seed {}", plan.scenario, plan.seed);
+            say!("{difference}");
+            say!("  cargo sim meta --scenario {} --seed {}", plan.scenario, plan.seed);
             return Ok(EXIT_NON_DETERMINISM);
         }
         if first.outcome.verdict() == Verdict::Harness {
@@ -50,9 +51,9 @@ pub(crate) async fn meta(args: Meta) -> Result<u8, String> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{} seeds gave the same run twice", totals.runs);
+    say!("{} seeds gave the same run twice", totals.runs);
     if args.runs.json {
-        println!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
+        say!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
     }
     Ok(0)
 }

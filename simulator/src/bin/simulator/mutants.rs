@@ -13,6 +13,7 @@ use rivven_simulator::run::outcome::{Outcome, Verdict};
 use serde::Serialize;
 
 use crate::args::Mutants;
+use crate::out::say;
 use crate::{EXIT_HARNESS, outlook, selection};
 
 /// Columns of the words; what is longer is cut.
@@ -49,7 +50,7 @@ struct Json<'a> {
 pub(crate) async fn mutants(args: Mutants) -> Result<u8, String> {
     let only = selection::planted(args.only.as_deref())?;
     let launcher = selection::launcher(args.runs.watchdog).await?;
-    println!("bug  {:WHAT_MAX$} oracle     seed  seeds  simulated s  wall s", "what");
+    say!("bug  {:WHAT_MAX$} oracle     seed  seeds  simulated s  wall s", "what");
     let mut scores = Vec::new();
     let bar = outlook::bar(None);
     for bug in planted::ALL.iter().filter(|bug| only.is_empty() || bug.id == only) {
@@ -63,7 +64,7 @@ pub(crate) async fn mutants(args: Mutants) -> Result<u8, String> {
                 return Ok(EXIT_HARNESS);
             }
         };
-        bar.suspend(|| println!("{}", row(&score)));
+        bar.suspend(|| say!("{}", row(&score)));
         scores.push(score);
     }
     bar.finish_and_clear();
@@ -79,7 +80,7 @@ pub(crate) async fn mutants(args: Mutants) -> Result<u8, String> {
     };
     show(&json);
     if args.runs.json {
-        println!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
+        say!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
     }
     Ok(u8::from(json.found < json.of))
 }
@@ -200,7 +201,7 @@ fn row(score: &Score) -> String {
 
 fn show(json: &Json<'_>) {
     let told = |median: Option<f64>| median.map_or("-".to_owned(), |median| median.to_string());
-    println!(
+    say!(
         "{} of {} found; median {} seeds, {} simulated s, {} wall s",
         json.found,
         json.of,
@@ -208,8 +209,8 @@ fn show(json: &Json<'_>) {
         told(json.median_simulated_seconds),
         told(json.median_wall_seconds)
     );
-    println!("(seeds: tried until one of the bug's oracles complained, that one included;");
-    println!(" simulated s: of all their runs, of the last one up to the violation)");
+    say!("(seeds: tried until one of the bug's oracles complained, that one included;");
+    say!(" simulated s: of all their runs, of the last one up to the violation)");
 }
 
 #[cfg(test)]

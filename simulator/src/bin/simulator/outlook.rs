@@ -6,6 +6,8 @@ use rivven_simulator::linear::Looked;
 use rivven_simulator::plan::Plan;
 use rivven_simulator::run::outcome::Outcome;
 
+use crate::out::say;
+
 /// Violations printed of one run.
 const VIOLATIONS_SHOWN: usize = 5;
 
@@ -29,16 +31,16 @@ pub(crate) fn replay_line(plan: &Plan, scenario: &str) -> String {
 
 /// Prints a failing run: what broke, when, where, and how to see it again.
 pub(crate) fn show_failure(outcome: &Outcome, build: &str, replay: &str) {
-    println!("FAILED {} seed {} build {build}", outcome.scenario, outcome.seed);
+    say!("FAILED {} seed {} build {build}", outcome.scenario, outcome.seed);
     for violation in outcome.violations.iter().take(VIOLATIONS_SHOWN) {
         let at = seconds(violation.at_ns);
-        println!("  {} at {at} node {}: {}", violation.property, violation.node, violation.text);
+        say!("  {} at {at} node {}: {}", violation.property, violation.node, violation.text);
     }
     let more = outcome.violations.len().saturating_sub(VIOLATIONS_SHOWN);
     if more > 0 {
-        println!("  and {more} more");
+        say!("  and {more} more");
     }
-    println!("  {replay}");
+    say!("  {replay}");
 }
 
 /// Virtual time as seconds.
@@ -48,7 +50,7 @@ pub(crate) fn seconds(at_ns: u64) -> String {
 
 /// Prints the sums in words.
 pub(crate) fn show_totals(totals: &Totals, known_probes: &[&str]) {
-    println!(
+    say!(
         "{} runs, {} failed; {} simulated s, {} operations acked, {} crashes, {} recoveries",
         totals.runs,
         totals.failed,
@@ -62,21 +64,23 @@ pub(crate) fn show_totals(totals: &Totals, known_probes: &[&str]) {
             counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
         pairs.join(", ")
     };
-    println!("faults injected: {}", pairs(&totals.faults_injected));
-    println!("faults effective: {}", pairs(&totals.faults_effective));
-    println!("probes: {}", pairs(&totals.probes));
+    say!("faults injected: {}", pairs(&totals.faults_injected));
+    say!("faults effective: {}", pairs(&totals.faults_effective));
+    say!("probes: {}", pairs(&totals.probes));
     show_looked(totals.looked);
     let never = missed(totals, known_probes);
     if !never.is_empty() {
-        println!("probes never hit: {}", never.join(", "));
+        say!("probes never hit: {}", never.join(", "));
     }
 }
 
 /// Prints what I48 and I49 searched.
 pub(crate) fn show_looked(looked: Looked) {
-    println!(
+    say!(
         "searched for an order: {} histories, {} operations judged, {} windows given up",
-        looked.histories, looked.operations, looked.given_up
+        looked.histories,
+        looked.operations,
+        looked.given_up
     );
 }
 

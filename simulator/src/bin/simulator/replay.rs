@@ -12,8 +12,9 @@ use rivven_simulator::run::outcome::{Outcome, Verdict};
 
 use crate::args::{One, Replay};
 use crate::build_id::build_id;
+use crate::out::say;
 use crate::output::Output;
-use crate::{outlook, selection};
+use crate::{out, outlook, selection};
 
 /// Events shown before a property broke.
 const EVENTS_SHOWN: usize = 200;
@@ -21,7 +22,7 @@ const EVENTS_SHOWN: usize = 200;
 pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     let plan = selection::plan(&args.one)?;
     if args.print_plan {
-        print!("{}", plan.to_toml());
+        out::print(format_args!("{}", plan.to_toml()));
         return Ok(0);
     }
     let (node, directives) = log_of(args.log.as_deref())?;
@@ -37,12 +38,12 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     let records = Records { trace: trace_file, history, until_us, ..Records::default() };
     let launcher = selection::launcher(args.watchdog).await?;
     let report = launcher.run(&Job { plan: plan.clone(), records, log: directives }).await;
-    eprint!("{}", report.log);
+    out::log(format_args!("{}", report.log));
     let shown = trace.map_or(Ok(()), |trace| show_events(trace, node, break_on, &report.outcome));
     let unbroken = |property: &&str| broken(property, &report.outcome).is_none();
     if let Some(property) = break_on.filter(unbroken) {
         let is_judged = is_judged(property, &report.outcome, args.until.is_none());
-        println!("{property} {}", if is_judged { "holds" } else { "was not judged" });
+        say!("{property} {}", if is_judged { "holds" } else { "was not judged" });
     }
     show(&args, &plan, &report.outcome);
     shown.and(outputs.write(&report))?;
@@ -114,7 +115,7 @@ fn is_judged(property: &str, outcome: &Outcome, is_whole: bool) -> bool {
 
 fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
     if outcome.verdict() == Verdict::Pass {
-        println!("passed {} seed {} trace {}", outcome.scenario, outcome.seed, outcome.trace_hash);
+        say!("passed {} seed {} trace {}", outcome.scenario, outcome.seed, outcome.trace_hash);
     } else {
         let One { what, seed, planted } = &args.one;
         let line = match (seed, planted) {
@@ -128,7 +129,7 @@ fn show(args: &Replay, plan: &Plan, outcome: &Outcome) {
     totals.add(outcome);
     outlook::show_totals(&totals, &[]);
     if args.json {
-        println!("{}", serde_json::to_string(outcome).expect("an outcome is plain data"));
+        say!("{}", serde_json::to_string(outcome).expect("an outcome is plain data"));
     }
 }
 
@@ -189,7 +190,7 @@ fn show_events(
         shown.push_back(line);
     }
     for line in shown {
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use rivven_simulator::shrink::words::{fault_in_words, head};
 use rivven_simulator::shrink::{self, Progress, Settings, ShrinkError, Shrunk};
 
 use crate::args::Shrink;
+use crate::out::{note, say};
 use crate::output::Output;
 use crate::{EXIT_HARNESS, selection};
 
@@ -34,7 +35,7 @@ pub(crate) async fn shrink(args: Shrink) -> Result<u8, String> {
     let shrunk = match shrunk {
         Ok(shrunk) => shrunk,
         Err(error) => {
-            eprintln!("simulator: {}: {error}", args.one.what);
+            note!("simulator: {}: {error}", args.one.what);
             return Ok(exit_code(&error));
         }
     };
@@ -43,7 +44,7 @@ pub(crate) async fn shrink(args: Shrink) -> Result<u8, String> {
     output.write(&format!("{text}{}", shrunk.plan.to_toml()))?;
     report(&shrunk, &file, began.elapsed());
     if args.json {
-        println!("{}", json(&shrunk, &file, began.elapsed()));
+        say!("{}", json(&shrunk, &file, began.elapsed()));
     }
     Ok(0)
 }
@@ -88,8 +89,8 @@ fn report(shrunk: &Shrunk, file: &str, took: Duration) {
         "" => String::new(),
         id => format!(" with {id} planted"),
     };
-    println!("{} seed {}{planted} breaks {}", plan.scenario, before.seed, violation.property);
-    println!(
+    say!("{} seed {}{planted} breaks {}", plan.scenario, before.seed, violation.property);
+    say!(
         "  faults {} of {}, operations {} of {}",
         plan.faults.len(),
         before.faults,
@@ -97,12 +98,12 @@ fn report(shrunk: &Shrunk, file: &str, took: Duration) {
         before.operations
     );
     for fault in &plan.faults {
-        println!("    {}", fault_in_words(fault));
+        say!("    {}", fault_in_words(fault));
     }
     let end = if *is_minimal { "nothing more can be left out" } else { "the time was up" };
-    println!("  {} s, {runs} runs; {end}", took.as_secs());
-    println!("  it fails alike in three fresh processes, trace {trace_hash}");
-    println!("  cargo sim replay {file}");
+    say!("  {} s, {runs} runs; {end}", took.as_secs());
+    say!("  it fails alike in three fresh processes, trace {trace_hash}");
+    say!("  cargo sim replay {file}");
 }
 
 fn json(shrunk: &Shrunk, file: &str, took: Duration) -> String {

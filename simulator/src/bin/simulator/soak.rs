@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::args::{Select, Soak};
 use crate::failing::Runner;
+use crate::out::{note, say};
 use crate::{outlook, selection};
 
 /// How often a soak that nobody watches says how far it is.
@@ -75,7 +76,7 @@ pub(crate) async fn soak(args: Soak) -> Result<u8, String> {
         let status = status(&totals, began);
         if !std::io::stderr().is_terminal() && told.elapsed() >= STATUS_EVERY {
             told = Instant::now();
-            eprintln!("{status}");
+            note!("{status}");
         }
         runner.bar.set_message(status);
         runner.bar.set_position(match args.simulated {
@@ -90,7 +91,7 @@ pub(crate) async fn soak(args: Soak) -> Result<u8, String> {
     if args.runs.json {
         let interrupted = end.interrupted.is_some();
         let json = Json { totals: &totals, rates, failures: &failures, interrupted };
-        println!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
+        say!("{}", serde_json::to_string(&json).map_err(|error| error.to_string())?);
     }
     match end.exit_code(totals.exit_code()) {
         // To be ended is nothing unusual for a soak.
@@ -173,14 +174,16 @@ fn failure(report: &Report, replay: &str) -> Failure {
 fn show(totals: &Totals, rates: Rates, failures: &[Failure]) {
     outlook::show_totals(totals, &[]);
     let cpu = rates.cpu_seconds.map_or(String::new(), |cpu| format!(", {cpu} CPU s"));
-    println!(
+    say!(
         "{} wall s{cpu}, {} simulated s a wall second, {} crashes a simulated hour",
-        rates.wall_seconds, rates.simulated_per_wall_second, rates.crashes_per_simulated_hour
+        rates.wall_seconds,
+        rates.simulated_per_wall_second,
+        rates.crashes_per_simulated_hour
     );
     if !failures.is_empty() {
-        println!("{} failed:", failures.len());
+        say!("{} failed:", failures.len());
     }
     for failure in failures {
-        println!("  {}  # {}", failure.replay, failure.properties.join(" "));
+        say!("  {}  # {}", failure.replay, failure.properties.join(" "));
     }
 }

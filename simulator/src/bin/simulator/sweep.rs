@@ -5,6 +5,7 @@ use rivven_simulator::run::probes;
 
 use crate::args::Run;
 use crate::failing::Runner;
+use crate::out::say;
 use crate::{outlook, selection};
 
 /// An ensemble over all scenarios with so many runs must have hit every probe.
@@ -29,7 +30,7 @@ pub(crate) async fn sweep(args: Run) -> Result<u8, String> {
     let never = outlook::missed(&totals, &known);
     let whole = args.select.all && planted.is_empty() && totals.runs >= RUNS_FOR_ALL_PROBES;
     if args.runs.json {
-        println!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
+        say!("{}", serde_json::to_string(&totals).map_err(|error| error.to_string())?);
     }
     let code = match totals.exit_code() {
         0 if whole && !never.is_empty() => 1,
