@@ -199,6 +199,7 @@ fn bad_input_is_named_and_nothing_is_written() {
 fn help_shows_how_a_command_is_used() {
     let place = Place::new();
     for (command, said) in [
+        ("run", "1,000 runs or more"),
         ("cover", "cargo sim cover --for 10m"),
         ("soak", "cargo sim soak --simulated 1000000s"),
         ("mutants", "cargo sim mutants --only B09"),

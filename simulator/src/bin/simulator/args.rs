@@ -20,7 +20,6 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run scenarios over seeds
     Run(Run),
     /// Run one seed, or a plan, again
     Replay(Replay),
@@ -55,16 +54,24 @@ pub(crate) struct Select {
 #[derive(ClapArgs)]
 pub(crate) struct Runs {
     /// Runs side by side
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = jobs)]
     pub(crate) jobs: usize,
     /// Real time after which a run counts as stuck, unless it only waits for a processor
-    #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = span)]
+    #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = some_time)]
     pub(crate) watchdog: Duration,
     /// Print the sums as one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
 }
 
+/// Run scenarios over seeds
+///
+/// Prints a line for each failing seed, and the sums at the end.
+///
+/// Exit codes: 0 all passed; 1 a property failed, or 1,000 runs or more over all scenarios, without
+/// a planted bug and not interrupted, never hit some probe; 2 a seed gave two different runs, 3 a
+/// run stood still, 4 a mistake of the simulator or in its arguments; 130 Ctrl-C, 143 SIGTERM and
+/// 141 nobody reads what it prints, if nothing failed.
 #[derive(ClapArgs)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -75,7 +82,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "Bnn")]
     pub(crate) planted: Option<String>,
     /// Begin no run after this much real time (500ms, 30s, 10m, 1h); without seeds, all from 0 on
-    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = some_time)]
     pub(crate) time: Option<Duration>,
     /// Folder for the plan, trace, history and verdict of each failing run
     #[arg(long, value_name = "DIR", default_value = "target/simulator")]
@@ -121,7 +128,7 @@ pub(crate) struct Replay {
     /// workload for Kafka and Elle read
     #[arg(long, value_name = "FILE")]
     pub(crate) history_edn: Option<PathBuf>,
-    #[arg(long, value_name = "SPAN", default_value = "600s", value_parser = span)]
+    #[arg(long, value_name = "SPAN", default_value = "600s", value_parser = some_time)]
     pub(crate) watchdog: Duration,
     /// Print the outcome as one line of JSON at the end
     #[arg(long)]
@@ -154,10 +161,10 @@ pub(crate) struct Shrink {
     #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
     pub(crate) budget: Duration,
     /// Candidates side by side; the result does not depend on it
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = jobs)]
     pub(crate) jobs: usize,
     /// Real time after which the plan's own run counts as one that does not end
-    #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = span)]
+    #[arg(long, value_name = "SPAN", default_value = "120s", value_parser = some_time)]
     pub(crate) watchdog: Duration,
     /// Print what came out as one line of JSON at the end
     #[arg(long)]
@@ -190,7 +197,7 @@ pub(crate) struct Cover {
     #[command(flatten)]
     pub(crate) runs: Runs,
     /// Begin no run after this much real time (500ms, 30s, 10m, 1h); without seeds, all from 0 on
-    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = some_time)]
     pub(crate) time: Option<Duration>,
     /// Folder for the plan, trace, history and verdict of each failing run
     #[arg(long, value_name = "DIR", default_value = "target/simulator")]
@@ -218,10 +225,10 @@ or its ranges keep the two apart.";
 #[command(after_help = SOAK_EXAMPLES)]
 pub(crate) struct Soak {
     /// Begin no run after this much real time (500ms, 30s, 10m, 1h)
-    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = some_time)]
     pub(crate) time: Option<Duration>,
     /// Begin no run after this much simulated time (30s, 10m, 100h)
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    #[arg(long, value_name = "SPAN", value_parser = some_time)]
     pub(crate) simulated: Option<Duration>,
     /// The first seed, as 5000.., or seeds from A up to B
     #[arg(long, value_name = "A..[B]", value_parser = open_seed_range, default_value = "0..")]
@@ -298,6 +305,20 @@ fn open_seed_range(text: &str) -> Result<SeedRange, String> {
     }
 }
 
+/// Runs side by side: with none, nothing would be run.
+fn jobs(text: &str) -> Result<usize, String> {
+    let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
+    jobs.ok_or_else(|| format!("{text} is not a number of runs side by side: name 1 or more"))
+}
+
+/// A span in which something can happen.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        Duration::ZERO => Err(format!("{text} is no time to run anything in: name 1ms or more")),
+        time => Ok(time),
+    }
+}
+
 /// Reads `500ms`, `30s`, `10m`, `1h` or a number of seconds.
 fn span(text: &str) -> Result<Duration, String> {
     let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
@@ -355,5 +376,27 @@ mod tests {
         ] {
             assert_eq!(span(text).ok(), wanted_ms.map(Duration::from_millis), "{text}");
         }
+    }
+
+    #[test]
+    fn no_runs_side_by_side_and_no_time_are_refused() {
+        for (line, said) in [
+            ("run --all --for 0s", "0s is no time"),
+            ("run --all --watchdog 0s", "0s is no time"),
+            ("run --all --jobs 0", "0 is not a number of runs side by side: name 1 or more"),
+            ("cover --for 0", "0 is no time to run anything in: name 1ms or more"),
+            ("soak --for 0m", "0m is no time"),
+            ("soak --simulated 0s", "0s is no time"),
+            ("replay power_cuts --seed 1 --watchdog 0ms", "0ms is no time"),
+            ("shrink power_cuts --seed 1 --watchdog 0s", "0s is no time"),
+            ("shrink power_cuts --seed 1 --jobs 0", "name 1 or more"),
+            ("meta --all --jobs 0", "name 1 or more"),
+            ("mutants --jobs two", "name 1 or more"),
+        ] {
+            let args = ["simulator"].into_iter().chain(line.split(' '));
+            let error = Args::try_parse_from(args).err().map(|error| error.to_string());
+            assert!(error.as_ref().is_some_and(|error| error.contains(said)), "{line}: {error:?}");
+        }
+        assert!(Args::try_parse_from(["simulator", "soak", "--simulated", "1ms"]).is_ok());
     }
 }
