@@ -54,7 +54,10 @@ pub struct Totals {
     pub runs: u64,
     /// Runs with any verdict but a pass.
     pub failed: u64,
+    /// Whole seconds of [`Totals::simulated_ms`].
     pub simulated_seconds: u64,
+    #[serde(skip)]
+    pub simulated_ms: u64,
     pub operations_acked: u64,
     pub crashes: u64,
     pub recoveries: u64,
@@ -74,7 +77,8 @@ impl Totals {
         self.runs += 1;
         self.failed += u64::from(verdict != Verdict::Pass);
         *self.verdicts.entry(verdict).or_default() += 1;
-        self.simulated_seconds += outcome.simulated_ms / 1_000;
+        self.simulated_ms += outcome.simulated_ms;
+        self.simulated_seconds = self.simulated_ms / 1_000;
         self.operations_acked += outcome.operations_acked;
         self.crashes += outcome.crashes;
         self.recoveries += outcome.recoveries;
@@ -158,7 +162,7 @@ mod tests {
         let mut totals = Totals::default();
         totals.add(&outcome(&[]));
         totals.add(&outcome(&["I1", "I2"]));
-        assert_eq!((totals.runs, totals.failed, totals.simulated_seconds), (2, 1, 122));
+        assert_eq!((totals.runs, totals.failed, totals.simulated_seconds), (2, 1, 123));
         assert_eq!((totals.operations_acked, totals.crashes, totals.recoveries), (14, 4, 2));
         assert_eq!(totals.faults_injected["kill"], 4);
         assert_eq!(totals.faults_effective["P1"], 4);
