@@ -89,7 +89,7 @@ impl Budget {
 
     /// Shared bytes in use.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.used.load(Ordering::SeqCst)
     }
 
     pub(crate) fn bytes_max(&self) -> usize {

@@ -36,7 +36,7 @@ use rivven_io::task::Task;
 use crate::assignor::TopicPartition;
 use crate::client::Client;
 use crate::error::Error;
-use commits::{Counted, Offsets};
+use commits::{Counted, Offsets, Patience};
 use config::ConsumerConfig;
 use event::ConsumerEvent;
 use membership::Membership;
@@ -253,7 +253,7 @@ impl Consumer {
                 // It must not take the offsets back.
                 drop(before.await);
             }
-            if let Err(error) = commits::store(&shared, &offsets, limit).await {
+            if let Err(error) = commits::store(&shared, &offsets, Patience::of(limit)).await {
                 tracing::warn!(%error, "the automatic commit failed");
             }
         };
@@ -296,7 +296,8 @@ impl Consumer {
         if offsets.is_empty() {
             return Ok(());
         }
-        commits::store(&self.shared, offsets, self.shared.client.config().api_timeout).await
+        let patience = Patience::of(self.shared.client.config().api_timeout);
+        commits::store(&self.shared, offsets, patience).await
     }
 
     /// Ends the automatic commit that is under way: it could take back what is committed next.
@@ -405,10 +406,11 @@ impl Consumer {
         self.stop_committing().await;
         let mut offsets = std::mem::take(&mut self.shared.lock().given_up);
         offsets.extend(self.shared.uncommitted(|_| true));
-        match offsets.is_empty() {
-            true => Ok(()),
-            false => self.in_time(commits::store(&self.shared, &offsets, CLOSE_LIMIT)).await,
+        if offsets.is_empty() {
+            return Ok(());
         }
+        let patience = Patience::at_end(CLOSE_LIMIT);
+        self.in_time(commits::store(&self.shared, &offsets, patience)).await
     }
 
     async fn in_time(&self, work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {

@@ -204,8 +204,7 @@ impl Storage {
     /// Waits until commits leave time for a `cold` read. To be called before each that may be one
     /// of many, as a consumer's may; the broker's own need not.
     pub async fn give_way(&self) {
-        let waited = self.shared.pace.turn(&self.shared.env.clock).await;
-        self.shared.stats.note_read_waited(waited);
+        self.shared.give_way().await;
     }
 
     /// The first record, in the order of offsets, whose timestamp is `at_least` or more.

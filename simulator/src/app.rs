@@ -83,8 +83,8 @@ impl Stage {
         }
     }
 
-    /// Plays these seeds. `SIM_SEEDS=500` in the environment plays so many from the first one on,
-    /// `SIM_SEED=7` only that one.
+    /// Plays these seeds. For [`check`], `SIM_SEEDS=500` in the environment plays so many from the
+    /// first one on, `SIM_SEED=7` only that one.
     #[must_use]
     pub fn seeds(self, seeds: Range<u64>) -> Stage {
         Stage { seeds, ..self }

@@ -37,6 +37,27 @@ const GIVEN_UP_LIMIT: Duration = Duration::from_secs(5);
 /// not heard of yet.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a commit is tried.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    limit: Duration,
+    /// While nothing but topics that the coordinator does not know stands in its way: all other
+    /// offsets are stored then.
+    of_gone: Duration,
+}
+
+impl Patience {
+    /// As long as that, whatever stands in its way.
+    pub(super) fn of(limit: Duration) -> Patience {
+        Patience { limit, of_gone: limit }
+    }
+
+    /// Of who wants to go.
+    pub(super) fn at_end(limit: Duration) -> Patience {
+        Patience { limit, of_gone: GONE_LIMIT }
+    }
+}
+
 const WENT_ON: &str =
     "the group went on without this member, and its partitions are read by others";
 
@@ -147,18 +168,16 @@ impl Row {
     }
 }
 
-/// Commits as a member of the current generation, or as nobody if the consumer is in no group. A
-/// topic that stays unknown is not waited for any longer than [`GONE_LIMIT`]; offsets of other
-/// topics are stored then.
+/// Commits as a member of the current generation, or as nobody if the consumer is in no group.
 ///
 /// # Errors
-/// The first that is not retriable, or the last one when `limit` is over.
+/// The first that is not retriable, or the last one when the time is over.
 pub(super) async fn store(
     shared: &Shared,
     offsets: &Counted,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<(), Error> {
-    let mut retries = Retries::new(&shared.client, "committing offsets", limit);
+    let mut retries = Retries::new(&shared.client, "committing offsets", patience.limit);
     let first = shared.me();
     let mut gone_since = None;
     loop {
@@ -174,7 +193,7 @@ pub(super) async fn store(
         };
         if error.code().is_some_and(is_of_unknown_topic) {
             let now = shared.now();
-            if now.since(*gone_since.get_or_insert(now)) >= GONE_LIMIT {
+            if now.since(*gone_since.get_or_insert(now)) >= patience.of_gone {
                 return Err(error);
             }
         } else {
@@ -327,15 +346,21 @@ fn topic_id(image: &ClusterImage, name: &str) -> TopicId {
     image.topics.get(name).map_or(TopicId::NIL, |topic| topic.id)
 }
 
-/// The error that says most: one that is final before one that is retriable.
-fn worst(answer: &OffsetCommitResponse) -> (ErrorCode, String) {
+/// The error that says most: one that is final before one that is retriable, and what the whole
+/// group is refused with before the word on a topic that is not there.
+pub(super) fn worst(answer: &OffsetCommitResponse) -> (ErrorCode, String) {
     let rows = answer.topics.iter().flat_map(|topic| {
         let row = move |row: &OffsetCommitResponsePartition| {
             (row.error_code, format!("{}-{}", topic.name, row.partition_index))
         };
         topic.partitions.iter().map(row)
     });
-    let rank = |code: ErrorCode| (code.is_error(), code.is_error() && !code.is_retriable());
+    let rank = |code: ErrorCode| match code.is_error() {
+        false => 0,
+        true if is_of_unknown_topic(code) => 1,
+        true if code.is_retriable() => 2,
+        true => 3,
+    };
     let worst = rows.max_by_key(|(code, _)| rank(*code));
     worst.unwrap_or((ErrorCode::NONE, String::new()))
 }

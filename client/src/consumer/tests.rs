@@ -9,6 +9,9 @@ use proptest::prelude::*;
 use rivven_core::ids::{Offset, ProducerId, TimestampMs, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_core::kafka::messages::fetch::AbortedTransaction;
+use rivven_core::kafka::messages::offset_commit::{
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_core::record::compression::Codec;
 use rivven_core::record::header::{
@@ -20,7 +23,7 @@ use rivven_io::clock::Monotonic;
 
 use super::Consumer;
 use super::batches::{Batch, cut};
-use super::commits::{self, Offsets};
+use super::commits::{self, Offsets, Patience};
 use super::config::{ConsumerConfig, OffsetReset};
 use super::partitions::{At, EARLIEST, Marks, Partitions, Position, Start};
 use super::plan::{Job, Plan, View};
@@ -342,7 +345,7 @@ fn alone(config: ConsumerConfig) -> Arc<Shared> {
 async fn who_is_out_of_its_group_does_not_commit_as_nobody() {
     let shared = alone(ConsumerConfig::default());
     let offsets = Offsets::from([(of(0), 7.into())]).into();
-    let store = || commits::store(&shared, &offsets, Duration::from_millis(1));
+    let store = || commits::store(&shared, &offsets, Patience::of(Duration::from_millis(1)));
     shared.lock().is_subscribed = true;
     let refused = store().await.unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::UNKNOWN_MEMBER_ID), "{refused}");
@@ -353,6 +356,32 @@ async fn who_is_out_of_its_group_does_not_commit_as_nobody() {
         }
         let error = store().await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "it was sent: {error}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_gone_hides_no_word_on_the_group() {
+    let row = |name: &str, error_code| OffsetCommitResponseTopic {
+        name: name.into(),
+        partitions: vec![OffsetCommitResponsePartition {
+            error_code,
+            ..OffsetCommitResponsePartition::default()
+        }],
+        ..OffsetCommitResponseTopic::default()
+    };
+    let (gone, busy) = (ErrorCode::UNKNOWN_TOPIC_ID, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    for (rows, wanted) in [
+        ([("a", gone), ("b", busy)], (busy, "b-0")),
+        ([("a", busy), ("b", gone)], (busy, "a-0")),
+        ([("a", gone), ("b", ErrorCode::NONE)], (gone, "a-0")),
+        (
+            [("a", busy), ("b", ErrorCode::FENCED_INSTANCE_ID)],
+            (ErrorCode::FENCED_INSTANCE_ID, "b-0"),
+        ),
+    ] {
+        let topics = rows.map(|(name, code)| row(name, code)).into();
+        let answer = OffsetCommitResponse { topics, ..OffsetCommitResponse::default() };
+        assert_eq!(commits::worst(&answer), (wanted.0, wanted.1.to_owned()));
     }
 }
 

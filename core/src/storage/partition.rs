@@ -159,8 +159,8 @@ impl Partition {
         self.lock().log.positions()
     }
 
-    /// Whether a batch behind `offset` that consumers may see is in no memory of the log's own: its
-    /// segment, and maybe the disk, is asked for it.
+    /// Whether what stands at `offset`, below the high watermark, is in no memory of the log's own:
+    /// its segment, and maybe the disk, is asked for it.
     #[must_use]
     pub fn is_behind_tail(&self, offset: Offset) -> bool {
         offset < self.lock().tail_start()

@@ -291,6 +291,12 @@ impl Shared {
         urgent
     }
 
+    /// Waits until commits leave time for a read from the disk.
+    pub(crate) async fn give_way(&self) {
+        let waited = self.pace.turn(&self.env.clock).await;
+        self.stats.note_read_waited(waited);
+    }
+
     /// Sends a change through the WAL and waits until it is durable and applied.
     pub(crate) async fn change(&self, change: Change) -> Result<WalPosition, StorageFailed> {
         let (done, answer) = oneshot::channel();

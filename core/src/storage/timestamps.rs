@@ -175,12 +175,14 @@ async fn load(
     tasks.offload(async move { indexes::index_of(&shared, &partition, (span, true)).await }).await
 }
 
+/// One of perhaps many: it gives way to commits, as a consumer's read does.
 async fn step(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     from: Offset,
 ) -> Result<Vec<Bytes>, ReadError> {
     let request = ReadRequest { from, bytes_max: STEP_BYTES, at_least_one: true, cold: true };
+    shared.give_way().await;
     Ok(read(shared, partition, request).await?.data)
 }
 

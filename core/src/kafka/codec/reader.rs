@@ -82,8 +82,8 @@ impl Reader {
         self.end - self.position
     }
 
-    /// Bytes of memory that decoding has asked for so far: at most [`memory_limit`] of the frame, of
-    /// an answer's 512 MiB.
+    /// Bytes of memory that decoding has asked for so far: at most [`memory_limit`] of the frame,
+    /// and of an answer's 512 MiB.
     pub fn memory(&self) -> usize {
         self.memory
     }
