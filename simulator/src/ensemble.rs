@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rivven_io::Env;
+use rivven_io::task::TaskEnd;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,12 +14,16 @@ use crate::run::outcome::{Outcome, Verdict};
 /// Does `work` for each job, `side_by_side` at a time, and hands over what came out as it comes:
 /// before the next job is asked for in its place. Dropped, it begins no other job; those under way
 /// end with the runtime.
+///
+/// # Errors
+/// The panic of a job, in words. Its worker takes no other job; the others go on to the end.
 pub async fn run_all<J, R, W>(
     side_by_side: usize,
     jobs: impl Iterator<Item = J> + Send + 'static,
     work: impl Fn(J) -> W + Clone + Send + Sync + 'static,
     mut each: impl FnMut(R),
-) where
+) -> Result<(), String>
+where
     J: Send,
     R: Send + 'static,
     W: Future<Output = R> + Send,
@@ -26,9 +31,10 @@ pub async fn run_all<J, R, W>(
     let env = Env::real();
     let jobs = Arc::new(Mutex::new(jobs));
     let (sender, mut receiver) = mpsc::channel(side_by_side.max(1));
+    let mut workers = Vec::new();
     for _ in 0..side_by_side.max(1) {
         let (jobs, sender, work) = (jobs.clone(), sender.clone(), work.clone());
-        drop(env.tasks.spawn("launcher", async move {
+        workers.push(env.tasks.spawn("launcher", async move {
             loop {
                 let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(job) = next else { return };
@@ -46,6 +52,13 @@ pub async fn run_all<J, R, W>(
         // A worker waits for it as long as there is a runtime.
         let _ = taken.send(());
     }
+    let mut ended = Ok(());
+    for worker in workers {
+        if let Err(TaskEnd::Panicked(text)) = worker.await {
+            ended = ended.and(Err(format!("a job panicked, and what it was is lost: {text}")));
+        }
+    }
+    ended
 }
 
 /// Sums over many runs; the last line of a command as JSON.
@@ -139,6 +152,32 @@ mod tests {
             judged: BTreeMap::new(),
             looked: Looked { histories: 5, operations: 40, given_up: 1 },
             violations: properties.iter().map(violation).collect(),
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_job_is_told_and_the_other_jobs_are_done() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let draw = |at: u32| move |job: u32| if job == at { panic!("job {job}") } else { job };
+        for (side_by_side, drawn, worked, done, told) in [
+            (2, 1, u32::MAX, vec![0, 2, 3], Some("job 1")),
+            (2, u32::MAX, 1, vec![0, 2, 3], Some("job 1")),
+            (1, u32::MAX, 1, vec![0], Some("job 1")),
+            (2, u32::MAX, u32::MAX, vec![0, 1, 2, 3], None),
+        ] {
+            let mut handed = Vec::new();
+            let work = move |job: u32| async move { draw(worked)(job) };
+            let jobs = (0..4).map(draw(drawn));
+            let ended = runtime.block_on(async {
+                run_all(side_by_side, jobs, work, |job| handed.push(job)).await
+            });
+            handed.sort_unstable();
+            assert_eq!(handed, done);
+            let text = ended.err();
+            match told {
+                Some(told) => assert!(text.is_some_and(|text| text.ends_with(told))),
+                None => assert_eq!(text, None),
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::build_id::build_id;
 use crate::interrupt::interrupted;
 use crate::meta::EXIT_NON_DETERMINISM;
 use crate::out::{note, say};
-use crate::{outlook, selection};
+use crate::{EXIT_HARNESS, outlook, selection};
 
 /// Failing runs whose files are kept, for a disk is finite and the hundred-first says nothing new.
 const KEPT_MAX: usize = 100;
@@ -44,6 +44,8 @@ pub(crate) struct End {
     /// The exit code of a signal that ended it.
     pub(crate) interrupted: Option<u8>,
     is_deterministic: bool,
+    /// Whether no run was lost by a mistake of the simulator.
+    is_whole: bool,
 }
 
 impl End {
@@ -51,6 +53,7 @@ impl End {
     pub(crate) fn exit_code(&self, code: u8) -> u8 {
         match (self.is_deterministic, code, self.interrupted) {
             (false, ..) => EXIT_NON_DETERMINISM,
+            (true, ..) if !self.is_whole => EXIT_HARNESS,
             (true, 0, Some(signal)) => signal,
             (true, code, _) => code,
         }
@@ -100,12 +103,16 @@ impl Runner {
             let (launcher, artefacts) = (launcher.clone(), artefacts.clone());
             async move { run_one(&launcher, &artefacts, plan).await }
         };
-        let interrupted = tokio::select! {
+        let (interrupted, ended) = tokio::select! {
             biased;
-            signal = interrupted() => Some(signal),
-            () = run_all(self.side_by_side, plans, work, show) => None,
+            signal = interrupted() => (Some(signal), Ok(())),
+            ended = run_all(self.side_by_side, plans, work, show) => (None, ended),
         };
-        End { interrupted, is_deterministic: is_deterministic.into_inner() }
+        if let Err(mistake) = &ended {
+            self.bar.suspend(|| note!("simulator: {mistake}"));
+        }
+        let is_deterministic = is_deterministic.into_inner();
+        End { interrupted, is_deterministic, is_whole: ended.is_ok() }
     }
 }
 

@@ -117,7 +117,7 @@ async fn score(
         }
         runs.push((plan, outcome));
     };
-    run_all(args.runs.jobs, plans, work, each).await;
+    run_all(args.runs.jobs, plans, work, each).await?;
     Ok(sum(bug, runs, tenths(began.elapsed().as_secs_f64())))
 }
 
