@@ -3,7 +3,7 @@
 //! the outcome from its standard output.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::pin::pin;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -165,7 +165,12 @@ impl Launcher {
         let mut child = command.spawn()?;
         id.store(child.id().unwrap_or(0), Relaxed);
         let mut input = child.stdin.take().expect("standard input is a pipe");
-        input.write_all(&serde_json::to_vec(job)?).await?;
+        let written = input.write_all(&serde_json::to_vec(job)?).await;
+        // How a child ended that did not read its job says more than that it did not.
+        written.or_else(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error),
+        })?;
         drop(input);
         child.wait_with_output().await
     }
@@ -248,4 +253,24 @@ pub(crate) fn serve_with(run: impl FnOnce(&Job) -> Result<Run, String>) -> ! {
     // A line of its own, whatever a test harness has written before.
     println!("\n{text}{OUTCOME}{outcome}");
     std::process::exit(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::registry;
+
+    #[test]
+    fn a_child_that_ends_before_it_reads_its_job_is_heard() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let plan = Plan::draw(registry::find("power_cuts").unwrap(), 1, "");
+        // More than a pipe holds.
+        let job = Job { plan, records: Records::default(), log: "x".repeat(1 << 21) };
+        let command = ["sh", "-c", "echo no room >&2; exit 3"].map(OsString::from).to_vec();
+        let report = runtime.block_on(async {
+            Launcher::new(command, Duration::from_secs(120)).await.run(&job).await
+        });
+        let text = &report.outcome.violations[0].text;
+        assert!(text.contains("exit status: 3") && text.contains("no room"), "{text}");
+    }
 }
