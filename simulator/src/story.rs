@@ -88,6 +88,15 @@ impl Story {
         self.event(op, client, EventKind::Invoke(call)).event(op, client, end)
     }
 
+    /// What client 1 asked and was answered, one after the other.
+    pub(crate) fn of_asks(asks: impl IntoIterator<Item = (Call, EventKind)>) -> Story {
+        let mut story = Story::new();
+        for (call, end) in asks {
+            story.ask(1, call, end);
+        }
+        story
+    }
+
     pub(crate) fn send(made: &[u64], base_sequence: Option<i32>) -> Produce {
         Produce {
             topic: "t".to_owned(),

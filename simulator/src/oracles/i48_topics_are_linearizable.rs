@@ -79,12 +79,7 @@ mod tests {
     }
 
     fn story(told: &[Told]) -> Story {
-        let mut story = Story::new();
-        for told in told {
-            let (call, end) = ask(*told);
-            story.ask(1, call, end);
-        }
-        story
+        Story::of_asks(told.iter().copied().map(ask))
     }
 
     #[test]

@@ -124,7 +124,8 @@ fn is_left_over(name: &str) -> bool {
     process.is_some_and(|id| !runs(id))
 }
 
-fn name(plan: &Plan) -> String {
+/// What files and folders of a plan are called.
+pub(crate) fn name(plan: &Plan) -> String {
     let planted = if plan.planted.is_empty() { "" } else { "-" };
     format!("{}-{}{planted}{}", plan.scenario, plan.seed, plan.planted)
 }

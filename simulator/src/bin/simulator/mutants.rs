@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::args::Mutants;
 use crate::out::say;
+use crate::outlook::tenths;
 use crate::{EXIT_HARNESS, outlook, selection};
 
 /// Columns of the words; what is longer is cut.
@@ -162,10 +163,6 @@ fn sum(
     }
     score.simulated_seconds = tenths(score.simulated_seconds);
     Ok(score)
-}
-
-fn tenths(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
 }
 
 fn median(mut numbers: Vec<f64>) -> Option<f64> {

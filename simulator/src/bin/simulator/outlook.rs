@@ -48,6 +48,11 @@ pub(crate) fn seconds(at_ns: u64) -> String {
     format!("{}.{:06} s", at_ns / 1_000_000_000, at_ns % 1_000_000_000 / 1_000)
 }
 
+/// A number as it is told.
+pub(crate) fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
 /// Prints the sums in words.
 pub(crate) fn show_totals(totals: &Totals, known_probes: &[&str]) {
     say!(

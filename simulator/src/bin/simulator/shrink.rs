@@ -12,7 +12,7 @@ use rivven_simulator::shrink::{self, Progress, Settings, ShrinkError, Shrunk};
 use crate::args::Shrink;
 use crate::out::{note, say};
 use crate::output::Output;
-use crate::{EXIT_HARNESS, selection};
+use crate::{EXIT_HARNESS, artefacts, selection};
 
 const EXIT_PASSES: u8 = 1;
 const EXIT_UNCONFIRMED: u8 = 2;
@@ -59,9 +59,7 @@ fn exit_code(error: &ShrinkError) -> u8 {
 }
 
 fn default_out(plan: &Plan) -> PathBuf {
-    let planted = if plan.planted.is_empty() { "" } else { "-" };
-    let name = format!("{}-{}{planted}{}.toml", plan.scenario, plan.seed, plan.planted);
-    Path::new("target/simulator/shrunk").join(name)
+    Path::new("target/simulator/shrunk").join(format!("{}.toml", artefacts::name(plan)))
 }
 
 /// How much of the budget is used, and what is tried.

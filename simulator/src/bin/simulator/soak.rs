@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::args::{Select, Soak};
 use crate::failing::Runner;
 use crate::out::{note, say};
+use crate::outlook::tenths;
 use crate::{outlook, selection};
 
 /// How often a soak that nobody watches says how far it is.
@@ -122,16 +123,14 @@ fn rates(totals: &Totals, began: Instant) -> Rates {
     let simulated = totals.simulated_seconds as f64;
     let per = |count: f64, of: f64| if of > 0.0 { count / of } else { 0.0 };
     Rates {
-        wall_seconds: round(wall_seconds),
-        simulated_per_wall_second: round(per(simulated, wall_seconds)),
+        wall_seconds: tenths(wall_seconds),
+        simulated_per_wall_second: tenths(per(simulated, wall_seconds)),
         cpu_seconds: cpu_seconds(),
-        crashes_per_simulated_hour: round(per(totals.crashes as f64, simulated / SECONDS_PER_HOUR)),
+        crashes_per_simulated_hour: tenths(per(
+            totals.crashes as f64,
+            simulated / SECONDS_PER_HOUR,
+        )),
     }
-}
-
-/// To a tenth.
-fn round(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
 }
 
 /// Processor time of this process and of its children that have ended (proc_pid_stat(5)).
@@ -141,7 +140,7 @@ fn cpu_seconds() -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let times = fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<u64>().ok());
     let ticks: u64 = times.sum::<Option<u64>>()?;
-    Some(round(ticks as f64 / TICKS_PER_SECOND))
+    Some(tenths(ticks as f64 / TICKS_PER_SECOND))
 }
 
 fn status(totals: &Totals, began: Instant) -> String {
