@@ -115,6 +115,11 @@ impl Producer {
         if let Some((_, batch)) = self.again.pop_first() {
             return Some(batch);
         }
+        if self.idempotent && self.on_the_way.iter().any(|batch| batch.attempts > 1) {
+            // Those behind it may be written already, and the broker remembers five batches: one
+            // more, and it would not know this one again.
+            return None;
+        }
         // Answers come in the order of requests: Metadata is asked when nothing else is on the way.
         // Nor does an answer wait for an operation that is far.
         let is_busy = !self.on_the_way.is_empty();
