@@ -8,16 +8,19 @@ mod real_world;
 mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plain_records::{append, read_all};
 use real_world::run;
-use rivven_core::ids::Offset;
+use rivven_core::ids::{Offset, TimestampMs};
+use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::ReadError;
 use rivven_core::storage::options::StorageOptions;
+use rivven_core::storage::partition::Partition;
 use rivven_core::storage::read::ReadRequest;
-use support::create_topic;
+use support::{append_batch, create_topic};
 
 /// A data directory that goes away with the test.
 struct Fixture {
@@ -113,6 +116,52 @@ fn reads_outside_the_log_are_refused_with_its_bounds() {
             let refused = storage.read(&partition, at(from)).await;
             assert!(matches!(refused, Err(ReadError::OutOfRange { .. })), "{from}: {refused:?}");
         }
+        storage.shutdown().await.expect("shuts down");
+    });
+}
+
+/// Two segments of batches of three records, whose timestamps rise and fall.
+async fn with_wild_timestamps(
+    storage: &Storage,
+    partition: &Arc<Partition>,
+) -> Vec<(TimestampMs, Offset)> {
+    let filler = vec![b'x'; 2_000];
+    let mut all = Vec::new();
+    for first in (0..600_i64).step_by(3) {
+        let mut batch = BatchBuilder::new(TimestampMs(1000));
+        for offset in first..first + 3 {
+            let timestamp = TimestampMs(1000 + offset * 7_919 % 1_009);
+            batch.append(NewRecord { timestamp: Some(timestamp), ..NewRecord::value(&filler) });
+            all.push((timestamp, Offset(offset)));
+        }
+        let appended = append_batch(storage, partition, batch.build()).await;
+        assert_eq!(appended.expect("appended").base_offset, Offset(first));
+    }
+    all
+}
+
+#[test]
+fn searches_by_time_find_the_first_of_what_was_not_deleted() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "wild", 1).await;
+        let all = with_wild_timestamps(&storage, &partition).await;
+        for start in (0..600).step_by(19) {
+            let moved = storage.move_log_start(&partition, Offset(start)).await;
+            assert_eq!(moved.expect("moved"), Offset(start));
+            let left = all.iter().filter(|(_, offset)| offset.0 >= start);
+            let largest = left.clone().max_by_key(|(at, offset)| (*at, -offset.0)).copied();
+            let found = storage.max_timestamp(&partition).await;
+            assert_eq!(found.expect("searched"), largest, "from {start}");
+            for at_least in [0, 1_500, 1_990, largest.expect("one is left").0.0 + 1] {
+                let first = left.clone().find(|(at, _)| at.0 >= at_least).copied();
+                let found = storage.find_timestamp(&partition, TimestampMs(at_least)).await;
+                assert_eq!(found.expect("searched"), first, "from {start}, {at_least}");
+            }
+        }
+        storage.move_log_start(&partition, Offset(600)).await.expect("moved");
+        assert_eq!(storage.max_timestamp(&partition).await.expect("searched"), None);
         storage.shutdown().await.expect("shuts down");
     });
 }

@@ -66,6 +66,13 @@ impl SparseIndex {
         self.entry_before(after)
     }
 
+    /// The last indexed batch at or before the offset `delta` past the base.
+    #[must_use]
+    pub fn entry_at(&self, delta: u32) -> Option<IndexEntry> {
+        let after = self.entries.partition_point(|entry| entry.offset_delta <= delta);
+        after.checked_sub(1).map(|at| self.entries[at])
+    }
+
     fn entry_before(&self, after: usize) -> (u32, u32) {
         after.checked_sub(1).map_or((0, 0), |at| {
             let entry = self.entries[at];

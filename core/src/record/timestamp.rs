@@ -6,34 +6,44 @@ use super::header::{BatchHeader, TimestampType};
 use super::unpacked::{UnreadableBatch, unpack, unpack_within};
 use crate::ids::{Offset, TimestampMs};
 
-/// Timestamp and offset of the first record whose timestamp is `timestamp` or later; `None` when
-/// the batch has none. `batch` begins with a whole stored batch.
+/// Timestamp and offset of the first record at `start` or behind it whose timestamp is `timestamp`
+/// or later; `None` when the batch has none. `batch` begins with a whole stored batch.
 ///
 /// # Errors
 /// [`UnreadableBatch`] when the batch cannot be read; a broker passes such a batch over, because a
 /// producer's compressed bytes were never unpacked before.
 pub fn find_timestamp(
     batch: &[u8],
+    start: Offset,
     timestamp: TimestampMs,
 ) -> Result<Option<(TimestampMs, Offset)>, UnreadableBatch> {
-    search(batch, |found, record| match found {
-        None if record.0 >= timestamp => Some(record),
-        found => found,
-    })
+    let mut found = None;
+    unpack(batch)?.each_record(|offset, record, _| {
+        let fits = offset >= start && record.timestamp >= timestamp;
+        found = fits.then_some((record.timestamp, offset));
+        found.is_none()
+    })?;
+    Ok(found)
 }
 
-/// Greatest timestamp of a batch and the offset of the first record that has it; `None` for a
-/// batch without records. `batch` begins with a whole stored batch.
+/// Greatest timestamp of the records of a batch at `start` or behind it, and the offset of the
+/// first that has it; `None` without one. `batch` begins with a whole stored batch.
 ///
 /// # Errors
 /// As [`find_timestamp`].
 pub fn max_timestamp_offset(
     batch: &[u8],
+    start: Offset,
 ) -> Result<Option<(TimestampMs, Offset)>, UnreadableBatch> {
-    search(batch, |found, record| match found {
-        Some(greatest) if greatest.0 >= record.0 => Some(greatest),
-        _ => Some(record),
-    })
+    let mut found: Option<(TimestampMs, Offset)> = None;
+    unpack(batch)?.each_record(|offset, record, _| {
+        let is_greatest = found.is_none_or(|(greatest, _)| record.timestamp > greatest);
+        if offset >= start && is_greatest {
+            found = Some((record.timestamp, offset));
+        }
+        true
+    })?;
+    Ok(found)
 }
 
 /// Timestamp of the first record at `from` or behind it; `None` when the batch has none. `batch`
@@ -62,22 +72,6 @@ pub fn timestamp_at(
         found = (offset >= from).then_some(record.timestamp);
         found.is_none()
     })?;
-    Ok(found)
-}
-
-type Found = Option<(TimestampMs, Offset)>;
-
-fn search(
-    batch: &[u8],
-    mut choose: impl FnMut(Found, (TimestampMs, Offset)) -> Found,
-) -> Result<Found, UnreadableBatch> {
-    let batch = unpack(batch)?;
-    let mut found = None;
-    for record in batch.records() {
-        let record = record.map_err(|source| batch.unreadable(source))?;
-        let offset = batch.header.base_offset.0.saturating_add(i64::from(record.offset_delta));
-        found = choose(found, (record.timestamp, Offset(offset)));
-    }
     Ok(found)
 }
 
@@ -125,12 +119,17 @@ mod tests {
         for (codec, encode) in ENCODERS {
             let batch = compressed(codec, encode);
             for (timestamp, expected) in cases {
-                let found = find_timestamp(&batch, TimestampMs(timestamp)).unwrap();
+                let found = find_timestamp(&batch, Offset(100), TimestampMs(timestamp)).unwrap();
                 let expected = expected.map(|(ms, offset)| (TimestampMs(ms), Offset(offset)));
                 assert_eq!(found, expected, "{codec:?} {timestamp}");
             }
-            let max = max_timestamp_offset(&batch).unwrap();
-            assert_eq!(max, Some((TimestampMs(5000), Offset(103))), "{codec:?}");
+            let later = find_timestamp(&batch, Offset(102), TimestampMs(1500)).unwrap();
+            assert_eq!(later, Some((TimestampMs(2000), Offset(102))), "{codec:?}");
+            for (start, max) in [(0, Some(103)), (103, Some(103)), (104, Some(104)), (105, None)] {
+                let found = max_timestamp_offset(&batch, Offset(start)).unwrap();
+                let max = max.map(|offset| (TimestampMs(5000), Offset(offset)));
+                assert_eq!(found, max, "{codec:?} {start}");
+            }
         }
     }
 
@@ -169,23 +168,23 @@ mod tests {
         let mut batch = batch();
         stamp_append_time(&mut batch, TimestampMs(9));
         let first = Some((TimestampMs(9), Offset(100)));
-        assert_eq!(find_timestamp(&batch, TimestampMs(9)).unwrap(), first);
-        assert_eq!(find_timestamp(&batch, TimestampMs(10)).unwrap(), None);
-        assert_eq!(max_timestamp_offset(&batch).unwrap(), first);
+        assert_eq!(find_timestamp(&batch, Offset(0), TimestampMs(9)).unwrap(), first);
+        assert_eq!(find_timestamp(&batch, Offset(0), TimestampMs(10)).unwrap(), None);
+        assert_eq!(max_timestamp_offset(&batch, Offset(0)).unwrap(), first);
     }
 
     #[test]
     fn a_batch_that_cannot_be_read_is_an_error() {
         let mut lying = compressed(Codec::Gzip, |_| b"no gzip".to_vec());
-        let found = find_timestamp(&lying, TimestampMs(0));
+        let found = find_timestamp(&lying, Offset(0), TimestampMs(0));
         assert!(matches!(found, Err(UnreadableBatch::Decompress { .. })), "{found:?}");
         put(&mut lying, ATTRIBUTES_POSITION, &6i16.to_be_bytes());
-        let found = find_timestamp(&lying, TimestampMs(0));
+        let found = find_timestamp(&lying, Offset(0), TimestampMs(0));
         assert!(matches!(found, Err(UnreadableBatch::Codec { .. })), "{found:?}");
         let batch = batch();
         for end in 0..batch.len() {
-            assert!(find_timestamp(&batch[..end], TimestampMs(0)).is_err());
-            assert!(max_timestamp_offset(&batch[..end]).is_err());
+            assert!(find_timestamp(&batch[..end], Offset(0), TimestampMs(0)).is_err());
+            assert!(max_timestamp_offset(&batch[..end], Offset(0)).is_err());
         }
     }
 }

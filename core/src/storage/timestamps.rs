@@ -1,13 +1,16 @@
 //! Looks for records by their timestamps.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::ids::{Offset, TimestampMs};
 use crate::limits::FIRST_RECORD_UNPACKED_BYTES_MAX;
+use crate::log::index::SparseIndex;
 use crate::log::segment::Segment;
 use crate::record::timestamp::{find_timestamp, max_timestamp_offset, timestamp_at};
+use crate::record::unpacked::UnreadableBatch;
 use crate::storage::error::ReadError;
 use crate::storage::indexes;
 use crate::storage::partition::Partition;
@@ -17,18 +20,107 @@ use crate::storage::shared::Shared;
 
 const STEP_BYTES: usize = 1 << 20;
 
+type Found = Option<(TimestampMs, Offset)>;
+
+/// Which record of a batch is taken, of those at an offset or behind it, whose header says that one
+/// has this timestamp or more.
+type Pick = fn(&[u8], Offset, TimestampMs) -> Result<Found, UnreadableBatch>;
+
 /// The first record, in the order of offsets, whose timestamp is `at_least` or more.
 pub(crate) async fn find(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     at_least: TimestampMs,
-) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
+) -> Result<Found, ReadError> {
     let Some(segment) = segments(partition).into_iter().find(|s| s.max_timestamp >= at_least)
     else {
         return Ok(None);
     };
-    let mut from = start_in(shared, partition, (segment, at_least)).await?;
-    loop {
+    let from = start_in(shared, partition, (segment, at_least)).await?;
+    find_from(shared, partition, (from, None), (at_least, find_timestamp)).await
+}
+
+/// The first record with the largest timestamp of those that consumers may see.
+pub(crate) async fn max(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+) -> Result<Found, ReadError> {
+    'again: loop {
+        let mut all = segments(partition);
+        all.retain(|segment| segment.max_timestamp.0 >= 0);
+        all.sort_by_key(|segment| (Reverse(segment.max_timestamp), segment.base));
+        let mut largest: Found = None;
+        for segment in all {
+            // It is a bound only: the batch that has it may not be committed yet, or deleted.
+            if largest.is_some_and(|(timestamp, _)| timestamp > segment.max_timestamp) {
+                break;
+            }
+            let found = max_in(shared, partition, segment).await?;
+            if found.is_none() && !partition.lock().log.holds(segment.name()) {
+                // The cleaner replaced the segment meanwhile, or the log start has passed it: what
+                // it held is no longer the largest.
+                rivven_io::probe!("largest_timestamp_gone");
+                continue 'again;
+            }
+            largest = largest.into_iter().chain(found).max_by_key(|(at, offset)| (*at, -offset.0));
+        }
+        return Ok(largest);
+    }
+}
+
+/// The first record with the largest timestamp of those of a segment, or of what took its place,
+/// that consumers may see.
+async fn max_in(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    segment: Segment,
+) -> Result<Found, ReadError> {
+    let from = start_in(shared, partition, (segment, segment.max_timestamp)).await?;
+    let within = (from, Some(segment.end));
+    let at_least = (segment.max_timestamp, find_timestamp as Pick);
+    let found = find_from(shared, partition, within, at_least).await?;
+    if found.is_some() || rivven_io::planted!("B97") {
+        return Ok(found);
+    }
+    let (before, from) = known_before(shared, partition, segment).await?;
+    let largest = before.max(max_from(shared, partition, (from, segment.end)).await?);
+    if largest.0 < 0 {
+        return Ok(None);
+    }
+    let from = start_in(shared, partition, (segment, largest)).await?;
+    // A header may say more than its records do: then they count.
+    let largest_of_it: Pick = |batch, start, _| max_timestamp_offset(batch, start);
+    find_from(shared, partition, (from, Some(segment.end)), (largest, largest_of_it)).await
+}
+
+/// An offset of a segment and the largest timestamp before it, as near to the end of what consumers
+/// may see as the index knows one; the log start and nothing if some of it was deleted.
+async fn known_before(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    segment: Segment,
+) -> Result<(TimestampMs, Offset), ReadError> {
+    let positions = partition.positions();
+    if positions.log_start > segment.base || positions.high_watermark <= segment.base {
+        return Ok((TimestampMs(-1), positions.log_start.max(segment.base)));
+    }
+    let visible = positions.high_watermark.min(segment.end).0 - segment.base.0;
+    let delta = u32::try_from(visible).expect("a segment spans less than 2^31 offsets");
+    let entry = indexed(shared, partition, segment, |index| index.entry_at(delta)).await?;
+    Ok(entry.flatten().map_or((TimestampMs(-1), segment.base), |entry| {
+        (entry.max_timestamp_before, segment.base.plus(i64::from(entry.offset_delta)))
+    }))
+}
+
+/// The first record from an offset on, and before another, whose timestamp is `at_least` or more.
+async fn find_from(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    (mut from, end): (Offset, Option<Offset>),
+    (at_least, pick): (TimestampMs, Pick),
+) -> Result<Found, ReadError> {
+    let begin = from;
+    while end.is_none_or(|end| from < end) {
         let data = step(shared, partition, from).await?;
         if data.is_empty() {
             return Ok(None);
@@ -38,57 +130,42 @@ pub(crate) async fn find(
             if header.max_timestamp < at_least {
                 continue;
             }
-            if let Some(found) = find_timestamp(&batch, at_least)
+            let start = begin.max(partition.positions().log_start);
+            if let Some(found) = pick(&batch, start, at_least)
                 .map_err(|error| unreadable(partition, header.base_offset, &error))?
             {
                 return Ok(Some(found));
             }
         }
     }
+    Ok(None)
 }
 
-/// The first record with the largest timestamp.
-pub(crate) async fn max(
+/// The largest timestamp of all records from an offset on and before another; -1 without one.
+async fn max_from(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
-    loop {
-        let all = segments(partition);
-        let largest = all.iter().map(|segment| segment.max_timestamp).max();
-        let Some(largest) = largest.filter(|largest| largest.0 >= 0) else { return Ok(None) };
-        let segment = all.into_iter().find(|segment| segment.max_timestamp == largest);
-        let Some(segment) = segment else { return Ok(None) };
-        let found = max_in(shared, partition, (segment, largest)).await?;
-        if found.is_some() || partition.lock().log.holds(segment.name()) {
-            return Ok(found);
-        }
-        // The cleaner replaced the segment meanwhile, or the log start has passed it: what it held
-        // is no longer the largest.
-        rivven_io::probe!("largest_timestamp_gone");
-    }
-}
-
-/// The first record of a segment, or of what took its place, whose timestamp is `largest` or more.
-async fn max_in(
-    shared: &Arc<Shared>,
-    partition: &Arc<Partition>,
-    (segment, largest): (Segment, TimestampMs),
-) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
-    let mut from = start_in(shared, partition, (segment, largest)).await?;
-    while from < segment.end {
+    (mut from, end): (Offset, Offset),
+) -> Result<TimestampMs, ReadError> {
+    let (begin, mut largest) = (from, TimestampMs(-1));
+    while from < end {
         let data = step(shared, partition, from).await?;
         if data.is_empty() {
-            return Ok(None);
+            break;
         }
         for (header, batch) in batches(&data) {
             from = header.last_offset().plus(1);
-            if header.max_timestamp >= largest {
-                return max_timestamp_offset(&batch)
-                    .map_err(|error| unreadable(partition, header.base_offset, &error));
-            }
+            let of_batch = match header.base_offset < begin {
+                false => header.max_timestamp,
+                // Some of its records were deleted.
+                true => max_timestamp_offset(&batch, begin)
+                    .map_err(|error| unreadable(partition, header.base_offset, &error))?
+                    .map_or(TimestampMs(-1), |(timestamp, _)| timestamp),
+            };
+            largest = largest.max(of_batch);
         }
     }
-    Ok(None)
+    Ok(largest)
 }
 
 /// Timestamp of the first record at `from` or behind it that consumers may see, and the bytes of
@@ -118,47 +195,57 @@ pub(crate) async fn first(
 /// All segments with data that consumers may see, oldest first.
 fn segments(partition: &Partition) -> Vec<Segment> {
     let state = partition.lock();
-    let start = state.log.positions().log_start;
+    let positions = state.log.positions();
+    let (start, end) = (positions.log_start, positions.high_watermark);
     let all = state.log.sealed().iter().chain([state.log.active()]);
-    all.filter(|segment| !segment.is_empty() && segment.end > start).copied().collect()
+    let seen = all.filter(|segment| segment.base < end && segment.end > start);
+    seen.filter(|segment| !segment.is_empty()).copied().collect()
 }
 
 /// Offset of a batch before which no batch of the segment has a timestamp of `at_least` or more.
 async fn start_in(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-    (segment, at_least): (Segment, TimestampMs),
+    (segment, mut at_least): (Segment, TimestampMs),
 ) -> Result<Offset, ReadError> {
-    let (active, delta) = {
-        let state = partition.lock();
-        let active = state.log.active().base == segment.base;
-        let (index, indexed_from) = state.log.index();
-        let known = active && indexed_from == 0;
-        (active, known.then(|| index.floor_of_timestamp(at_least).0))
-    };
-    let delta = match delta {
-        Some(delta) => delta,
-        // The front of the active segment is not indexed yet: begin at its first batch.
-        None if active => 0,
-        None => {
-            let span = SegmentSpan {
-                name: segment.name(),
-                start: None,
-                end: segment.bytes,
-                active: false,
-                limit: segment.end,
-                behind: segment.end,
-            };
-            match load(shared, partition, span).await {
-                Ok(index) => index.map_or(0, |index| index.floor_of_timestamp(at_least).0),
-                // The cleaner replaced it meanwhile.
-                Err(_) if !partition.lock().wants(span.name) => 0,
-                Err(error) => return Err(error),
-            }
-        }
-    };
+    if rivven_io::planted!("B96") {
+        at_least = TimestampMs(at_least.0 + 1000);
+    }
+    let floor = |index: &SparseIndex| index.floor_of_timestamp(at_least).0;
+    let delta = indexed(shared, partition, segment, floor).await?.unwrap_or(0);
     let offset = segment.base.plus(i64::from(delta));
     Ok(offset.max(partition.positions().log_start))
+}
+
+/// What a segment's index says; `None` if there is none (yet).
+async fn indexed<T>(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    segment: Segment,
+    ask: impl FnOnce(&SparseIndex) -> T,
+) -> Result<Option<T>, ReadError> {
+    {
+        let state = partition.lock();
+        if state.log.active().base == segment.base {
+            let (index, indexed_from) = state.log.index();
+            // The front of the active segment may not be indexed yet.
+            return Ok((indexed_from == 0).then(|| ask(index)));
+        }
+    }
+    let span = SegmentSpan {
+        name: segment.name(),
+        start: None,
+        end: segment.bytes,
+        active: false,
+        limit: segment.end,
+        behind: segment.end,
+    };
+    match load(shared, partition, span).await {
+        Ok(index) => Ok(index.map(|index| ask(&index))),
+        // The cleaner replaced it meanwhile.
+        Err(_) if !partition.lock().wants(span.name) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The index of a closed segment; `None` while part of the segment waits in the tail.
@@ -166,7 +253,7 @@ async fn load(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     span: SegmentSpan,
-) -> Result<Option<Arc<crate::log::index::SparseIndex>>, ReadError> {
+) -> Result<Option<Arc<SparseIndex>>, ReadError> {
     if partition.lock().flushed().0 <= span.name.base {
         return Ok(None);
     }
@@ -175,21 +262,25 @@ async fn load(
     tasks.offload(async move { indexes::index_of(&shared, &partition, (span, true)).await }).await
 }
 
-/// One of perhaps many: it gives way to commits, as a consumer's read does.
+/// One of perhaps many: it gives way to commits, as a consumer's read does. Begins at the log start
+/// if that has passed `from`.
 async fn step(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     from: Offset,
 ) -> Result<Vec<Bytes>, ReadError> {
-    let request = ReadRequest { from, bytes_max: STEP_BYTES, at_least_one: true, cold: true };
+    let mut request = ReadRequest { from, bytes_max: STEP_BYTES, at_least_one: true, cold: true };
     shared.give_way().await;
-    Ok(read(shared, partition, request).await?.data)
+    loop {
+        match read(shared, partition, request).await {
+            Err(ReadError::OutOfRange { log_start, .. }) if log_start > request.from => {
+                request.from = log_start;
+            }
+            read => return Ok(read?.data),
+        }
+    }
 }
 
-fn unreadable(
-    partition: &Partition,
-    offset: Offset,
-    error: &crate::record::unpacked::UnreadableBatch,
-) -> ReadError {
+fn unreadable(partition: &Partition, offset: Offset, error: &UnreadableBatch) -> ReadError {
     ReadError::Corrupt { partition: partition.id(), offset, reason: error.to_string() }
 }
