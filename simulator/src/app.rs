@@ -150,6 +150,8 @@ fn process(client: u32, seed: u64) -> ClientParams {
         batch_records: (1, 1),
         keys: 0,
         tombstone_percent: 0,
+        codec: 0,
+        time_searches_percent: 0,
         filler_bytes: (0, 0),
         in_flight: 1,
         acks: -1,

@@ -80,6 +80,17 @@ pub(crate) struct EndSeen {
     pub(crate) offset: i64,
 }
 
+/// An answered search for a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchSeen {
+    pub(crate) invoked: Moment,
+    pub(crate) at: Moment,
+    /// The time that was asked for, or [`MAX_TIMESTAMP`](crate::client::reads::MAX_TIMESTAMP).
+    pub(crate) asked: i64,
+    /// Offset and timestamp of the record that was answered, if one was.
+    pub(crate) found: Option<(i64, i64)>,
+}
+
 /// The read-back of a partition.
 #[derive(Debug, Default)]
 pub(crate) struct FinalLog<'a> {
@@ -125,6 +136,7 @@ pub(crate) struct PartitionLedger<'a> {
     /// High watermarks from ListOffsets.
     pub(crate) high_watermarks: Vec<EndSeen>,
     pub(crate) log_starts: Vec<EndSeen>,
+    pub(crate) searches: Vec<SearchSeen>,
     pub(crate) deletes: Vec<DeleteRecords>,
     pub(crate) final_log: Option<FinalLog<'a>>,
 }

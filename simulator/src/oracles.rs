@@ -26,6 +26,7 @@ mod i46_no_spin;
 mod i47_reads_are_fresh;
 mod i48_topics_are_linearizable;
 mod i49_offsets_are_linearizable;
+mod i50_times_are_found;
 
 use std::collections::BTreeMap;
 
@@ -145,7 +146,7 @@ impl Findings {
 }
 
 /// All oracles, in the order of their numbers.
-pub const ORACLES: [Oracle; 23] = [
+pub const ORACLES: [Oracle; 24] = [
     i01_acked_is_read_back::ORACLE,
     i02_one_value_per_offset::ORACLE,
     i03_high_watermark_never_falls::ORACLE,
@@ -169,6 +170,7 @@ pub const ORACLES: [Oracle; 23] = [
     i47_reads_are_fresh::ORACLE,
     i48_topics_are_linearizable::ORACLE,
     i49_offsets_are_linearizable::ORACLE,
+    i50_times_are_found::ORACLE,
 ];
 
 /// Runs the oracles whose numbers are `wanted` (all if it is empty).

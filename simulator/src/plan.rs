@@ -6,6 +6,7 @@ pub mod fault;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rivven_core::log::compaction::COMPACTED_SEGMENT_BYTES_MAX;
 use rivven_core::storage::options::StorageOptions;
 use rivven_io::sim::rng::{Stream, stream};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,8 @@ pub struct BrokerPlan {
     pub cleaner_interval_ms: u64,
     #[serde(default = "cleaner_map_bytes")]
     pub cleaner_map_bytes: u64,
+    #[serde(default = "compacted_segment_bytes")]
+    pub compacted_segment_bytes: u64,
 }
 
 impl BrokerPlan {
@@ -90,6 +93,7 @@ impl BrokerPlan {
             open_files: 1_024,
             cleaner_interval_ms: cleaner_interval_ms(),
             cleaner_map_bytes: cleaner_map_bytes(),
+            compacted_segment_bytes: compacted_segment_bytes(),
         }
     }
 
@@ -127,6 +131,10 @@ fn cleaner_interval_ms() -> u64 {
 
 fn cleaner_map_bytes() -> u64 {
     1 << 20
+}
+
+fn compacted_segment_bytes() -> u64 {
+    COMPACTED_SEGMENT_BYTES_MAX
 }
 
 /// The broker's disk.
@@ -185,6 +193,7 @@ impl Plan {
             open_files: number("open_files", &knobs.open_files),
             cleaner_interval_ms: number("cleaner", &knobs.cleaner_interval_ms),
             cleaner_map_bytes: number("cleaner_map", &knobs.cleaner_map_bytes),
+            compacted_segment_bytes: number("compacted_segment", &knobs.compacted_segment_bytes),
         };
         let network = NetworkPlan {
             tail_permille: number("tail_permille", &scenario.network.tail_permille),
@@ -393,6 +402,8 @@ fn draw_client(
         request_timeout_ms: spec.request_timeout_ms.draw(draws),
         keys: spec.keys.draw(draws),
         tombstone_percent: spec.tombstone_percent.draw(draws),
+        codec: spec.codec.draw(draws),
+        time_searches_percent: spec.time_searches_percent.draw(draws),
         operations_max: OPERATIONS_MAX,
         operations: None,
         group: None,

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 40] = [
+pub const ALL: [PlantedBug; 42] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -294,6 +294,20 @@ pub const ALL: [PlantedBug; 40] = [
         origin: "the acks of B01, of metadata",
         scenario: "deserted_changes",
         oracles: &["I48"],
+    },
+    PlantedBug {
+        id: "B96",
+        what: "a search by time begins behind the batches of the second before it",
+        origin: "ours: the entry of the time index behind the right one",
+        scenario: "clocks",
+        oracles: &["I50"],
+    },
+    PlantedBug {
+        id: "B97",
+        what: "while a batch with the largest timestamp is committed, no record has the largest",
+        origin: "ours: found by I50 when it was new",
+        scenario: "power_cuts",
+        oracles: &["I50"],
     },
 ];
 

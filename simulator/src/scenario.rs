@@ -7,6 +7,7 @@ pub(crate) mod faults;
 pub(crate) mod name;
 pub mod registry;
 
+use rivven_core::log::compaction::COMPACTED_SEGMENT_BYTES_MAX;
 use rivven_io::sim::disk::{CrashModel, EntryModel};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,7 @@ pub struct BrokerSpec {
     pub open_files: Draw,
     pub cleaner_interval_ms: Draw,
     pub cleaner_map_bytes: Draw,
+    pub compacted_segment_bytes: Draw,
 }
 
 impl Default for BrokerSpec {
@@ -96,6 +98,7 @@ impl Default for BrokerSpec {
             open_files: Draw::one_of(&[1, 4, 1024]),
             cleaner_interval_ms: Draw::Fixed(15_000),
             cleaner_map_bytes: Draw::Fixed(1 << 20),
+            compacted_segment_bytes: Draw::Fixed(COMPACTED_SEGMENT_BYTES_MAX),
         }
     }
 }
@@ -173,6 +176,10 @@ pub struct ClientSpec {
     /// Share of records without a value, in 1/100, of producers that draw keys.
     pub tombstone_percent: Draw,
     pub filler_bytes: Draw,
+    /// How producers pack batches: attribute bits 0 to 2, from 0 (not at all) to 4 (zstd).
+    pub codec: Draw,
+    /// Share of the turns of consumers in which they search for a time, in 1/100.
+    pub time_searches_percent: Draw,
     pub in_flight: Draw,
     /// Of plain producers: 0, 1, or 2 for all.
     pub acks: Draw,
@@ -199,6 +206,8 @@ impl Default for ClientSpec {
             keys: Draw::Fixed(0),
             tombstone_percent: Draw::Fixed(0),
             filler_bytes: Draw::one_of(&[0, 10, 100, 2_000]),
+            codec: Draw::Fixed(0),
+            time_searches_percent: Draw::Fixed(0),
             in_flight: Draw::one_of(&[1, 5]),
             acks: Draw::one_of(&[2, 2, 1]),
             request_timeout_ms: Draw::one_of(&[1_000, 5_000]),

@@ -107,6 +107,7 @@ impl Story {
             values: made.iter().map(|made| sent(*made)).collect(),
             bytes: 100,
             made_ns: 0,
+            stamped_ms: None,
         }
     }
 

@@ -69,6 +69,11 @@ impl TopicParams {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -140,6 +145,12 @@ pub struct ClientParams {
     /// Share of records without a value, in 1/100 (producers that draw keys).
     #[serde(default)]
     pub tombstone_percent: u64,
+    /// How it packs batches: attribute bits 0 to 2 (producers).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub codec: u64,
+    /// Share of its turns in which it searches for a time, in 1/100 (consumers).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub time_searches_percent: u64,
     /// Bytes of a record's value beyond its head of 24 bytes (producers).
     pub filler_bytes: (u64, u64),
     /// Batches on the way at once to one partition, 1 to 5 (producers).

@@ -37,6 +37,7 @@ impl Told {
             values,
             bytes: 100,
             made_ns: 0,
+            stamped_ms: None,
         };
         self.say(client, op, EventKind::Invoke(Call::Produce(call)))
     }

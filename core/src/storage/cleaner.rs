@@ -143,11 +143,13 @@ pub(crate) async fn run(shared: Arc<Shared>, ended: EndGuard) {
 impl Cleaner {
     fn new(shared: Arc<Shared>) -> Cleaner {
         let piece = (shared.env.clock.now(), 0);
+        let group_bytes = shared.options.compacted_segment_bytes;
+        assert!(group_bytes <= COMPACTED_SEGMENT_BYTES_MAX, "positions have 31 bits");
         Cleaner {
             shared,
             stuck: BTreeMap::new(),
             left: BTreeMap::new(),
-            segment_bytes_max: SEGMENT_BYTES_MAX,
+            segment_bytes_max: 2 * group_bytes,
             piece,
         }
     }
@@ -243,7 +245,7 @@ impl Cleaner {
         };
         let mut pass = Pass { sieve, left: None, rest: 0 };
         let segments = &job.cleanable.segments;
-        let group_bytes = job.config.segment_bytes.min(COMPACTED_SEGMENT_BYTES_MAX);
+        let group_bytes = job.config.segment_bytes.min(self.shared.options.compacted_segment_bytes);
         let groups = groups(segments, map.end(), group_bytes);
         let last = groups.len().checked_sub(1).ok_or(Stop::Ended)?;
         for (index, group) in groups.into_iter().enumerate() {

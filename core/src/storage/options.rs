@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::log::compaction::COMPACTED_SEGMENT_BYTES_MAX;
 use crate::storage::writer::PAGE_BYTES;
 
 /// Bytes of the WAL that the page images of one partition may take.
@@ -47,6 +48,9 @@ pub struct StorageOptions {
     /// Bytes of memory for the last offset of each key while a log is compacted, of 24 bytes each;
     /// with more keys than that a log is compacted in several runs.
     pub cleaner_map_bytes: u64,
+    /// Bytes of segments that become one when a log is compacted, at most
+    /// [`COMPACTED_SEGMENT_BYTES_MAX`]; what becomes of them may have twice as many.
+    pub compacted_segment_bytes: u64,
 }
 
 impl StorageOptions {
@@ -66,6 +70,7 @@ impl StorageOptions {
             open_files_max: 1024,
             cleaner_interval: Duration::from_secs(15),
             cleaner_map_bytes: 48 << 20,
+            compacted_segment_bytes: COMPACTED_SEGMENT_BYTES_MAX,
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -15,6 +16,9 @@ use crate::storage::error::ReadError;
 use crate::storage::partition::{Partition, PartitionState};
 use crate::storage::segment_read::{SegmentSpan, Span, read_span};
 use crate::storage::shared::Shared;
+
+/// How late the simulator lets a read begin: the segment may be gone by then.
+const LATE_READ: Duration = Duration::from_millis(500);
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,9 @@ async fn read_from_disk(
     (span, request): (SegmentSpan, ReadRequest),
 ) -> Result<Span, ReadError> {
     let clock = &shared.env.clock;
+    if shared.env.buggify("located_before_read") {
+        clock.sleep(LATE_READ).await;
+    }
     let begun = clock.now();
     let read = {
         let (shared, partition) = (shared.clone(), partition.clone());

@@ -36,11 +36,12 @@ fn faults_of_network_clocks_and_processes_change_something() {
 #[test]
 fn every_oracle_judges_something() {
     let log = ["I1", "I2", "I3", "I10", "I11", "I12", "I13", "I14", "I42", "I45", "I46", "I47"];
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         ("power_cuts", &log),
         ("group_members", &["I22", "I23", "I24", "I49"]),
         ("library_members", &["I25", "I26"]),
         ("compaction", &["I27", "I28"]),
+        ("clocks", &["I50"]),
         ("crash_in_checkpoint_retention", &["I30"]),
         ("delete_recreate", &["I33", "I48"]),
     ];

@@ -64,6 +64,8 @@ every_scenario![
     crash_in_checkpoint_retention,
     restart_loop,
     compaction,
+    compaction_packed,
+    compaction_rot,
     bit_rot,
     wal_rot,
     connection_resets,

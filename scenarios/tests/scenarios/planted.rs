@@ -78,4 +78,6 @@ every_bug![
     b93_is_found "B93",
     b94_is_found "B94",
     b95_is_found "B95",
+    b96_is_found "B96",
+    b97_is_found "B97",
 ];

@@ -22,6 +22,10 @@ use crate::history::event::{Call, EventKind, Failure, Fetch, Fetched, KnownTopic
 pub const LATEST: i64 = -1;
 /// The timestamp that asks ListOffsets for the log start.
 pub const EARLIEST: i64 = -2;
+/// The timestamp that asks ListOffsets for the first record of the largest one (KIP-734).
+pub const MAX_TIMESTAMP: i64 = -3;
+/// The first version in which [`MAX_TIMESTAMP`] can be asked for.
+const MAX_TIMESTAMP_FROM: i16 = 7;
 
 /// A partition with its topic's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +84,21 @@ impl Client {
         }
     }
 
+    /// The first record whose timestamp is `timestamp` or more; or, of [`MAX_TIMESTAMP`], with the
+    /// largest, if this connection speaks a version that can ask for it. -1 if there is none.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub async fn search(&mut self, place: &Place, timestamp: i64) -> Result<i64, Trouble> {
+        let version = match self.connection().await {
+            Ok(connection) => connection.version::<ListOffsetsRequest>(),
+            Err(error) => Err(error),
+        };
+        let speaks = version.map_err(Trouble::NotSent)? >= MAX_TIMESTAMP_FROM;
+        let timestamp = if timestamp == MAX_TIMESTAMP && !speaks { 0 } else { timestamp };
+        self.end_of(place, timestamp).await
+    }
+
     /// One end of a partition: [`LATEST`] or [`EARLIEST`].
     ///
     /// # Errors
@@ -106,7 +125,8 @@ impl Client {
             if row.error_code.is_error() {
                 return Err(Trouble::of_read(row.error_code));
             }
-            Ok(Reply::Listed { offset: row.offset, leader_epoch: row.leader_epoch })
+            let (offset, timestamp) = (row.offset, row.timestamp);
+            Ok(Reply::Listed { offset, timestamp, leader_epoch: row.leader_epoch })
         };
         let call = Call::ListOffsets { partition: place.partition, timestamp };
         match self.ask(call, &request, read).await? {

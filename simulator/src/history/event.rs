@@ -135,6 +135,9 @@ pub struct Produce {
     pub bytes: u64,
     /// When it was made, which its records' timestamps say.
     pub made_ns: u64,
+    /// The timestamp of all of its records, if the client gave them one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamped_ms: Option<i64>,
 }
 
 /// The identity of an idempotent producer's batch (KIP-98).
@@ -196,14 +199,29 @@ pub struct Retention {
 /// What was answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    Produced { base_offset: i64, log_start: i64 },
+    Produced {
+        base_offset: i64,
+        log_start: i64,
+    },
     Fetched(Fetched),
-    Listed { offset: i64, leader_epoch: i32 },
+    /// Both are -1 if there is no such record; ends have no timestamp.
+    Listed {
+        offset: i64,
+        timestamp: i64,
+        leader_epoch: i32,
+    },
     Topics(Vec<KnownTopic>),
-    ProducerId { id: i64, epoch: i16 },
-    Created { id: TopicId },
+    ProducerId {
+        id: i64,
+        epoch: i16,
+    },
+    Created {
+        id: TopicId,
+    },
     Deleted,
-    RecordsDeleted { log_start: i64 },
+    RecordsDeleted {
+        log_start: i64,
+    },
     Altered,
     Group(GroupReply),
 }

@@ -7,7 +7,7 @@ use rivven_core::kafka::codec::error_code::ErrorCode;
 
 use super::{
     Attempt, DeleteRecords, EndSeen, FetchSeen, FinalLog, GroupEnd, GroupEndSeen, GroupOp, Ledger,
-    Moment, Outcome, Probe, ProbeEnd, ProbeKind, Sent, Told, TopicEnd, TopicOp,
+    Moment, Outcome, Probe, ProbeEnd, ProbeKind, SearchSeen, Sent, Told, TopicEnd, TopicOp,
 };
 use crate::client::TIMED_OUT;
 use crate::client::reads::{EARLIEST, LATEST};
@@ -184,14 +184,15 @@ impl<'a> Builder<'a> {
             }
             (
                 Call::ListOffsets { partition, timestamp },
-                Reply::Listed { offset, leader_epoch },
+                Reply::Listed { offset, timestamp: found, leader_epoch },
             ) => {
-                self.listed((*partition, *timestamp), EndSeen { invoked, at, offset: *offset });
+                let end = EndSeen { invoked, at, offset: *offset };
+                self.listed((*partition, *timestamp, *found), end);
                 self.ledger.epochs.push((at, *partition, *leader_epoch));
             }
             (Call::DeleteRecords { partition, .. }, Reply::RecordsDeleted { log_start }) => {
                 let end = EndSeen { invoked, at, offset: *log_start };
-                self.listed((*partition, EARLIEST), end);
+                self.listed((*partition, EARLIEST, -1), end);
             }
             (Call::DeleteTopic { id, .. }, Reply::Deleted) => {
                 self.ledger.topics.entry(*id).or_default().deleted.get_or_insert(at);
@@ -242,15 +243,19 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn listed(&mut self, (partition, timestamp): (PartitionId, i64), end: EndSeen) {
+    fn listed(&mut self, (partition, asked, found): (PartitionId, i64, i64), end: EndSeen) {
         // ListOffsets and DeleteRecords name the topic: another incarnation may have answered.
         if self.is_reused(partition.topic) {
             return;
         }
-        match timestamp {
+        match asked {
             LATEST => self.partition(partition).high_watermarks.push(end),
             EARLIEST => self.log_start(partition, end),
-            _ => {}
+            _ => {
+                let EndSeen { invoked, at, offset } = end;
+                let found = (offset >= 0).then_some((offset, found));
+                self.partition(partition).searches.push(SearchSeen { invoked, at, asked, found });
+            }
         }
     }
 

@@ -55,7 +55,11 @@ mod tests {
         for (leader_epoch, broken) in [(0, false), (-1, false), (3, true)] {
             let mut story = Story::new();
             let call = Call::ListOffsets { partition: partition(1), timestamp: -1 };
-            story.ask(1, call, EventKind::Ok(Reply::Listed { offset: 1, leader_epoch }));
+            story.ask(
+                1,
+                call,
+                EventKind::Ok(Reply::Listed { offset: 1, timestamp: -1, leader_epoch }),
+            );
             assert_eq!(story.is_broken("I11"), broken, "{leader_epoch}");
         }
     }

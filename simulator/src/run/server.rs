@@ -114,5 +114,6 @@ fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
     options.open_files_max = size(knobs.open_files);
     options.cleaner_interval = Duration::from_millis(knobs.cleaner_interval_ms);
     options.cleaner_map_bytes = knobs.cleaner_map_bytes;
+    options.compacted_segment_bytes = knobs.compacted_segment_bytes;
     (config, options)
 }

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 28] = scenarios![
+const FILES: [(&str, &str); 30] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -23,6 +23,8 @@ const FILES: [(&str, &str); 28] = scenarios![
     "storage/crash_in_checkpoint_retention.toml",
     "storage/restart_loop.toml",
     "storage/compaction.toml",
+    "storage/compaction_packed.toml",
+    "storage/compaction_rot.toml",
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
     "network/connection_resets.toml",

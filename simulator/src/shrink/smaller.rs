@@ -153,6 +153,8 @@ fn numbers(plan: &Plan) -> Vec<Plan> {
         };
         place("in_flight", vec![1]);
         place("tombstone_percent", vec![0]);
+        place("codec", vec![0]);
+        place("time_searches_percent", vec![0]);
         if client.keys > 0 {
             place("keys", vec![1, 2, client.keys / 2]);
         }

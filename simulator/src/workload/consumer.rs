@@ -11,9 +11,12 @@ use super::known::Known;
 use super::operations::Operations;
 use super::set_up::client_of;
 use super::{ClientContext, ClientParams, millis};
-use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, is_gone};
+use crate::client::reads::{EARLIEST, FetchSize, LATEST, MAX_TIMESTAMP, Place, is_gone};
 use crate::client::{Client, Trouble};
 use crate::history::event::Fetched;
+
+/// How far back consumers search for a time.
+const SEARCHED_MS: u64 = 60_000;
 
 struct Consumer {
     client: Client,
@@ -47,6 +50,10 @@ impl Consumer {
             return Ok(());
         }
         let place = self.known.draw(draws);
+        let percent = self.params.time_searches_percent;
+        if percent > 0 && draws.below(100) < percent {
+            return self.search(&place, draws).await;
+        }
         let offset = self.position(&place).await?;
         let size = self.size();
         match self.client.fetch(&place, offset, size).await {
@@ -59,6 +66,22 @@ impl Consumer {
                 Err(trouble)
             }
         }
+    }
+
+    /// Asks for the largest timestamp, or for one of the last minute.
+    async fn search(&mut self, place: &Place, draws: &mut Stream) -> Result<(), Trouble> {
+        let age_ms = i64::try_from(draws.below(SEARCHED_MS)).expect("a minute");
+        let timestamp = match draws.chance(0.5) {
+            true => MAX_TIMESTAMP,
+            false => self.client.env.clock.wall_ms() - age_ms,
+        };
+        let found = self.client.search(place, timestamp).await;
+        if let Err(trouble) = &found
+            && trouble.code().is_some_and(is_gone)
+        {
+            self.known.note_stale();
+        }
+        found.map(drop)
     }
 
     fn size(&self) -> FetchSize {

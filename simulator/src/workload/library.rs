@@ -174,6 +174,7 @@ impl Library {
         };
         let history = &self.context.history;
         let op = history.next_op();
+        let stamped_ms = self.context.env.clock.wall_ms();
         let sequence = i32::try_from(*counter).expect("a run sends fewer");
         let call = Produce {
             topic: place.topic.clone(),
@@ -188,13 +189,14 @@ impl Library {
             values: vec![value.sent()],
             bytes: value.value_bytes().len() as u64,
             made_ns: history.now_ns(),
+            stamped_ms: Some(stamped_ms),
         };
         *counter += 1;
         self.end(op, EventKind::Invoke(Call::Produce(call)));
         let record = ProducerRecord {
             topic: Arc::from(place.topic.as_str()),
             partition: Some(place.index()),
-            timestamp: Some(self.context.env.clock.wall_ms()),
+            timestamp: Some(stamped_ms),
             key: Some(value.key_bytes().into()),
             value: Some(value.value_bytes().into()),
             headers: vec![("client".to_owned(), Some("library".into()))],

@@ -279,8 +279,12 @@ impl Native {
         let max = self.operation.draws.between(1, 200);
         let wait_ms =
             if self.operation.draws.below(4) == 0 { self.params.fetch_wait_ms } else { 0 };
-        // A broker that holds an answer back is not silent yet.
-        let wait_ms = wait_ms.min(self.params.request_timeout_ms / 2);
+        // A broker that holds an answer back is not silent yet. When nobody writes any more, a wait
+        // at one partition's end only keeps it from what it has not read of others.
+        let wait_ms = match self.context.stop.is_given() {
+            true => 0,
+            false => wait_ms.min(self.params.request_timeout_ms / 2),
+        };
         let request = match self.operation.draws.below(2) {
             0 => Request::Consume {
                 topic,

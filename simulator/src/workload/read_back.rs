@@ -123,6 +123,8 @@ fn probe_params() -> ClientParams {
         batch_records: (1, 1),
         keys: 0,
         tombstone_percent: 0,
+        codec: 0,
+        time_searches_percent: 0,
         filler_bytes: (10, 100),
         in_flight: 1,
         acks: -1,

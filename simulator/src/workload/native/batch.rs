@@ -44,6 +44,7 @@ impl Batch {
             values: self.values.iter().map(Value::sent).collect(),
             bytes: self.values.iter().map(|value| value.value_bytes().len() as u64).sum(),
             made_ns: self.made_ns,
+            stamped_ms: None,
         }
     }
 

@@ -9,6 +9,7 @@ use rivven_core::kafka::messages::produce::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 use rivven_core::record::builder::BatchBuilder;
+use rivven_core::record::compression::Codec;
 
 use crate::client::reads::Place;
 use crate::history::event::{Produce, SentValue, Stamp};
@@ -30,6 +31,7 @@ pub(crate) struct Batch {
     values: Vec<SentValue>,
     bytes: Bytes,
     made_ns: u64,
+    wall_ms: i64,
 }
 
 /// What a batch is made with.
@@ -58,6 +60,7 @@ impl Batch {
             values: self.values.clone(),
             bytes: self.bytes.len() as u64,
             made_ns: self.made_ns,
+            stamped_ms: Some(self.wall_ms),
         }
     }
 
@@ -130,7 +133,9 @@ impl Lanes {
         let count =
             operation.draws.between(params.batch_records.0.max(1), params.batch_records.1.max(1));
         let Stamps { op, wall_ms, made_ns } = stamps;
-        let mut builder = BatchBuilder::new(TimestampMs(wall_ms));
+        let codec = i16::try_from(params.codec).ok().and_then(Codec::from_bits);
+        let mut builder =
+            BatchBuilder::new(TimestampMs(wall_ms)).codec(codec.unwrap_or(Codec::None));
         let stamp = self.stamp(&place.partition, count);
         if let Some(stamp) = stamp {
             let id = ProducerId(stamp.producer_id);
@@ -159,7 +164,7 @@ impl Lanes {
             values.push(value.sent());
         }
         let bytes = Bytes::from(builder.build());
-        Batch { op, place, attempts: 0, sent_on: 0, stamp, values, bytes, made_ns }
+        Batch { op, place, attempts: 0, sent_on: 0, stamp, values, bytes, made_ns, wall_ms }
     }
 
     fn stamp(&mut self, partition: &PartitionId, count: u64) -> Option<Stamp> {

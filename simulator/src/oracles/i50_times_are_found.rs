@@ -1,0 +1,208 @@
+//! I50: a search by time (ListOffsets with a timestamp, or for the largest one: KIP-79, KIP-734)
+//! answers the first record that fits. The record at its offset was sent with the timestamp that is
+//! told, and no record that was acknowledged before the question fits better. Where records may be
+//! removed meanwhile, what is not there any more binds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Case, Findings, Oracle};
+use crate::client::reads::MAX_TIMESTAMP;
+use crate::ledger::{Moment, Outcome, PartitionLedger, SearchSeen};
+
+pub(super) const ORACLE: Oracle =
+    Oracle { id: "I50", about: "a search by time finds the first record that fits", check };
+
+/// A batch whose place and timestamp are known.
+struct Stamped {
+    acked: Moment,
+    base: i64,
+    count: i64,
+    timestamp: i64,
+}
+
+fn check(case: &Case<'_>, findings: &mut Findings) {
+    if case.may_lose() {
+        return;
+    }
+    for (id, partition) in &case.ledger.partitions {
+        if partition.searches.is_empty() {
+            continue;
+        }
+        let acked = acked(case, partition);
+        let seen = seen(case, partition, &acked);
+        for search in &partition.searches {
+            let lost_below = case.ledger.removed_below(*id, search.at);
+            let wrong = forged(search, &seen, findings)
+                .or_else(|| passed_over(search, (&acked, lost_below), findings));
+            if let Some(wrong) = wrong {
+                let (topic, asked) = (&partition.topic, search.asked);
+                let text = format!("{topic} {id}: asked for time {asked}, {wrong}");
+                findings.add(search.at.at_ns, text);
+            }
+        }
+    }
+}
+
+fn acked(case: &Case<'_>, partition: &PartitionLedger<'_>) -> Vec<Stamped> {
+    let stamped = case.ledger.sent_to(partition).filter_map(|sent| match sent.outcome {
+        Outcome::Acked { base_offset, at } if base_offset >= 0 => Some(Stamped {
+            acked: at,
+            base: base_offset,
+            count: i64::try_from(sent.call.values.len()).expect("a small batch"),
+            timestamp: sent.call.stamped_ms?,
+        }),
+        _ => None,
+    });
+    stamped.collect()
+}
+
+/// The timestamps of the records at the offsets that were answered, as far as they are known.
+fn seen(case: &Case<'_>, partition: &PartitionLedger<'_>, acked: &[Stamped]) -> BTreeMap<i64, i64> {
+    let found = partition.searches.iter().filter_map(|search| search.found);
+    let answered: BTreeSet<i64> = found.map(|(offset, _)| offset).collect();
+    let mut known = BTreeMap::new();
+    for batch in acked {
+        for offset in answered.range(batch.base..batch.base + batch.count) {
+            known.insert(*offset, batch.timestamp);
+        }
+    }
+    let batches = partition.fetches.iter().flat_map(|fetch| &fetch.reply.batches);
+    for record in batches.flat_map(|batch| &batch.records) {
+        if answered.contains(&record.offset)
+            && let Some((batch, _)) = record.value.and_then(|id| case.ledger.values.get(&id))
+            && let Some(timestamp) = case.ledger.sent[*batch].call.stamped_ms
+        {
+            known.insert(record.offset, timestamp);
+        }
+    }
+    known
+}
+
+/// What is wrong with the record that was answered.
+fn forged(
+    search: &SearchSeen,
+    seen: &BTreeMap<i64, i64>,
+    findings: &mut Findings,
+) -> Option<String> {
+    let (offset, told) = search.found?;
+    findings.judged(1);
+    if search.asked >= 0 && told < search.asked {
+        return Some(format!("told of {offset}, whose timestamp is {told}"));
+    }
+    let sent = *seen.get(&offset)?;
+    (sent != told).then(|| format!("told {told} of {offset}, which was sent with {sent}"))
+}
+
+/// What would have been the better answer.
+fn passed_over(
+    search: &SearchSeen,
+    (acked, lost_below): (&[Stamped], i64),
+    findings: &mut Findings,
+) -> Option<String> {
+    let there = acked.iter().filter(|batch| batch.acked < search.invoked);
+    let fits = |batch: &&Stamped| match search.asked {
+        MAX_TIMESTAMP => true,
+        asked => batch.timestamp >= asked,
+    };
+    let best = there.filter(|batch| batch.base >= lost_below).filter(fits).min_by_key(|batch| {
+        let earliest = (batch.base, 0);
+        if search.asked == MAX_TIMESTAMP { (-batch.timestamp, batch.base) } else { earliest }
+    })?;
+    findings.judged(1);
+    let Stamped { base, timestamp, .. } = *best;
+    let is_worse = |(offset, told): (i64, i64)| match search.asked {
+        MAX_TIMESTAMP => told < timestamp || told == timestamp && offset > base,
+        _ => offset > base,
+    };
+    let better = format!("{base} with {timestamp} was acknowledged before");
+    match search.found {
+        None => Some(format!("told of no record, and {better}")),
+        Some(found) if is_worse(found) => {
+            Some(format!("told of {} with {}, and {better}", found.0, found.1))
+        }
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::event::{Call, EventKind, KnownTopic, Reply};
+    use crate::story::{Story, partition};
+
+    impl Story {
+        /// Sends a batch with a timestamp to partition 1 that is acknowledged at `offset`.
+        fn stamped(&mut self, made: &[u64], (offset, timestamp): (i64, i64)) -> &mut Story {
+            let mut send = Story::send(made, None);
+            send.stamped_ms = Some(timestamp);
+            let reply = Reply::Produced { base_offset: offset, log_start: 0 };
+            self.ask(1, Call::Produce(send), EventKind::Ok(reply))
+        }
+
+        fn searched(&mut self, asked: i64, (offset, timestamp): (i64, i64)) -> &mut Story {
+            let call = Call::ListOffsets { partition: partition(1), timestamp: asked };
+            let reply = Reply::Listed { offset, timestamp, leader_epoch: 0 };
+            self.ask(2, call, EventKind::Ok(reply))
+        }
+    }
+
+    /// Offsets 0 and 1 with timestamp 10, 2 with 30, 3 with 20.
+    fn story() -> Story {
+        let (name, id) = ("t".to_owned(), partition(1).topic);
+        let topic = KnownTopic { name, id, leader_epochs: vec![0] };
+        let mut story = Story::new();
+        story.ask(1, Call::Metadata, EventKind::Ok(Reply::Topics(vec![topic])));
+        story.stamped(&[1, 2], (0, 10)).stamped(&[3], (2, 30)).stamped(&[4], (3, 20));
+        story
+    }
+
+    #[test]
+    fn the_first_record_that_fits_passes_and_any_other_answer_fires() {
+        let cases = [
+            (5, (0, 10), false),
+            (5, (1, 10), true),
+            (10, (0, 10), false),
+            (11, (2, 30), false),
+            (11, (0, 10), true),
+            (11, (2, 20), true),
+            (11, (3, 20), true),
+            (11, (-1, -1), true),
+            (30, (2, 30), false),
+            (31, (-1, -1), false),
+            (MAX_TIMESTAMP, (2, 30), false),
+            (MAX_TIMESTAMP, (3, 20), true),
+            (MAX_TIMESTAMP, (-1, -1), true),
+        ];
+        for (asked, found, broken) in cases {
+            assert_eq!(
+                story().searched(asked, found).is_broken("I50"),
+                broken,
+                "{asked} {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_that_nobody_was_told_of_may_be_the_answer() {
+        let mut story = story();
+        story.unknown(&[5]).searched(11, (2, 30)).searched(40, (4, 40));
+        assert!(!story.is_broken("I50"));
+        // Acknowledged only after the question was asked.
+        let call = Call::ListOffsets { partition: partition(1), timestamp: 40 };
+        let reply = Reply::Listed { offset: -1, timestamp: -1, leader_epoch: 0 };
+        story.event(900, 2, EventKind::Invoke(call)).stamped(&[6], (5, 50));
+        story.event(900, 2, EventKind::Ok(reply));
+        assert!(!story.is_broken("I50"));
+    }
+
+    #[test]
+    fn what_was_deleted_meanwhile_binds_nothing() {
+        let mut story = story();
+        let call = Call::DeleteRecords { partition: partition(1), to: 3 };
+        let reply = Reply::RecordsDeleted { log_start: 3 };
+        story.ask(3, call, EventKind::Ok(reply)).searched(MAX_TIMESTAMP, (3, 20));
+        assert!(!story.is_broken("I50"));
+        story.searched(MAX_TIMESTAMP, (-1, -1));
+        assert!(story.is_broken("I50"));
+    }
+}
