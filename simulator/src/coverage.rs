@@ -96,7 +96,7 @@ impl Coverage {
         let faults = catalogue::ALL.iter().map(|fault| fault.number);
         let oracles = ORACLES.iter().map(|oracle| oracle.id);
         Missed {
-            probes_never_hit: probes::names()
+            probes_never_hit: probes::expected()
                 .filter(|name| !self.probes.contains_key(*name))
                 .collect(),
             faults_never_effective: faults.filter(|number| !is_effective(number)).collect(),
@@ -168,7 +168,7 @@ mod tests {
         }
         let (faults, oracles) = (catalogue::ALL.map(|fault| fault.number), ORACLES.each_ref());
         let oracles = oracles.map(|oracle| oracle.id);
-        let probes: Vec<&str> = probes::names().collect();
+        let probes: Vec<&str> = probes::expected().collect();
         coverage.add(&outcome(&[], &faults, (&probes, &oracles)));
         assert!(coverage.missed().is_empty());
     }

@@ -1,5 +1,5 @@
-//! Every kind of fault of network, clocks and processes changes something, and every oracle has
-//! something to judge, in the scenario that is there for it.
+//! Every kind of fault of drives, network, clocks and processes changes something, and every
+//! oracle has something to judge, in the scenario that is there for it.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,9 @@ use crate::harness::outcome;
 const SEEDS: u64 = 6;
 
 #[test]
-fn faults_of_network_clocks_and_processes_change_something() {
-    let cases: [(&str, &[&str]); 6] = [
+fn faults_of_drives_network_clocks_and_processes_change_something() {
+    let cases: [(&str, &[&str]); 7] = [
+        ("lying_disk", &["D6", "D7", "D8", "D9"]),
         ("partitions", &["N4", "N5", "N6", "N8"]),
         ("slow_links", &["N4", "N9"]),
         ("late_duplicates", &["N2", "N10"]),

@@ -68,6 +68,7 @@ every_scenario![
     compaction_rot,
     bit_rot,
     wal_rot,
+    lying_disk,
     connection_resets,
     retry_other_connection,
     client_library,

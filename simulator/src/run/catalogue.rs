@@ -21,15 +21,19 @@ const fn of(
 }
 
 const CUTS: &[&str] =
-    &["power_cut", "crash_loop", "crash_at", "failed_sync", "bit_rot", "lost_end"];
+    &["power_cut", "crash_loop", "crash_at", "failed_sync", "bit_rot", "lost_end", "bad_sector"];
 
 /// Every number that a run can count as effective, in the catalogue's order.
-pub const ALL: [CatalogueFault; 26] = [
+pub const ALL: [CatalogueFault; 30] = [
     of("D1", "unsynced pages dropped", CUTS),
     of("D2", "torn pages", CUTS),
     of("D3", "unsynced names undone", CUTS),
     of("D4", "later write survives alone", CUTS),
     of("D5", "bytes of the platter changed", &["bit_rot", "lost_end"]),
+    of("D6", "sector cannot be read", &["bad_sector"]),
+    of("D7", "write lands elsewhere", &["misdirected_write"]),
+    of("D8", "write never lands", &["phantom_write"]),
+    of("D9", "read of another place", &["misdirected_read"]),
     of("D10", "sync fails and drops", &["failed_sync"]),
     of("D11", "disk full", &["full_disk"]),
     of("D12", "EIO, short reads, writes", &["failed_write", "failed_read"]),

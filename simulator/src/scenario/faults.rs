@@ -40,6 +40,14 @@ pub struct FaultSpecs {
     pub bit_rot: Option<BitRotSpec>,
     /// D5: the end of a file is gone when the power comes back.
     pub lost_end: Option<PathSpec>,
+    /// D6: a page cannot be read from when the power comes back until it is written again.
+    pub bad_sector: Option<PathSpec>,
+    /// D7: a page lands in another one's place.
+    pub misdirected_write: Option<LieSpec>,
+    /// D8: a page never lands.
+    pub phantom_write: Option<LieSpec>,
+    /// D9: a read brings another place's bytes.
+    pub misdirected_read: Option<LieSpec>,
     /// N6, N8: one client cannot reach the broker, or it cannot reach that client.
     pub isolate: Option<SpanSpec>,
     /// N5: clients are clogged one by one, and unclogged one by one in another order.
@@ -173,6 +181,15 @@ pub struct BitRotSpec {
     pub down_ms: Draw,
 }
 
+/// The next operation on a file whose path contains one of `paths`, of which the drive tells
+/// something else than it does.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LieSpec {
+    pub per_minute: Draw,
+    pub paths: Vec<String>,
+}
+
 /// Clients clogged one after the other, `gap_ms` apart, all for `for_ms`, unclogged in another
 /// order.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -261,7 +278,7 @@ pub struct TaskPanicSpec {
 
 impl FaultSpecs {
     /// Each kind, and how often it comes if it is in the scenario.
-    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 28] {
+    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 32] {
         [
             ("power_cut", self.power_cut.as_ref().map(|spec| &spec.per_minute)),
             ("kill", self.kill.as_ref().map(|spec| &spec.per_minute)),
@@ -279,6 +296,10 @@ impl FaultSpecs {
             ("black_hole", self.black_hole.as_ref().map(|spec| &spec.per_minute)),
             ("bit_rot", self.bit_rot.as_ref().map(|spec| &spec.per_minute)),
             ("lost_end", self.lost_end.as_ref().map(|spec| &spec.per_minute)),
+            ("bad_sector", self.bad_sector.as_ref().map(|spec| &spec.per_minute)),
+            ("misdirected_write", self.misdirected_write.as_ref().map(|spec| &spec.per_minute)),
+            ("phantom_write", self.phantom_write.as_ref().map(|spec| &spec.per_minute)),
+            ("misdirected_read", self.misdirected_read.as_ref().map(|spec| &spec.per_minute)),
             ("isolate", self.isolate.as_ref().map(|spec| &spec.per_minute)),
             ("swizzle", self.swizzle.as_ref().map(|spec| &spec.per_minute)),
             ("lag", self.lag.as_ref().map(|spec| &spec.per_minute)),

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 30] = scenarios![
+const FILES: [(&str, &str); 31] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -27,6 +27,7 @@ const FILES: [(&str, &str); 30] = scenarios![
     "storage/compaction_rot.toml",
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
+    "storage/lying_disk.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::sim::core::Core;
-use crate::sim::disk::faults::{DiskFaults, OneShot, Target};
+use crate::sim::disk::faults::{DiskFaults, Lie, OneShot, Target};
 use crate::sim::disk::file::copy_out;
 use crate::sim::disk::state::DiskState;
 
@@ -46,6 +46,29 @@ impl DiskControl {
         self.one_shot(Target::Write, path_part);
     }
 
+    /// D7: of what the next sync of a file whose path contains `path_part` covers, one page lands
+    /// in the place of another. Both show when they are read from the platter.
+    pub fn misdirect_next_write(&self, path_part: &str) {
+        self.lie(Lie::MisdirectedWrite, path_part);
+    }
+
+    /// D8: of what the next sync of a file whose path contains `path_part` covers, one page never
+    /// lands. It shows when it is read from the platter.
+    pub fn forget_next_write(&self, path_part: &str) {
+        self.lie(Lie::PhantomWrite, path_part);
+    }
+
+    /// D9: the next read of a file whose path contains `path_part` brings the bytes of another of
+    /// its pages.
+    pub fn misdirect_next_read(&self, path_part: &str) {
+        self.lie(Lie::MisdirectedRead, path_part);
+    }
+
+    fn lie(&self, target: Lie, path_part: &str) {
+        let shot = OneShot { target, path_part: path_part.to_owned() };
+        self.disk.inner.lock().lies.push(shot);
+    }
+
     fn one_shot(&self, target: Target, path_part: &str) {
         let shot = OneShot { target, path_part: path_part.to_owned() };
         self.disk.inner.lock().one_shots.push(shot);
@@ -53,7 +76,9 @@ impl DiskControl {
 
     /// Takes back the one-shots that have not struck.
     pub fn forget_one_shots(&self) {
-        self.disk.inner.lock().one_shots.clear();
+        let mut inner = self.disk.inner.lock();
+        inner.one_shots.clear();
+        inner.lies.clear();
     }
 
     /// D13: no operation that begins from now on ends before `duration` has passed.
@@ -93,6 +118,15 @@ impl DiskControl {
             self.core.fault(self.disk.node, "D5", lost);
         }
         lost
+    }
+
+    /// D6: the page of the platter at `position` cannot be read any more until it is written. It
+    /// counts as an effect when a read meets it. Returns whether it is one of the file's durable
+    /// bytes, and the file's name is durable.
+    pub fn spoil(&self, path: &Path, position: u64) -> bool {
+        let mut inner = self.disk.inner.lock();
+        let Some(id) = inner.tree.find_durable(path) else { return false };
+        inner.tree.file_mut(id).is_ok_and(|file| file.spoil(position))
     }
 
     /// The file's content as the running system reads it; `None` if there is no such file.

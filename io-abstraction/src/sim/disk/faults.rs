@@ -114,8 +114,26 @@ pub(crate) enum Target {
     Sync,
 }
 
+/// What the drive does instead of what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// D7: a page that is synced lands in the place of another one of the file.
+    MisdirectedWrite,
+    /// D8: a page that is synced never lands.
+    PhantomWrite,
+    /// D9: a read brings the bytes of another place of the file, once.
+    MisdirectedRead,
+}
+
 /// A fault that strikes the next operation of its kind on a path that contains `path_part`.
-pub(crate) struct OneShot {
-    pub(crate) target: Target,
+pub(crate) struct OneShot<T> {
+    pub(crate) target: T,
     pub(crate) path_part: String,
+}
+
+/// Takes the first of `shots` that strikes an operation of this kind on `path`; whether one does.
+pub(crate) fn strikes<T: PartialEq>(shots: &mut Vec<OneShot<T>>, target: &T, path: &str) -> bool {
+    let matches = |shot: &OneShot<T>| shot.target == *target && path.contains(&shot.path_part);
+    let found = shots.iter().position(matches);
+    found.map(|index| shots.remove(index)).is_some()
 }

@@ -1,9 +1,11 @@
 //! The content of one file, twice: as the running system sees it, and as the platter has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+
+use crate::sim::rng::Stream;
 
 /// Bytes of a page: the unit in which the cache writes back.
 pub(crate) const PAGE_BYTES: usize = 4096;
@@ -38,6 +40,8 @@ pub(crate) struct FileData {
     pub(crate) len: u64,
     pub(crate) durable: Durable,
     pub(crate) dirty: BTreeMap<u64, Dirty>,
+    /// Pages of the platter that cannot be read until they are written again.
+    bad: BTreeSet<u64>,
     /// The shortest length since the last sync.
     pub(crate) shortest_len: u64,
     syncs_begun: u64,
@@ -143,6 +147,7 @@ impl FileData {
         let mut taken = 0;
         for (page, offset_in_page, count) in page_pieces(position, data.len()) {
             self.note_dirty(page, write_number);
+            self.bad.remove(&page);
             if !self.has_room(page) {
                 self.unreserved_pages += 1;
             }
@@ -179,6 +184,7 @@ impl FileData {
                 self.note_dirty(page, write_number);
             }
             cut(&mut self.pages, len);
+            drop(self.bad.split_off(&page_count(len)));
             self.reserved_pages = self.reserved_pages.min(page_count(len));
             self.recount();
             self.shortest_len = self.shortest_len.min(len);
@@ -301,6 +307,46 @@ impl FileData {
         }
         self.recount();
         changed
+    }
+
+    /// See [`crate::sim::disk::control::DiskControl::spoil`].
+    pub(crate) fn spoil(&mut self, position: u64) -> bool {
+        let is_there = position < self.durable.len;
+        if is_there {
+            self.bad.insert(position / PAGE_BYTES as u64);
+        }
+        is_there
+    }
+
+    /// Whether a page of the range cannot be read.
+    pub(crate) fn is_bad(&self, position: u64, len: usize) -> bool {
+        !self.bad.is_empty()
+            && page_pieces(position, len).any(|(page, _, _)| self.bad.contains(&page))
+    }
+
+    /// A sync that began with `snapshot` ends well, but one of its pages lands in the place of
+    /// another, or nowhere. The cache holds what was written until it is read anew. Returns how
+    /// many pages of the platter are not what they should be.
+    pub(crate) fn commit_astray(
+        &mut self,
+        mut snapshot: Snapshot,
+        (lands, draw): (bool, &mut Stream),
+    ) -> u64 {
+        if snapshot.number < self.sync_committed || snapshot.pages.is_empty() {
+            self.commit(snapshot);
+            return 0;
+        }
+        let chosen = usize::try_from(draw.below(snapshot.pages.len() as u64)).unwrap_or(0);
+        let (page, content) = snapshot.pages.swap_remove(chosen);
+        let other = draw.below(page_count(snapshot.len).max(1));
+        self.forget_versions_through(page, content.as_ref());
+        self.commit(snapshot);
+        let mut wrong = u64::from(self.durable.pages.get(&page) != content.as_ref());
+        if let (true, Some(content)) = (lands && other != page, content) {
+            let before = self.durable.pages.insert(other, content.clone());
+            wrong += u64::from(before.as_ref() != Some(&content));
+        }
+        wrong
     }
 
     /// The platter's content ends at `len`, as the repair of a damaged file system leaves it, and

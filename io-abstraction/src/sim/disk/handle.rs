@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::{Bytes, BytesMut};
 
 use crate::disk::{DIRECT_ALIGN, FileOps, OpenOptions};
-use crate::sim::disk::faults::{AfterSyncError, Target};
-use crate::sim::disk::file::{FileData, PAGE_BYTES, Snapshot, copy_out};
+use crate::sim::disk::faults::{AfterSyncError, Lie, Target, strikes};
+use crate::sim::disk::file::{FileData, PAGE_BYTES, Snapshot, copy_out, page_count};
 use crate::sim::disk::state::{Inner, Op, Port, io_failed};
 use crate::sim::disk::tree::InodeId;
 use crate::sim::incarnation::Incarnation;
@@ -76,8 +76,25 @@ impl SimFile {
             return Err(io_failed());
         }
         let readable = inner.tree.file(self.inode)?.readable(position, len);
+        if inner.tree.file(self.inode)?.is_bad(position, readable) {
+            drop(inner);
+            self.port.fault("D6", position);
+            return Err(io_failed());
+        }
         let shortened = inner.shorten(Target::Read, self, readable);
-        copy_out(&inner.tree.file(self.inode)?.pages, position, shortened, buf);
+        let from = inner.astray(self, position)?;
+        let file = inner.tree.file(self.inode)?;
+        copy_out(&file.pages, from, shortened, buf);
+        if from != position {
+            let mut right = BytesMut::with_capacity(shortened);
+            copy_out(&file.pages, position, shortened, &mut right);
+            let is_wrong = !buf.ends_with(&right);
+            drop(inner);
+            if is_wrong {
+                self.port.fault("D9", from);
+            }
+            return Ok(());
+        }
         drop(inner);
         if shortened < readable {
             self.port.fault("D12", 1);
@@ -98,8 +115,23 @@ impl SimFile {
         let mut inner = self.port.state.inner.lock();
         let reverts = inner.faults.after_sync_error == AfterSyncError::Reverts;
         if !fails {
-            inner.tree.change_file(self.inode, |file| file.commit(snapshot))?;
+            let lie = inner.lie_of_sync(&self.path);
+            let mut draw = inner.draws.astray.clone();
+            let wrong = inner.tree.change_file(self.inode, |file| match lie {
+                Some(lie) => {
+                    file.commit_astray(snapshot, (lie == Lie::MisdirectedWrite, &mut draw))
+                }
+                None => {
+                    file.commit(snapshot);
+                    0
+                }
+            })?;
+            inner.draws.astray = draw;
             drop(inner);
+            if wrong > 0 {
+                let number = if lie == Some(Lie::MisdirectedWrite) { "D7" } else { "D8" };
+                self.port.fault(number, wrong);
+            }
             self.port.event("disk.sync", self.inode, pages);
             return Ok(());
         }
@@ -143,6 +175,23 @@ impl SimFile {
 }
 
 impl Inner {
+    /// What the drive makes of a sync that ends well.
+    fn lie_of_sync(&mut self, path: &str) -> Option<Lie> {
+        let lies = [Lie::MisdirectedWrite, Lie::PhantomWrite];
+        lies.into_iter().find(|lie| strikes(&mut self.lies, lie, path))
+    }
+
+    /// Where a read at `position` reads.
+    fn astray(&mut self, file: &SimFile, position: u64) -> io::Result<u64> {
+        let pages = page_count(self.tree.file(file.inode)?.len);
+        if pages < 2 || !strikes(&mut self.lies, &Lie::MisdirectedRead, &file.path) {
+            return Ok(position);
+        }
+        let page_bytes = PAGE_BYTES as u64;
+        let shifted = position + self.draws.astray.between(1, pages - 1) * page_bytes;
+        Ok(shifted % (pages * page_bytes))
+    }
+
     /// `len`, or by chance less, but never nothing.
     fn shorten(&mut self, target: Target, file: &SimFile, len: usize) -> usize {
         let (draw, probability) = match target {
@@ -190,6 +239,10 @@ impl FileOps for SimFile {
         }
         let file = inner.tree.file(self.inode)?;
         let readable = file.readable(position, len);
+        if file.is_bad(position, readable) {
+            // What the platter cannot give is in no cache.
+            return Ok(None);
+        }
         copy_out(&file.pages, position, readable, buf);
         Ok(Some(readable))
     }
@@ -266,6 +319,11 @@ impl FileOps for SimFile {
         let file = inner.tree.file(self.inode)?;
         if file.readable(0, len) < len {
             return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if file.is_bad(0, len) {
+            drop(inner);
+            self.port.fault("D6", 0);
+            return Err(io_failed());
         }
         let mut bytes = BytesMut::with_capacity(len);
         copy_out(&file.pages, 0, len, &mut bytes);

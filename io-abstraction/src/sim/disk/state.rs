@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::disk::Space;
 use crate::sim::core::Core;
-use crate::sim::disk::faults::{DiskFaults, OneShot, Target};
+use crate::sim::disk::faults::{DiskFaults, Lie, OneShot, Target, strikes};
 use crate::sim::disk::tree::{InodeId, Tree};
 use crate::sim::exclusive::Exclusive;
 use crate::sim::incarnation::Incarnation;
@@ -53,7 +53,8 @@ pub(crate) struct DiskState {
 pub(crate) struct Inner {
     pub(crate) tree: Tree,
     pub(crate) faults: DiskFaults,
-    pub(crate) one_shots: Vec<OneShot>,
+    pub(crate) one_shots: Vec<OneShot<Target>>,
+    pub(crate) lies: Vec<OneShot<Lie>>,
     pub(crate) stalled_until_ns: u64,
     pub(crate) locked: BTreeSet<InodeId>,
     pub(crate) draws: Draws,
@@ -74,6 +75,7 @@ pub(crate) struct Draws {
     pub(crate) cached: Stream,
     pub(crate) order: Stream,
     pub(crate) rot: Stream,
+    pub(crate) astray: Stream,
 }
 
 impl DiskState {
@@ -90,11 +92,13 @@ impl DiskState {
             cached: draws_of("disk.cached"),
             order: draws_of("disk.order"),
             rot: draws_of("disk.rot"),
+            astray: draws_of("disk.astray"),
         };
         let inner = Inner {
             tree: Tree::new(),
             faults: DiskFaults::default(),
             one_shots: Vec::new(),
+            lies: Vec::new(),
             stalled_until_ns: 0,
             locked: BTreeSet::new(),
             draws,
@@ -157,9 +161,7 @@ impl Inner {
 
     /// Whether an operation on `path` fails: by a one-shot, or by chance.
     pub(crate) fn fails(&mut self, target: Target, path: &str) -> bool {
-        let matches = |shot: &OneShot| shot.target == target && path.contains(&shot.path_part);
-        if let Some(index) = self.one_shots.iter().position(matches) {
-            self.one_shots.remove(index);
+        if strikes(&mut self.one_shots, &target, path) {
             return true;
         }
         if !self.faults.apply_to(path) {

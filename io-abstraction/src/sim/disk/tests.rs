@@ -1,5 +1,7 @@
 //! Tests of the simulated disk: what is durable, and that each fault does what it says.
 
+mod drive;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::ErrorKind;

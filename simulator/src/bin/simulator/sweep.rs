@@ -25,7 +25,7 @@ pub(crate) async fn sweep(args: Run) -> Result<u8, String> {
     });
     let end = end.await;
     runner.bar.finish_and_clear();
-    let known: Vec<&str> = probes::names().collect();
+    let known: Vec<&str> = probes::expected().collect();
     outlook::show_totals(&totals, &known);
     let never = outlook::missed(&totals, &known);
     let whole = args.select.all && planted.is_empty() && totals.runs >= RUNS_FOR_ALL_PROBES;

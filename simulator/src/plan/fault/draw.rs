@@ -89,6 +89,15 @@ fn draw_one(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<Fault>
             let hole = draw_hole(draws)?;
             Some(Fault::BlackHole { hole, for_ms: specs.black_hole.as_ref()?.for_ms.draw(draws) })
         }
+        _ => draw_of_drive(specs, kind, draws)
+            .or_else(|| draw_of_network(specs, kind, draws))
+            .or_else(|| draw_of_node(specs, kind, draws)),
+    }
+}
+
+/// What the drive itself does wrong.
+fn draw_of_drive(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<Fault> {
+    match kind {
         "bit_rot" => {
             let spec = specs.bit_rot.as_ref()?;
             Some(Fault::BitRot {
@@ -102,10 +111,23 @@ fn draw_one(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<Fault>
             let (path, down_ms) = draw_path(specs.lost_end.as_ref()?, draws);
             Some(Fault::LostEnd { path, pick: draws.below(1 << 32), down_ms })
         }
-        _ => match draw_of_network(specs, kind, draws) {
-            None => draw_of_node(specs, kind, draws),
-            drawn => drawn,
-        },
+        "bad_sector" => {
+            let (path, down_ms) = draw_path(specs.bad_sector.as_ref()?, draws);
+            Some(Fault::BadSector { path, pick: draws.below(1 << 32), down_ms })
+        }
+        "misdirected_write" => {
+            let path = pick(&specs.misdirected_write.as_ref()?.paths, draws)?.clone();
+            Some(Fault::MisdirectedWrite { path })
+        }
+        "phantom_write" => {
+            let path = pick(&specs.phantom_write.as_ref()?.paths, draws)?.clone();
+            Some(Fault::PhantomWrite { path })
+        }
+        "misdirected_read" => {
+            let path = pick(&specs.misdirected_read.as_ref()?.paths, draws)?.clone();
+            Some(Fault::MisdirectedRead { path })
+        }
+        _ => None,
     }
 }
 

@@ -1,10 +1,15 @@
-//! What happens to the platter while the power is off: bytes change, ends of files are gone.
+//! What happens to the platter while the power is off: bytes change, ends of files are gone, pages
+//! cannot be read any more; and how a drive errs in what it does.
 
 use std::path::Path;
 
 use rivven_core::storage::wal::commit::{COMMIT_ALIGN, COMMIT_HEADER_BYTES, CommitHeader, Lsn};
+use rivven_io::sim::disk::DiskControl;
 
 use crate::run::supervisor::Supervisor;
+
+/// What a drive cannot read, it cannot read whole.
+const PAGE_BYTES: u64 = 4096;
 
 impl Supervisor<'_> {
     /// Changes `bytes` bytes in one place of one file whose path contains `path`.
@@ -27,6 +32,27 @@ impl Supervisor<'_> {
         let lost = self.node.disk().lose_end(Path::new(&file), end);
         self.rotten |= lost > 0;
         lost > 0
+    }
+
+    /// Makes one page of a file whose path contains `path` unreadable; not the last one, which the
+    /// writer has to read before it goes on: without it the broker does not start (004).
+    pub(super) fn spoil(&mut self, place: (&str, u64)) -> bool {
+        let Some((file, content)) = self.pick_file(place) else { return false };
+        let last_page = content.len().saturating_sub(1) as u64 / PAGE_BYTES * PAGE_BYTES;
+        if last_page == 0 {
+            return false;
+        }
+        let position = pick_below(place.1, last_page);
+        let spoiled = self.node.disk().spoil(Path::new(&file), position);
+        self.rotten |= spoiled;
+        spoiled
+    }
+
+    /// Has the drive err in what it does next to such a file.
+    pub(super) fn lie(&mut self, lie: fn(&DiskControl, &str), path: &str) -> bool {
+        lie(&self.node.disk(), path);
+        self.rotten = true;
+        true
     }
 
     /// One file and its content on the platter, without the zeros at its end.

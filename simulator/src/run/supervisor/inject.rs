@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rivven_io::sim::disk::DiskFaults;
+use rivven_io::sim::disk::{DiskControl, DiskFaults};
 
 use crate::history::event::Mark;
 use crate::plan::SERVER;
@@ -74,6 +74,18 @@ impl Supervisor<'_> {
                 self.has_connections() && self.world.net().half_open_some(SERVER) > 0
             }
             Fault::BlackHole { hole, for_ms } => self.black_hole(*hole, *for_ms),
+            _ => {
+                self.inject_drive(fault) || self.inject_network(fault) || self.inject_process(fault)
+            }
+        };
+        if done {
+            self.note_injected(fault, SERVER);
+        }
+    }
+
+    /// What the drive itself does wrong.
+    fn inject_drive(&mut self, fault: &Fault) -> bool {
+        match fault {
             Fault::BitRot { path, pick, bytes, down_ms } => {
                 let crashed = self.crash(true, *down_ms);
                 crashed && self.rot((path, *pick), *bytes)
@@ -82,10 +94,14 @@ impl Supervisor<'_> {
                 let crashed = self.crash(true, *down_ms);
                 crashed && self.lose_end((path, *pick))
             }
-            _ => self.inject_network(fault) || self.inject_process(fault),
-        };
-        if done {
-            self.note_injected(fault, SERVER);
+            Fault::BadSector { path, pick, down_ms } => {
+                let crashed = self.crash(true, *down_ms);
+                crashed && self.spoil((path, *pick))
+            }
+            Fault::MisdirectedWrite { path } => self.lie(DiskControl::misdirect_next_write, path),
+            Fault::PhantomWrite { path } => self.lie(DiskControl::forget_next_write, path),
+            Fault::MisdirectedRead { path } => self.lie(DiskControl::misdirect_next_read, path),
+            _ => false,
         }
     }
 

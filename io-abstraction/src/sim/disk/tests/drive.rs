@@ -1,0 +1,92 @@
+//! What a drive does that errs or lies.
+
+use super::*;
+
+/// Four synced pages, each full of its number.
+async fn four_pages(world: &World) -> (SimNode, File) {
+    let (node, file) = node_with_file(world).await;
+    for page in 0..4_u8 {
+        write(&file, u64::from(page) * 4096, vec![page; 4096]).await;
+    }
+    file.sync_data().await.unwrap();
+    (node, file)
+}
+
+fn pages_of(bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.chunks(4096).all(|page| page.iter().all(|byte| *byte == page[0])), "whole pages");
+    bytes.chunks(4096).map(|page| page[0]).collect()
+}
+
+#[test]
+fn a_spoiled_page_cannot_be_read_until_it_is_written() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        assert!(!node.disk().spoil(Path::new(PATH), 4 * 4096), "there is no such page");
+        assert!(node.disk().spoil(Path::new(PATH), 5000));
+        assert_eq!(node.disk().fault_counts().get("D6"), None, "nobody has met it");
+        for _ in 0..2 {
+            assert!(file.read_full_at(4096, 4096).await.is_err());
+            assert!(file.read_full_at(4000, 200).await.is_err());
+            assert_eq!(pages_of(&file.read_full_at(8192, 8192).await.unwrap()), [2, 3]);
+        }
+        assert_eq!(node.disk().fault_counts()["D6"], 4);
+        write(&file, 4096, vec![9; 4096]).await;
+        assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 9, 2, 3]);
+    });
+}
+
+/// What the platter has once four more pages, with 4 to 7 in them, are synced over the first four.
+fn after_a_lie(seed: u64, lie: fn(&SimNode)) -> (Vec<u8>, BTreeMap<&'static str, u64>) {
+    let world = World::new(seed);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        lie(&node);
+        for page in 0..4_u8 {
+            write(&file, u64::from(page) * 4096, vec![page + 4; 4096]).await;
+        }
+        file.sync_data().await.unwrap();
+        let cached = file.read_full_at(0, 4 * 4096).await.unwrap();
+        assert_eq!(pages_of(&cached), [4, 5, 6, 7], "it does not show yet");
+        node.power_cut();
+        let content = pages_of(&node.disk().content(Path::new(PATH)).unwrap());
+        (content, node.disk().fault_counts())
+    })
+}
+
+#[test]
+fn a_phantom_write_leaves_one_page_as_it_was() {
+    for seed in 0..20 {
+        let (content, counts) = after_a_lie(seed, |node| node.disk().forget_next_write("file"));
+        let old = content.iter().zip([4, 5, 6, 7]).filter(|(found, new)| **found != *new);
+        let old: Vec<(u8, u8)> = old.map(|(found, new)| (*found, new)).collect();
+        assert!(matches!(old[..], [(found, new)] if found + 4 == new), "{content:?}");
+        assert_eq!((counts.get("D8"), counts.get("D7")), (Some(&1), None));
+    }
+}
+
+#[test]
+fn a_misdirected_write_spoils_its_own_place_and_another() {
+    let mut twice = 0;
+    for seed in 0..20 {
+        let (content, counts) = after_a_lie(seed, |node| node.disk().misdirect_next_write("file"));
+        let wrong = content.iter().zip([4, 5, 6, 7]).filter(|(found, new)| **found != *new).count();
+        assert!((1..=2).contains(&wrong), "{content:?}");
+        twice += usize::from(wrong == 2);
+        assert_eq!((counts.get("D7"), counts.get("D8")), (Some(&1), None));
+    }
+    assert!(twice > 0, "a page that lands in its own old place is rare");
+}
+
+#[test]
+fn a_misdirected_read_brings_other_bytes_once() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        node.disk().misdirect_next_read("another");
+        node.disk().misdirect_next_read("file");
+        assert_ne!(pages_of(&file.read_full_at(0, 4096).await.unwrap()), [0]);
+        assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 1, 2, 3]);
+        assert_eq!(node.disk().fault_counts()["D9"], 1);
+    });
+}
