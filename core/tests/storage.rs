@@ -162,6 +162,22 @@ fn searches_by_time_find_the_first_of_what_was_not_deleted() {
         }
         storage.move_log_start(&partition, Offset(600)).await.expect("moved");
         assert_eq!(storage.max_timestamp(&partition).await.expect("searched"), None);
+
+        // What is left of the first batch is not the largest, though its header says so.
+        for times in [[100, 5_000, 200], [3_000, 10, 20]] {
+            let mut batch = BatchBuilder::new(TimestampMs(1));
+            for timestamp in times.map(TimestampMs).map(Some) {
+                batch.append(NewRecord { timestamp, ..NewRecord::value(b"v") });
+            }
+            append_batch(&storage, &partition, batch.build()).await.expect("appended");
+        }
+        for (start, largest) in [(601, (5_000, 601)), (602, (3_000, 603)), (604, (20, 605))] {
+            storage.move_log_start(&partition, Offset(start)).await.expect("moved");
+            let found = storage.max_timestamp(&partition).await.expect("searched");
+            assert_eq!(found, Some((TimestampMs(largest.0), Offset(largest.1))), "from {start}");
+        }
+        storage.move_log_start(&partition, Offset(606)).await.expect("moved");
+        assert_eq!(storage.max_timestamp(&partition).await.expect("searched"), None);
         storage.shutdown().await.expect("shuts down");
     });
 }

@@ -17,13 +17,10 @@ pub fn find_timestamp(
     start: Offset,
     timestamp: TimestampMs,
 ) -> Result<Option<(TimestampMs, Offset)>, UnreadableBatch> {
-    let mut found = None;
-    unpack(batch)?.each_record(|offset, record, _| {
-        let fits = offset >= start && record.timestamp >= timestamp;
-        found = fits.then_some((record.timestamp, offset));
-        found.is_none()
-    })?;
-    Ok(found)
+    search(batch, |found, record| match found {
+        None if record.1 >= start && record.0 >= timestamp => Some(record),
+        found => found,
+    })
 }
 
 /// Greatest timestamp of the records of a batch at `start` or behind it, and the offset of the
@@ -35,15 +32,16 @@ pub fn max_timestamp_offset(
     batch: &[u8],
     start: Offset,
 ) -> Result<Option<(TimestampMs, Offset)>, UnreadableBatch> {
-    let mut found: Option<(TimestampMs, Offset)> = None;
-    unpack(batch)?.each_record(|offset, record, _| {
-        let is_greatest = found.is_none_or(|(greatest, _)| record.timestamp > greatest);
-        if offset >= start && is_greatest {
-            found = Some((record.timestamp, offset));
+    search(batch, |found, record| match found {
+        Some(greatest) if greatest.0 >= record.0 => Some(greatest),
+        found => {
+            if record.1 >= start {
+                Some(record)
+            } else {
+                found
+            }
         }
-        true
-    })?;
-    Ok(found)
+    })
 }
 
 /// Timestamp of the first record at `from` or behind it; `None` when the batch has none. `batch`
@@ -72,6 +70,23 @@ pub fn timestamp_at(
         found = (offset >= from).then_some(record.timestamp);
         found.is_none()
     })?;
+    Ok(found)
+}
+
+type Found = Option<(TimestampMs, Offset)>;
+
+/// Offsets need not rise here: nobody looked at those of a batch that was never unpacked.
+fn search(
+    batch: &[u8],
+    mut choose: impl FnMut(Found, (TimestampMs, Offset)) -> Found,
+) -> Result<Found, UnreadableBatch> {
+    let batch = unpack(batch)?;
+    let mut found = None;
+    for record in batch.records() {
+        let record = record.map_err(|source| batch.unreadable(source))?;
+        let offset = batch.header.base_offset.0.saturating_add(i64::from(record.offset_delta));
+        found = choose(found, (record.timestamp, Offset(offset)));
+    }
     Ok(found)
 }
 

@@ -49,7 +49,8 @@ pub struct StorageOptions {
     /// with more keys than that a log is compacted in several runs.
     pub cleaner_map_bytes: u64,
     /// Bytes of segments that become one when a log is compacted, at most
-    /// [`COMPACTED_SEGMENT_BYTES_MAX`]; what becomes of them may have twice as many.
+    /// [`COMPACTED_SEGMENT_BYTES_MAX`]; what becomes of them may have twice as many, or as many as
+    /// a single one had.
     pub compacted_segment_bytes: u64,
 }
 

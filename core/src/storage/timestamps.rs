@@ -9,6 +9,7 @@ use crate::ids::{Offset, TimestampMs};
 use crate::limits::FIRST_RECORD_UNPACKED_BYTES_MAX;
 use crate::log::index::SparseIndex;
 use crate::log::segment::Segment;
+use crate::record::header::BatchHeader;
 use crate::record::timestamp::{find_timestamp, max_timestamp_offset, timestamp_at};
 use crate::record::unpacked::UnreadableBatch;
 use crate::storage::error::ReadError;
@@ -46,20 +47,24 @@ pub(crate) async fn max(
     partition: &Arc<Partition>,
 ) -> Result<Found, ReadError> {
     'again: loop {
+        let log_start = partition.positions().log_start;
         let mut all = segments(partition);
         all.retain(|segment| segment.max_timestamp.0 >= 0);
         all.sort_by_key(|segment| (Reverse(segment.max_timestamp), segment.base));
         let mut largest: Found = None;
         for segment in all {
-            // It is a bound only: the batch that has it may not be committed yet, or deleted.
-            if largest.is_some_and(|(timestamp, _)| timestamp > segment.max_timestamp) {
+            // It is a bound only: the batch that has it may not be committed yet, or is gone.
+            let bound = (segment.max_timestamp, Reverse(segment.base));
+            if largest.is_some_and(|(timestamp, at)| (timestamp, Reverse(at)) > bound) {
                 break;
             }
             let found = max_in(shared, partition, segment).await?;
-            if found.is_none() && !partition.lock().log.holds(segment.name()) {
-                // The cleaner replaced the segment meanwhile, or the log start has passed it: what
-                // it held is no longer the largest.
-                rivven_io::probe!("largest_timestamp_gone");
+            // What was found to be the largest may have gone before it was looked for.
+            let is_whole = {
+                let state = partition.lock();
+                state.log.holds(segment.name()) && state.log.positions().log_start == log_start
+            };
+            if found.is_none() && !is_whole {
                 continue 'again;
             }
             largest = largest.into_iter().chain(found).max_by_key(|(at, offset)| (*at, -offset.0));
@@ -77,10 +82,14 @@ async fn max_in(
 ) -> Result<Found, ReadError> {
     let from = start_in(shared, partition, (segment, segment.max_timestamp)).await?;
     let within = (from, Some(segment.end));
-    let at_least = (segment.max_timestamp, find_timestamp as Pick);
+    let at_least = (segment.max_timestamp, largest_of as Pick);
     let found = find_from(shared, partition, within, at_least).await?;
     if found.is_some() || rivven_io::planted!("B97") {
         return Ok(found);
+    }
+    if !partition.lock().log.holds(segment.name()) {
+        // The cleaner replaced the segment meanwhile, or the log start has passed it.
+        rivven_io::probe!("largest_timestamp_gone");
     }
     let (before, from) = known_before(shared, partition, segment).await?;
     let largest = before.max(max_from(shared, partition, (from, segment.end)).await?);
@@ -88,9 +97,20 @@ async fn max_in(
         return Ok(None);
     }
     let from = start_in(shared, partition, (segment, largest)).await?;
-    // A header may say more than its records do: then they count.
-    let largest_of_it: Pick = |batch, start, _| max_timestamp_offset(batch, start);
-    find_from(shared, partition, (from, Some(segment.end)), (largest, largest_of_it)).await
+    find_from(shared, partition, (from, Some(segment.end)), (largest, largest_of)).await
+}
+
+/// The first record with the largest timestamp of a batch; of one that lost its front to a delete,
+/// only if it has `at_least`. A header may say more than its records do: then they count, and
+/// nobody looks for more behind it.
+fn largest_of(
+    batch: &[u8],
+    start: Offset,
+    at_least: TimestampMs,
+) -> Result<Found, UnreadableBatch> {
+    let is_whole = BatchHeader::parse(batch)?.base_offset >= start;
+    let found = max_timestamp_offset(batch, start)?;
+    Ok(found.filter(|(timestamp, _)| is_whole || *timestamp >= at_least))
 }
 
 /// An offset of a segment and the largest timestamp before it, as near to the end of what consumers
@@ -126,15 +146,19 @@ async fn find_from(
             return Ok(None);
         }
         for (header, batch) in batches(&data) {
+            if end.is_some_and(|end| header.base_offset >= end) {
+                return Ok(None);
+            }
             from = header.last_offset().plus(1);
             if header.max_timestamp < at_least {
                 continue;
             }
             let start = begin.max(partition.positions().log_start);
-            if let Some(found) = pick(&batch, start, at_least)
-                .map_err(|error| unreadable(partition, header.base_offset, &error))?
-            {
-                return Ok(Some(found));
+            let search = async move { pick(&batch, start, at_least) };
+            let found = shared.env.tasks.offload(search).await;
+            let found = found.map_err(|error| unreadable(partition, header.base_offset, &error))?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
     }
@@ -154,15 +178,19 @@ async fn max_from(
             break;
         }
         for (header, batch) in batches(&data) {
+            if header.base_offset >= end {
+                return Ok(largest);
+            }
             from = header.last_offset().plus(1);
-            let of_batch = match header.base_offset < begin {
-                false => header.max_timestamp,
-                // Some of its records were deleted.
-                true => max_timestamp_offset(&batch, begin)
-                    .map_err(|error| unreadable(partition, header.base_offset, &error))?
-                    .map_or(TimestampMs(-1), |(timestamp, _)| timestamp),
-            };
-            largest = largest.max(of_batch);
+            if header.base_offset >= begin {
+                largest = largest.max(header.max_timestamp);
+                continue;
+            }
+            // Some of its records were deleted.
+            let search = async move { max_timestamp_offset(&batch, begin) };
+            let found = shared.env.tasks.offload(search).await;
+            let found = found.map_err(|error| unreadable(partition, header.base_offset, &error))?;
+            largest = largest.max(found.map_or(largest, |(timestamp, _)| timestamp));
         }
     }
     Ok(largest)
@@ -217,21 +245,25 @@ async fn start_in(
     Ok(offset.max(partition.positions().log_start))
 }
 
-/// What a segment's index says; `None` if there is none (yet).
+/// What a segment's index says; `None` if there is none (yet, or any more).
 async fn indexed<T>(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     segment: Segment,
     ask: impl FnOnce(&SparseIndex) -> T,
 ) -> Result<Option<T>, ReadError> {
-    {
+    let now = {
         let state = partition.lock();
         if state.log.active().base == segment.base {
             let (index, indexed_from) = state.log.index();
             // The front of the active segment may not be indexed yet.
             return Ok((indexed_from == 0).then(|| ask(index)));
         }
-    }
+        let sealed = state.log.sealed().iter();
+        sealed.copied().find(|now| now.name() == segment.name())
+    };
+    // An index is kept for as long as its segment is: it has to be that of all of it.
+    let Some(segment) = now else { return Ok(None) };
     let span = SegmentSpan {
         name: segment.name(),
         start: None,
