@@ -181,7 +181,9 @@ fn may_be_hidden(
     })
 }
 
-/// Of a key whose tombstone is gone, no older record is there.
+/// Of a key whose tombstone is gone, no older record is there; unless a later one is, too: then the
+/// tombstone was superseded, and who reads on ends with that one. The cleaner leaves a batch whole
+/// if what is left of it needs more room.
 fn nothing_is_back(
     (id, topic): (PartitionId, &str),
     (standing, view): (&Standing<'_>, &View),
@@ -189,8 +191,10 @@ fn nothing_is_back(
 ) {
     for (offset, stood, _) in standing.gone(view).filter(|(_, stood, _)| stood.value.tombstone) {
         let of_key = &standing.by_key[&stood.value.key];
+        let mut later = of_key.range(offset + 1..);
+        let is_superseded = later.any(|later| view.present.contains(later));
         let older = of_key.range(..offset).find(|older| view.present.contains(older));
-        if let Some(older) = older {
+        if let Some(older) = older.filter(|_| !is_superseded) {
             let key = stood.value.key;
             let text = format!(
                 "{topic} {id}: key {key} was deleted at offset {offset}, the tombstone is gone and \
@@ -247,6 +251,9 @@ mod tests {
             (vec![a, no_a, b], vec![2], 0, false),
             (vec![a, no_a, b], vec![0, 2], 0, true),
             (vec![a, no_a, a, b], vec![2, 3], day, false),
+            // The batch with offset 0 was left whole.
+            (vec![a, no_a, a, b], vec![0, 2, 3], day, false),
+            (vec![a, no_a, a, no_a, b], vec![0, 2, 4], 0, true),
         ] {
             let mut left = left(&log);
             // The whole log is covered, from offset 0 on.
