@@ -36,6 +36,19 @@ fn a_spoiled_page_cannot_be_read_until_it_is_written() {
     });
 }
 
+#[test]
+fn an_error_that_passes_leaves_the_page_as_it_was() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        assert!(node.disk().spoil(Path::new(PATH), 2 * 4096));
+        assert!(!node.disk().mend(Path::new(PATH), 4096), "this one can be read");
+        assert!(file.read_full_at(8192, 1).await.is_err());
+        assert!(node.disk().mend(Path::new(PATH), 2 * 4096 + 7));
+        assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 1, 2, 3]);
+    });
+}
+
 /// What the platter has once four more pages, with 4 to 7 in them, are synced over the first four.
 fn after_a_lie(seed: u64, lie: fn(&SimNode)) -> (Vec<u8>, BTreeMap<&'static str, u64>) {
     let world = World::new(seed);
