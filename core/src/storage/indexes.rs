@@ -125,8 +125,14 @@ pub(crate) async fn index_of(
         }
     };
     rivven_io::probe!("index_rebuilt");
-    let mut reader =
-        SegmentReader { file: &file, end: span.end, cold, position: 0, bytes: Bytes::new() };
+    let mut reader = SegmentReader {
+        file: &file,
+        end: span.end,
+        cold,
+        position: 0,
+        bytes: Bytes::new(),
+        unreadable: None,
+    };
     let index = reader.build_index(base, interval).await.map_err(reading)?;
     if span.active {
         partition.lock().log.adopt_index(base, index.clone());

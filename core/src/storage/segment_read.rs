@@ -16,12 +16,15 @@ use crate::storage::indexes;
 use crate::storage::partition::Partition;
 use crate::storage::read::ReadRequest;
 use crate::storage::shared::Shared;
+use crate::storage::writer::{PAGE_BYTES, is_lost};
 
 /// Bytes read at once while a batch is looked for.
 const WINDOW_BYTES: usize = 64 << 10;
 /// Bytes that the kernel is asked to read behind what had to be waited for, so that one who reads
 /// on waits once in a while only.
 const READ_AHEAD_BYTES: u64 = 4 << 20;
+/// Stands for each byte of a page that cannot be read: an offset that begins with it is negative.
+const UNREADABLE: u8 = 0xFF;
 
 /// Where in a segment to look.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +89,7 @@ pub(crate) async fn read_span(
         cold: request.cold,
         position: 0,
         bytes: Bytes::new(),
+        unreadable: None,
     };
     // What is read ahead takes the disk's time without being counted.
     let reads_ahead = request.cold && !shared.pace.is_busy();
@@ -97,8 +101,7 @@ pub(crate) async fn read_span(
         Found::Behind => return Ok(Span::Passed),
         Found::WouldWait => return Ok(Span::WouldWait),
         Found::Damaged(reason) => {
-            let partition = partition.id();
-            return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+            return Err(reader.damage(partition, (request.from, reason)));
         }
     };
     let taken = take_batches(&mut reader, partition, (first, span, request)).await?;
@@ -153,15 +156,14 @@ async fn take_batches(
     }
     if good == 0 {
         let reason = "its checksum does not match".to_owned();
-        let partition = partition.id();
-        return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+        return Err(reader.damage(partition, (request.from, reason)));
     }
     Ok(Span::Batches(data.slice(..good)))
 }
 
 fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
     let partition = partition.id();
-    if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::UnexpectedEof {
+    if is_lost(&error) {
         let reason = format!("its segment is missing or too short: {error}");
         return ReadError::Corrupt { partition, offset, reason };
     }
@@ -183,9 +185,22 @@ pub(crate) struct SegmentReader<'a> {
     pub(crate) cold: bool,
     pub(crate) position: u64,
     pub(crate) bytes: Bytes,
+    /// Why some page that was looked at could not be read.
+    pub(crate) unreadable: Option<io::Error>,
 }
 
 impl SegmentReader<'_> {
+    /// What is said of a batch that is not there as it should be. An error of the disk may pass.
+    fn damage(&self, partition: &Partition, (offset, reason): (Offset, String)) -> ReadError {
+        let partition = partition.id();
+        match &self.unreadable {
+            Some(error) => {
+                ReadError::Io { partition, reason: format!("at offset {offset}: {error}") }
+            }
+            None => ReadError::Corrupt { partition, offset, reason },
+        }
+    }
+
     /// `len` bytes from `position`, fewer at the end; `None` if the disk must be waited for.
     pub(crate) async fn window(&mut self, position: u64, len: usize) -> io::Result<Option<Bytes>> {
         let len =
@@ -204,20 +219,61 @@ impl SegmentReader<'_> {
         Ok(Some(self.bytes.slice(from..from + len)))
     }
 
-    async fn load(&self, position: u64, want: usize) -> io::Result<Option<Bytes>> {
+    async fn load(&mut self, position: u64, want: usize) -> io::Result<Option<Bytes>> {
         if self.cold {
-            return self.file.read_full_at(position, want).await.map(|bytes| Some(bytes.freeze()));
+            let read = self.file.read_full_at(position, want).await;
+            let bytes = match read {
+                Err(error) if !is_lost(&error) => self.load_pages(position, want, error).await?,
+                read => read?,
+            };
+            return Ok(Some(bytes.freeze()));
         }
         let mut bytes = BytesMut::with_capacity(want);
         while bytes.len() < want {
             let at = position + bytes.len() as u64;
-            match self.file.try_read_cached(at, want - bytes.len(), &mut bytes)? {
-                None => return Ok(None),
-                Some(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                Some(_) => {}
+            match self.file.try_read_cached(at, want - bytes.len(), &mut bytes) {
+                // Whoever waits for the disk is told which page it is.
+                Ok(None) | Err(_) => return Ok(None),
+                Ok(Some(0)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok(Some(_)) => {}
             }
         }
         Ok(Some(bytes.freeze()))
+    }
+
+    /// Reads page by page after `failure`: a page that cannot be read takes none beside it with it.
+    /// In its place stands what no header begins with, and what a checksum shows in a batch.
+    async fn load_pages(
+        &mut self,
+        position: u64,
+        want: usize,
+        failure: io::Error,
+    ) -> io::Result<BytesMut> {
+        let mut bytes = BytesMut::with_capacity(want);
+        let mut unreadable = 0;
+        while bytes.len() < want {
+            let at = position + bytes.len() as u64;
+            let to_page_end = usize::try_from(PAGE_BYTES - at % PAGE_BYTES).expect("a page");
+            let len = to_page_end.min(want - bytes.len());
+            match self.file.read_full_at(at, len).await {
+                Err(error) if is_lost(&error) => return Err(error),
+                Err(_) => {
+                    bytes.resize(bytes.len() + len, UNREADABLE);
+                    unreadable += len;
+                }
+                Ok(read) => bytes.extend_from_slice(&read),
+            }
+        }
+        assert_eq!(bytes.len(), want, "every page was looked at");
+        if unreadable == want {
+            // Maybe it is not the page but the disk, of which nobody wants to try every page.
+            return Err(failure);
+        }
+        if unreadable > 0 {
+            rivven_io::probe!("page_unreadable");
+            self.unreadable = Some(failure);
+        }
+        Ok(bytes)
     }
 
     /// Position of the batch that holds `offset`, or of the next one if the cleaner took it, looked
@@ -286,13 +342,25 @@ impl SegmentReader<'_> {
         Ok(None)
     }
 
-    /// Builds the index of the first `self.end` bytes of a segment anew.
+    /// Builds the index of the first `self.end` bytes of a segment anew. Past a stretch that cannot
+    /// be read at all it knows nothing; readers look from its last entry on.
     pub(crate) async fn build_index(
         &mut self,
         base: Offset,
         interval: u64,
     ) -> io::Result<SparseIndex> {
         let mut index = SparseIndex::default();
+        match self.note_batches(&mut index, (base, interval)).await {
+            Err(error) if is_lost(&error) || self.bytes.is_empty() => Err(error),
+            _ => Ok(index),
+        }
+    }
+
+    async fn note_batches(
+        &mut self,
+        index: &mut SparseIndex,
+        (base, interval): (Offset, u64),
+    ) -> io::Result<()> {
         let mut position = 0;
         let mut max_timestamp = crate::ids::TimestampMs(-1);
         while position < self.end {
@@ -320,7 +388,7 @@ impl SegmentReader<'_> {
             max_timestamp = max_timestamp.max(header.max_timestamp);
             position += header.size() as u64;
         }
-        Ok(index)
+        Ok(())
     }
 }
 
