@@ -116,7 +116,7 @@ impl Stage {
     }
 
     fn plan(&self, seed: u64) -> Plan {
-        let mut plan = Plan::draw(&self.scenario, seed, "");
+        let mut plan = Plan::draw(&self.scenario, seed, "").with_brokers(&[0]);
         plan.workload.topics.clear();
         plan.broker = plan.broker.with_room_for(u64::from(self.partitions));
         plan.oracles.clear();
@@ -143,6 +143,7 @@ impl Stage {
 fn process(client: u32, seed: u64) -> ClientParams {
     ClientParams {
         client,
+        broker: 0,
         kind: ClientKind::Application,
         seed,
         topics: Vec::new(),

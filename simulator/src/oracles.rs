@@ -55,6 +55,8 @@ pub struct ResourceReading {
     pub at_ns: u64,
     pub baseline: Resources,
     pub now: Resources,
+    /// Segment files that the broker may hold open once it has read, none of them at the baseline.
+    pub open_files: u64,
 }
 
 /// Everything that the oracles look at.

@@ -12,6 +12,7 @@ use rivven_io::sim::disk::{CrashModel, EntryModel};
 use serde::{Deserialize, Serialize};
 
 use crate::oracles::{Contract, ORACLES};
+use crate::plan::brokers::BROKERS_MAX;
 use crate::scenario::draw::Draw;
 use crate::scenario::faults::FaultSpecs;
 
@@ -35,6 +36,8 @@ pub struct Scenario {
     /// `expect-loss` if faults may destroy bytes that only one disk has.
     pub contract: Contract,
     pub time: TimeSpec,
+    #[serde(default)]
+    pub topology: TopologySpec,
     #[serde(default)]
     pub broker: BrokerSpec,
     #[serde(default)]
@@ -66,6 +69,20 @@ pub struct TimeSpec {
 
 fn liveness_seconds() -> u64 {
     60
+}
+
+/// Who is in the world.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopologySpec {
+    /// Brokers that know nothing of each other, 1 to 5, each with clients and faults of its own.
+    pub brokers: Draw,
+}
+
+impl Default for TopologySpec {
+    fn default() -> TopologySpec {
+        TopologySpec { brokers: Draw::Fixed(1) }
+    }
 }
 
 /// What the operator of the broker decides, drawn by a seed.
@@ -300,6 +317,13 @@ impl Scenario {
         if self.time.seconds < 60 {
             return Err("time.seconds must be at least 60".to_owned());
         }
+        let most = self.topology.brokers.most();
+        if self.topology.brokers.least() == 0 || most > BROKERS_MAX {
+            return Err(format!("topology.brokers must be 1 to {BROKERS_MAX}"));
+        }
+        if most == 1 && self.faults.swap_disks.is_some() {
+            return Err("faults.swap_disks needs topology.brokers of 2 or more".to_owned());
+        }
         for name in &self.swarm.always {
             if !self.faults.rates().iter().any(|(kind, rate)| kind == name && rate.is_some()) {
                 return Err(format!("swarm.always names {name}, which is not among the faults"));
@@ -358,6 +382,15 @@ mod tests {
             (
                 "oracles = []\n[time]\nseconds = 60\n[swarm]\nalways = [\"kill\"]\n",
                 Some("not among the faults"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[topology]\nbrokers = [1, 6]\n",
+                Some("must be 1 to 5"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[faults]\nswap_disks = { per_minute = 1, \
+                 for_ms = 1 }\n",
+                Some("needs topology.brokers of 2"),
             ),
             (
                 "oracles = []\n[time]\nseconds = 60\n[disk]\ncrash = [\"tron\"]\n",

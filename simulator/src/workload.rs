@@ -131,6 +131,9 @@ pub enum CommitStyle {
 pub struct ClientParams {
     /// Unique in the run, from 1 to 9,999.
     pub client: u32,
+    /// Which of the plan's brokers it is a client of, from 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub broker: u64,
     pub kind: ClientKind,
     pub seed: u64,
     /// Topics that it works on, by name.

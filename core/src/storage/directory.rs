@@ -50,7 +50,8 @@ pub(crate) async fn open(
         Some(meta) => meta,
         None => fresh_meta(env, options),
     };
-    if meta.node_id != options.node_id {
+    if meta.node_id != options.node_id && !rivven_io::planted!("B98") {
+        rivven_io::probe!("foreign_directory_refused");
         return Err(OpenError::Foreign {
             path: layout.root.clone(),
             reason: format!(

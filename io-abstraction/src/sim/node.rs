@@ -217,6 +217,21 @@ impl SimNode {
         }
     }
 
+    /// D16: from the next start on, each of the two nodes, both without power, has the other's disk:
+    /// what was durable there. The faults of a drive stay with its machine.
+    ///
+    /// # Panics
+    /// If one of them has power: a cable that is pulled from a running machine is another fault.
+    pub fn swap_disks(&self, other: &SimNode) {
+        for node in [self, other] {
+            assert!(!node.state.is_powered(), "node {} has power", node.id);
+        }
+        if self.id != other.id {
+            self.state.disk.swap_content(&other.state.disk);
+            self.core.event(self.id, "disk.swap", other.id, 0);
+        }
+    }
+
     /// Starts a new incarnation, with power; kills the running one first. Nothing is spawned on it.
     pub fn restart(&self) {
         self.kill();

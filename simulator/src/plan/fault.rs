@@ -12,7 +12,15 @@ use serde::{Deserialize, Serialize};
 pub struct PlannedFault {
     /// Virtual time in microseconds since the start of the run.
     pub at_us: u64,
+    /// Which of the plan's brokers it strikes, or whose clients and links, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub broker: u64,
     pub what: Fault,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_first(broker: &u64) -> bool {
+    *broker == 0
 }
 
 /// What happens. A fault that finds nothing to change (a kill of a dead process) does nothing and
@@ -52,6 +60,7 @@ pub enum Fault {
     Pause { who: Target, for_ms: u64 },
     SlowCpu { poll_us: u64, for_ms: u64 },
     TaskPanic { task: String, down_ms: u64 },
+    SwapDisks { other: u64, for_ms: u64 },
 }
 
 /// Whom a fault hits.
@@ -121,6 +130,7 @@ impl Fault {
             Fault::Pause { .. } => "pause",
             Fault::SlowCpu { .. } => "slow_cpu",
             Fault::TaskPanic { .. } => "task_panic",
+            Fault::SwapDisks { .. } => "swap_disks",
         }
     }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use rivven_io::sim::World;
 use serde::{Deserialize, Serialize};
 
-use crate::history::History;
 use crate::linear::Looked;
 use crate::oracles::Violation;
 use crate::plan::Plan;
-use crate::run::supervisor::Tally;
+use crate::run::Sums;
 
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,9 +51,9 @@ impl Outcome {
     pub(crate) fn of(
         world: &World,
         plan: &Plan,
-        (history, tally): (&History, &Tally),
-        (mut violations, judged): (Vec<Violation>, BTreeMap<&'static str, u64>),
+        (mut violations, sums): (Vec<Violation>, Sums),
     ) -> Outcome {
+        let Sums { operations_acked, tally, judged, looked } = sums;
         violations.sort_by_key(|violation| violation.at_ns);
         let named = |counts: &BTreeMap<&'static str, u64>| {
             counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
@@ -67,14 +66,14 @@ impl Outcome {
             planted: plan.planted.clone(),
             trace_hash: format!("{:016x}", world.trace_hash()),
             simulated_ms: u64::try_from(world.now().as_millis()).unwrap_or(u64::MAX),
-            operations_acked: history.acked_operations(),
+            operations_acked,
             crashes: tally.crashes,
             recoveries: tally.recoveries,
             faults_injected: named(&tally.injected),
             faults_effective: named(&effective),
             probes: named(&rivven_io::probe::hits()),
             judged: named(&judged),
-            looked: Looked::default(),
+            looked,
             violations,
         }
     }

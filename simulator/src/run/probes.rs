@@ -24,6 +24,7 @@ pub const COMPONENTS: [Component; 11] = [
         modules: &["core/src/storage"],
         probes: &[
             "duplicate_batch",
+            "foreign_directory_refused",
             "index_rebuilt",
             "opened_while_removed",
             "page_logged",

@@ -57,16 +57,16 @@ impl Life {
     }
 }
 
-/// Starts the process on `node`, which must be up and idle.
-pub(crate) fn start(node: &SimNode, knobs: BrokerPlan) -> Life {
+/// Starts the process of a broker on `node`, which must be up and idle.
+pub(crate) fn start(node: &SimNode, broker: u64, knobs: BrokerPlan) -> Life {
     let signals = Arc::new(Signals::default());
-    node.spawn_main(main(node.env(), knobs, signals.clone()));
+    node.spawn_main(main(node.env(), (broker, knobs), signals.clone()));
     Life { signals, noticed: false, stopped: false }
 }
 
 /// `rivvend`'s main function: the process ends with its exit codes.
-async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
-    let (config, options) = settings(&knobs);
+async fn main(env: Env, (broker, knobs): (u64, BrokerPlan), signals: Arc<Signals>) -> i32 {
+    let (config, options) = settings(broker, &knobs);
     let broker = match Broker::start_with_storage(env, config, options).await {
         Ok(broker) => broker,
         Err(error) => {
@@ -90,10 +90,11 @@ async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
     }
 }
 
-fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
+fn settings(broker: u64, knobs: &BrokerPlan) -> (Config, StorageOptions) {
     let size = |bytes: u64| usize::try_from(bytes).expect("a knob fits memory");
     let bind = SocketAddr::from(([0, 0, 0, 0], PORT));
     let config = Config {
+        node_id: i32::try_from(broker).expect("there are few brokers"),
         data_dir: DATA_DIR.into(),
         bind: vec![bind],
         bind_is_default: false,

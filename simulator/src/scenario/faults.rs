@@ -73,6 +73,8 @@ pub struct FaultSpecs {
     pub slow_cpu: Option<SlowCpuSpec>,
     /// P8: a task of the broker panics.
     pub task_panic: Option<TaskPanicSpec>,
+    /// D16: two brokers have each other's disks for a while.
+    pub swap_disks: Option<SpanSpec>,
 }
 
 /// How often a fault comes.
@@ -278,7 +280,7 @@ pub struct TaskPanicSpec {
 
 impl FaultSpecs {
     /// Each kind, and how often it comes if it is in the scenario.
-    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 32] {
+    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 33] {
         [
             ("power_cut", self.power_cut.as_ref().map(|spec| &spec.per_minute)),
             ("kill", self.kill.as_ref().map(|spec| &spec.per_minute)),
@@ -312,6 +314,7 @@ impl FaultSpecs {
             ("pause", self.pause.as_ref().map(|spec| &spec.per_minute)),
             ("slow_cpu", self.slow_cpu.as_ref().map(|spec| &spec.per_minute)),
             ("task_panic", self.task_panic.as_ref().map(|spec| &spec.per_minute)),
+            ("swap_disks", self.swap_disks.as_ref().map(|spec| &spec.per_minute)),
         ]
     }
 }

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 31] = scenarios![
+const FILES: [(&str, &str); 33] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -28,6 +28,7 @@ const FILES: [(&str, &str); 31] = scenarios![
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
     "storage/lying_disk.toml",
+    "storage/extreme_knobs.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",
@@ -38,6 +39,7 @@ const FILES: [(&str, &str); 31] = scenarios![
     "process/clocks.toml",
     "process/pauses.toml",
     "process/slow_cpu.toml",
+    "process/neighbours.toml",
     "administration/delete_recreate.toml",
     "administration/deserted_changes.toml",
     "groups/group_members.toml",

@@ -116,6 +116,7 @@ impl Prober {
 fn probe_params() -> ClientParams {
     ClientParams {
         client: LIVENESS_CLIENT,
+        broker: 0,
         kind: ClientKind::PlainProducer,
         seed: 0,
         topics: Vec::new(),

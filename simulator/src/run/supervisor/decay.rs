@@ -50,6 +50,9 @@ impl Supervisor<'_> {
 
     /// Has the drive err in what it does next to such a file.
     pub(super) fn lie(&mut self, lie: fn(&DiskControl, &str), path: &str) -> bool {
+        if self.has_foreign_disk() {
+            return false;
+        }
         lie(&self.node.disk(), path);
         self.rotten = true;
         true
@@ -57,6 +60,10 @@ impl Supervisor<'_> {
 
     /// One file and its content on the platter, without the zeros at its end.
     fn pick_file(&self, (path, pick): (&str, u64)) -> Option<(String, Vec<u8>)> {
+        if self.has_foreign_disk() {
+            // What it excuses is this broker's own loss.
+            return None;
+        }
         let disk = self.node.disk();
         let mut files: Vec<String> =
             disk.durable_files().into_iter().filter(|file| file.contains(path)).collect();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use rivven_io::sim::SimNode;
 
-use crate::plan::SERVER;
 use crate::plan::fault::{Fault, Target};
 use crate::run::supervisor::{Step, Supervisor};
 
@@ -65,7 +64,7 @@ impl Supervisor<'_> {
 
     fn target(&self, who: Target) -> Option<SimNode> {
         let node = match who {
-            Target::Broker => SERVER,
+            Target::Broker => self.node.id(),
             Target::Client(pick) => self.client(pick)?,
         };
         Some(self.world.node(node))

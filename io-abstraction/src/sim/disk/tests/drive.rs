@@ -36,6 +36,36 @@ fn a_spoiled_page_cannot_be_read_until_it_is_written() {
     });
 }
 
+#[test]
+fn two_machines_swap_what_was_durable_and_nothing_else() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        write(&file, 0, vec![9; 4096]).await;
+        let other = world.node(2);
+        crash_with(&node, only(0, 100, 0, 0));
+        other.power_cut();
+        node.swap_disks(&other);
+        assert_eq!(node.disk().content(Path::new(PATH)), None);
+        let content = other.disk().content(Path::new(PATH)).unwrap();
+        assert_eq!(pages_of(&content), [0, 1, 2, 3], "what was not synced went before");
+        assert_eq!(node.disk().faults().crash.kept, 0, "faults stay with the machine");
+        other.restart();
+        let found = other.env().disk.open(Path::new(PATH), OpenOptions::read()).await.unwrap();
+        assert_eq!(pages_of(&found.read_full_at(0, 4096).await.unwrap()), [0]);
+    });
+}
+
+#[test]
+#[should_panic(expected = "has power")]
+fn a_disk_is_not_pulled_out_of_a_running_machine() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, _file) = four_pages(&world).await;
+        node.swap_disks(&world.node(2));
+    });
+}
+
 /// What the platter has once four more pages, with 4 to 7 in them, are synced over the first four.
 fn after_a_lie(seed: u64, lie: fn(&SimNode)) -> (Vec<u8>, BTreeMap<&'static str, u64>) {
     let world = World::new(seed);
