@@ -69,6 +69,7 @@ every_scenario![
     bit_rot,
     wal_rot,
     lying_disk,
+    vanishing_disk,
     connection_resets,
     retry_other_connection,
     client_library,

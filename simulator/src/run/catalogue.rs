@@ -20,11 +20,19 @@ const fn of(
     CatalogueFault { number, about, kinds }
 }
 
-const CUTS: &[&str] =
-    &["power_cut", "crash_loop", "crash_at", "failed_sync", "bit_rot", "lost_end", "bad_sector"];
+const CUTS: &[&str] = &[
+    "power_cut",
+    "crash_loop",
+    "crash_at",
+    "failed_sync",
+    "bit_rot",
+    "lost_end",
+    "bad_sector",
+    "disk_gone",
+];
 
 /// Every number that a run can count as effective, in the catalogue's order.
-pub const ALL: [CatalogueFault; 30] = [
+pub const ALL: [CatalogueFault; 31] = [
     of("D1", "unsynced pages dropped", CUTS),
     of("D2", "torn pages", CUTS),
     of("D3", "unsynced names undone", CUTS),
@@ -38,6 +46,7 @@ pub const ALL: [CatalogueFault; 30] = [
     of("D11", "disk full", &["full_disk"]),
     of("D12", "EIO, short reads, writes", &["failed_write", "failed_read"]),
     of("D13", "disk stalls", &["stall", "slow_disk", "crash_at"]),
+    of("D14", "disk gone", &["disk_gone"]),
     of("N2", "late duplicate of a request", &["late_duplicate"]),
     of("N4", "packets are late", &["lag"]),
     of("N5", "clients clogged one by one", &["swizzle"]),

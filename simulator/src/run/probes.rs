@@ -23,6 +23,7 @@ pub const COMPONENTS: [Component; 11] = [
         name: "log",
         modules: &["core/src/storage"],
         probes: &[
+            "directory_not_writable",
             "duplicate_batch",
             "index_rebuilt",
             "opened_while_removed",
@@ -30,6 +31,7 @@ pub const COMPONENTS: [Component; 11] = [
             "read_gave_way",
             "segment_gone_while_read",
             "segment_written_direct",
+            "storage_failed",
         ],
     },
     Component {

@@ -41,6 +41,7 @@ enum Step {
     Watch { when: When, seen: u64, until_us: u64, crash: Aimed },
     DiskHasRoom,
     DiskIsFast,
+    DiskIsBack,
     HoleEnds(Vec<(u64, u64)>),
     Clog(u64),
     LagEnds(Vec<(u64, u64)>),
@@ -246,7 +247,8 @@ impl<'a> Supervisor<'a> {
             self.node.restart();
         }
         self.starts += 1;
-        self.may_fail = self.armed || self.node.disk().faults().capacity_bytes.is_some();
+        let is_full = self.node.disk().faults().capacity_bytes.is_some();
+        self.may_fail = self.armed || is_full || !self.node.has_disk();
         self.mark(Mark::Started { node: SERVER, incarnation: self.node.incarnation() });
         let mut knobs = self.plan.broker.clone();
         if self.keeps_logs {
@@ -280,7 +282,7 @@ impl<'a> Supervisor<'a> {
             self.life.take().map_or((false, false), |life| (life.stopped, life.noticed));
         let code = code.unwrap_or(-1);
         self.mark(Mark::Exited { node: SERVER, code });
-        if self.rotten && code == EXIT_STORAGE && !served {
+        if self.rotten && code == EXIT_STORAGE && !served && self.node.has_disk() {
             self.refused = true;
             self.agenda.clear();
             return;
@@ -332,6 +334,7 @@ impl<'a> Supervisor<'a> {
             element.spoil_no_more();
         }
         self.armed = false;
+        self.return_disk();
         self.start();
     }
 
@@ -350,6 +353,9 @@ impl<'a> Supervisor<'a> {
             Step::DiskIsFast => {
                 let percent = base_faults(self.plan).latency_percent;
                 self.set_disk(|faults| faults.latency_percent = percent);
+            }
+            Step::DiskIsBack => {
+                self.node.disk().bring_back();
             }
             Step::HoleEnds(links) => {
                 for (from, to) in links {

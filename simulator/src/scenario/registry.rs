@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 31] = scenarios![
+const FILES: [(&str, &str); 32] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -28,6 +28,7 @@ const FILES: [(&str, &str); 31] = scenarios![
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
     "storage/lying_disk.toml",
+    "storage/vanishing_disk.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",
