@@ -35,6 +35,8 @@ pub(crate) const OFFSETS_PARTITIONS: u32 = 2;
 
 /// A client stops by itself after so many operations, so that no plan runs away.
 const OPERATIONS_MAX: u64 = 1_000_000;
+/// What a stalled consumer asks for at once: several of them hold more than the broker has.
+const STALLED_FETCH_BYTES: u64 = 8 << 20;
 /// The largest seed. Numbers in TOML have 63 bits.
 pub const SEED_MAX: u64 = u64::MAX >> 1;
 
@@ -318,6 +320,7 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         (ClientKind::Deserter, &spec.deserters),
         (ClientKind::LibraryMember, &spec.library_members),
         (ClientKind::NativeClient, &spec.native_clients),
+        (ClientKind::StalledConsumer, &spec.stalled_consumers),
     ];
     let groups = draw_groups(seed);
     let mut clients = Vec::new();
@@ -325,7 +328,7 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
         let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
         for k in 0..count {
             let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are twelve kinds");
+            let client = u32::try_from(index * 100 + k).expect("there are thirteen kinds");
             let mut drawn = draw_client(spec, (client, kind), topics, &mut draws);
             drawn.group = match kind {
                 ClientKind::LibraryMember => pick(&groups, &mut draws).cloned(),
@@ -398,7 +401,10 @@ fn draw_client(
         in_flight: spec.in_flight.draw(draws),
         acks: if acks > 1 || idempotent { -1 } else { i16::from(acks == 1) },
         fetch_wait_ms: draws.between(10, 1_000),
-        fetch_bytes: *pick(&[1, 4_096, 1 << 20], draws).expect("there are three"),
+        fetch_bytes: match (kind, *pick(&[1, 4_096, 1 << 20], draws).expect("there are three")) {
+            (ClientKind::StalledConsumer, _) => STALLED_FETCH_BYTES,
+            (_, drawn) => drawn,
+        },
         request_timeout_ms: spec.request_timeout_ms.draw(draws),
         keys: spec.keys.draw(draws),
         tombstone_percent: spec.tombstone_percent.draw(draws),

@@ -94,11 +94,12 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
         }
     });
     world.flush_trace().map_err(|error| format!("the trace cannot be written: {error}"))?;
-    let Supervisor { tally, violations, refused, .. } = supervisor;
+    let Supervisor { tally, violations, refused, memory, .. } = supervisor;
     let evidence = Evidence {
         events: history.events(),
         contract: plan.contract,
         resources: whole.ok().flatten().into_iter().collect(),
+        memory: memory.into_iter().collect(),
         polls_max: world.max_polls_without_progress(),
         end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
     };

@@ -168,6 +168,8 @@ pub struct ClientSpec {
     pub library_members: Draw,
     /// Clients of the native protocol, each with a group of its own.
     pub native_clients: Draw,
+    /// Each asks for much at once and does not read the answers for seconds (M4).
+    pub stalled_consumers: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -201,6 +203,7 @@ impl Default for ClientSpec {
             library_producers: Draw::Fixed(0),
             library_members: Draw::Fixed(0),
             native_clients: Draw::Fixed(0),
+            stalled_consumers: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             keys: Draw::Fixed(0),

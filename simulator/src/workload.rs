@@ -17,6 +17,7 @@ mod producer;
 mod read_back;
 mod set_up;
 mod settle;
+pub(crate) mod stalled;
 mod stop;
 mod watched;
 
@@ -103,6 +104,8 @@ pub enum ClientKind {
     LibraryMember,
     /// A client of the native protocol, which publishes, reads and commits.
     NativeClient,
+    /// Asks for much and does not read the answers for seconds (M4).
+    StalledConsumer,
     /// A process of an application under test ([`crate::app`]), which runs what the test says.
     Application,
 }
@@ -235,6 +238,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::LibraryProducer => library::run(context, params).await,
         ClientKind::LibraryMember => library_member::run(context, params).await,
         ClientKind::NativeClient => native::run(context, params).await,
+        ClientKind::StalledConsumer => stalled::run(context, params).await,
         ClientKind::Application => {}
     }
 }

@@ -85,4 +85,5 @@ every_scenario![
     group_members,
     library_members,
     topics_come_and_go,
+    overload,
 ];

@@ -1,12 +1,14 @@
 //! The faults by their numbers in the catalogue: what an effect counts as, and which kinds of
 //! scenario files cause it.
 
+use crate::workload::stalled;
+
 /// One number of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatalogueFault {
     pub number: &'static str,
     pub about: &'static str,
-    /// Kinds of faults, as in scenario files, that can have this effect. It may come without them,
+    /// Kinds of faults and clients, as in scenario files, that can have this effect. It may come without them,
     /// too: every run ends with a power cut before the read-back, disks read and write in pieces,
     /// and links have a tail.
     pub kinds: &'static [&'static str],
@@ -32,7 +34,7 @@ const CUTS: &[&str] = &[
 ];
 
 /// Every number that a run can count as effective, in the catalogue's order.
-pub const ALL: [CatalogueFault; 31] = [
+pub const ALL: [CatalogueFault; 32] = [
     of("D1", "unsynced pages dropped", CUTS),
     of("D2", "torn pages", CUTS),
     of("D3", "unsynced names undone", CUTS),
@@ -64,6 +66,7 @@ pub const ALL: [CatalogueFault; 31] = [
     of("C1", "clock is off", &["clock_offset"]),
     of("C2", "clock drifts", &["clock_drift"]),
     of("C3", "clock jumps", &["clock_step"]),
+    of("M4", "answers nobody reads", &[stalled::INJECTED]),
 ];
 
 #[cfg(test)]
@@ -78,6 +81,9 @@ mod tests {
     /// What only datagrams and several brokers can count, which no run has.
     const NOT_YET: [&str; 3] = ["N1", "N3", "N11"];
 
+    /// What counts as injected though it is no fault of a plan: clients do it.
+    const OF_CLIENTS: [&str; 1] = [stalled::INJECTED];
+
     /// Adds each number that a source outside of tests writes as text.
     fn collect(path: &Path, numbers: &mut BTreeSet<String>) {
         if path.is_dir() {
@@ -91,7 +97,7 @@ mod tests {
         }
         let text = std::fs::read_to_string(path).unwrap();
         let is_number = |quoted: &&str| {
-            quoted.strip_prefix(['D', 'N', 'P', 'C']).is_some_and(|rest| {
+            quoted.strip_prefix(['D', 'N', 'P', 'C', 'M']).is_some_and(|rest| {
                 !rest.is_empty() && rest.bytes().all(|letter| letter.is_ascii_digit())
             })
         };
@@ -105,6 +111,7 @@ mod tests {
         let mut numbers = BTreeSet::new();
         collect(&root.join("io-abstraction/src/sim"), &mut numbers);
         collect(&root.join("simulator/src/run"), &mut numbers);
+        collect(&root.join("simulator/src/workload"), &mut numbers);
         let listed = ALL.iter().map(|fault| fault.number).chain(NOT_YET);
         assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), numbers);
     }
@@ -112,7 +119,8 @@ mod tests {
     #[test]
     fn every_kind_of_fault_stands_in_the_catalogue() {
         let listed: BTreeSet<&str> = ALL.iter().flat_map(|fault| fault.kinds).copied().collect();
-        let kinds = FaultSpecs::default().rates().map(|(kind, _)| kind);
-        assert_eq!(listed, BTreeSet::from(kinds));
+        let specs = FaultSpecs::default();
+        let kinds = specs.rates().into_iter().map(|(kind, _)| kind).chain(OF_CLIENTS);
+        assert_eq!(listed, kinds.collect());
     }
 }

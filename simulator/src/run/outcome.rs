@@ -23,7 +23,7 @@ pub struct Outcome {
     pub operations_acked: u64,
     pub crashes: u64,
     pub recoveries: u64,
-    /// Applied faults by kind, as in scenario files.
+    /// Applied faults, and what clients did that counts as one, by their names in scenario files.
     pub faults_injected: BTreeMap<String, u64>,
     /// Faults that changed something, by their numbers in the catalogue.
     pub faults_effective: BTreeMap<String, u64>,
@@ -59,6 +59,8 @@ impl Outcome {
         let named = |counts: &BTreeMap<&'static str, u64>| {
             counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
         };
+        let mut injected = tally.injected.clone();
+        injected.extend(history.injected());
         let mut effective = world.fault_counts();
         effective.extend(tally.process.iter().map(|(number, count)| (*number, *count)));
         Outcome {
@@ -70,7 +72,7 @@ impl Outcome {
             operations_acked: history.acked_operations(),
             crashes: tally.crashes,
             recoveries: tally.recoveries,
-            faults_injected: named(&tally.injected),
+            faults_injected: named(&injected),
             faults_effective: named(&effective),
             probes: named(&rivven_io::probe::hits()),
             judged: named(&judged),

@@ -90,8 +90,12 @@ pub const COMPONENTS: [Component; 11] = [
     },
     Component {
         name: "connections",
-        modules: &["broker/src/connection"],
-        probes: &["answer_waits_for_its_reader"],
+        modules: &["broker/src/connection", "broker/src/memory.rs"],
+        probes: &[
+            "answer_waits_for_its_reader",
+            "memory_waited_for",
+            "stuck_connection_evicted",
+        ],
     },
     Component {
         name: "client",

@@ -18,11 +18,12 @@ use rivven_io::sim::{SimNode, World};
 
 use crate::history::History;
 use crate::history::event::{CrashKind, EventKind, Mark};
-use crate::oracles::Violation;
+use crate::oracles::{MemoryReading, Violation};
 use crate::plan::fault::{Fault, When};
 use crate::plan::{Plan, SERVER};
 use crate::run::server::{self, EXIT_STORAGE, Life};
 use crate::run::supervisor::passing::Element;
+use crate::workload::ClientKind;
 
 /// A node without a process of its own: the supervisor's fine clock.
 const CONTROL: u64 = 60_000;
@@ -49,6 +50,7 @@ enum Step {
     DriftEnds(u64),
     Resume(u64),
     CpuIsFast,
+    LookAtMemory,
 }
 
 /// What happened to the broker's node, in numbers.
@@ -105,6 +107,8 @@ pub(crate) struct Supervisor<'a> {
     /// The next lives of the broker clean no log and let nothing of it expire: whoever reads it in
     /// several answers sees one log.
     pub(crate) keeps_logs: bool,
+    /// The moment at which the broker's connections took most, if a client is there for that.
+    pub(crate) memory: Option<MemoryReading>,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
 }
@@ -136,6 +140,7 @@ impl<'a> Supervisor<'a> {
             refused: false,
             down_ms: DOWN_MS,
             keeps_logs: false,
+            memory: None,
             tally: Tally::default(),
             violations: Vec::new(),
         }
@@ -162,6 +167,10 @@ impl<'a> Supervisor<'a> {
         let start_us = self.now_us();
         for (index, fault) in self.plan.faults.iter().enumerate() {
             self.queue(start_us + fault.at_us, Step::Fault(index));
+        }
+        let mut clients = self.plan.workload.clients.iter();
+        if clients.any(|client| client.kind == ClientKind::StalledConsumer) {
+            self.queue(start_us, Step::LookAtMemory);
         }
     }
 
@@ -370,6 +379,7 @@ impl<'a> Supervisor<'a> {
                 self.world.node(node).resume();
             }
             Step::CpuIsFast => self.node.set_poll_cost(Duration::ZERO),
+            Step::LookAtMemory => self.look_at_memory(),
         }
     }
 }

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 32] = scenarios![
+const FILES: [(&str, &str); 33] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -44,6 +44,7 @@ const FILES: [(&str, &str); 32] = scenarios![
     "groups/group_members.toml",
     "groups/library_members.toml",
     "groups/topics_come_and_go.toml",
+    "clients/overload.toml",
 ];
 
 /// All built-in scenarios, in a fixed order.
