@@ -410,6 +410,10 @@ fn draw_client(
         tombstone_percent: spec.tombstone_percent.draw(draws),
         codec: spec.codec.draw(draws),
         time_searches_percent: spec.time_searches_percent.draw(draws),
+        broker_changes_percent: match kind {
+            ClientKind::ConfigAdmin => spec.broker_changes_percent.draw(draws),
+            _ => 0,
+        },
         operations_max: OPERATIONS_MAX,
         operations: None,
         group: None,

@@ -160,6 +160,8 @@ pub struct ClientSpec {
     /// Each moves log starts up (DeleteRecords).
     pub record_deleters: Draw,
     pub config_admins: Draw,
+    /// Share of their changes that are of the broker's defaults, in 1/100.
+    pub broker_changes_percent: Draw,
     /// Members of consumer groups.
     pub group_members: Draw,
     /// Producers of the client library.
@@ -199,6 +201,7 @@ impl Default for ClientSpec {
             deserters: Draw::Fixed(0),
             record_deleters: Draw::Fixed(0),
             config_admins: Draw::Fixed(0),
+            broker_changes_percent: Draw::Fixed(0),
             group_members: Draw::Fixed(0),
             library_producers: Draw::Fixed(0),
             library_members: Draw::Fixed(0),

@@ -5,7 +5,7 @@
 //! operations from a stream of its own: taking a client, an operation or a topic out of a plan
 //! leaves what the others draw as it was.
 
-mod admin;
+pub(crate) mod admin;
 mod consumer;
 mod known;
 mod library;
@@ -94,7 +94,7 @@ pub enum ClientKind {
     Deserter,
     /// Moves log starts up.
     RecordDeleter,
-    /// Sets topic configurations that change nothing which an oracle watches.
+    /// Sets configurations of topics and brokers that change nothing which an oracle watches.
     ConfigAdmin,
     /// A member of a consumer group.
     GroupMember,
@@ -154,6 +154,9 @@ pub struct ClientParams {
     /// Share of its turns in which it searches for a time, in 1/100 (consumers).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub time_searches_percent: u64,
+    /// Share of its changes that are of the broker's defaults, in 1/100 (config admins).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub broker_changes_percent: u64,
     /// Bytes of a record's value beyond its head of 24 bytes (producers).
     pub filler_bytes: (u64, u64),
     /// Batches on the way at once to one partition, 1 to 5 (producers).
@@ -233,7 +236,7 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::TopicAdmin => admin::churn_topics(context, params).await,
         ClientKind::Deserter => admin::desert_topics(context, params).await,
         ClientKind::RecordDeleter => admin::delete_records(context, params).await,
-        ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
+        ClientKind::ConfigAdmin => admin::alter_configs(context, params).await,
         ClientKind::GroupMember => member::run(context, params).await,
         ClientKind::LibraryProducer => library::run(context, params).await,
         ClientKind::LibraryMember => library_member::run(context, params).await,

@@ -12,7 +12,7 @@ const SEEDS: u64 = 6;
 
 #[test]
 fn faults_of_drives_network_clocks_and_processes_change_something() {
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 10] = [
         ("lying_disk", &["D6", "D7", "D8", "D9"]),
         ("vanishing_disk", &["D14"]),
         ("partitions", &["N4", "N5", "N6", "N8"]),
@@ -21,6 +21,7 @@ fn faults_of_drives_network_clocks_and_processes_change_something() {
         ("clocks", &["C1", "C2", "C3"]),
         ("pauses", &["P4"]),
         ("slow_cpu", &["P8", "P9"]),
+        ("changing_knobs", &["G1"]),
         ("overload", &["M4"]),
     ];
     for (scenario, numbers) in cases {

@@ -82,6 +82,7 @@ every_scenario![
     slow_cpu,
     delete_recreate,
     deserted_changes,
+    changing_knobs,
     group_members,
     library_members,
     topics_come_and_go,

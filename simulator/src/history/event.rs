@@ -81,6 +81,8 @@ pub enum Call {
     DeleteTopic { name: String, id: TopicId },
     DeleteRecords { partition: PartitionId, to: i64 },
     AlterTopic { name: String, key: String, value: String },
+    /// Without a value the key is as if it had never been set.
+    AlterBroker { name: String, key: String, value: Option<String> },
     Group(GroupCall),
 }
 

@@ -1,7 +1,7 @@
 //! The faults by their numbers in the catalogue: what an effect counts as, and which kinds of
 //! scenario files cause it.
 
-use crate::workload::stalled;
+use crate::workload::{admin, stalled};
 
 /// One number of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ const CUTS: &[&str] = &[
 ];
 
 /// Every number that a run can count as effective, in the catalogue's order.
-pub const ALL: [CatalogueFault; 32] = [
+pub const ALL: [CatalogueFault; 33] = [
     of("D1", "unsynced pages dropped", CUTS),
     of("D2", "torn pages", CUTS),
     of("D3", "unsynced names undone", CUTS),
@@ -67,6 +67,7 @@ pub const ALL: [CatalogueFault; 32] = [
     of("C2", "clock drifts", &["clock_drift"]),
     of("C3", "clock jumps", &["clock_step"]),
     of("M4", "answers nobody reads", &[stalled::INJECTED]),
+    of("G1", "knobs change under load", &[admin::INJECTED]),
 ];
 
 #[cfg(test)]
@@ -82,7 +83,7 @@ mod tests {
     const NOT_YET: [&str; 3] = ["N1", "N3", "N11"];
 
     /// What counts as injected though it is no fault of a plan: clients do it.
-    const OF_CLIENTS: [&str; 1] = [stalled::INJECTED];
+    const OF_CLIENTS: [&str; 2] = [stalled::INJECTED, admin::INJECTED];
 
     /// Adds each number that a source outside of tests writes as text.
     fn collect(path: &Path, numbers: &mut BTreeSet<String>) {
@@ -97,7 +98,7 @@ mod tests {
         }
         let text = std::fs::read_to_string(path).unwrap();
         let is_number = |quoted: &&str| {
-            quoted.strip_prefix(['D', 'N', 'P', 'C', 'M']).is_some_and(|rest| {
+            quoted.strip_prefix(['D', 'N', 'P', 'C', 'M', 'G']).is_some_and(|rest| {
                 !rest.is_empty() && rest.bytes().all(|letter| letter.is_ascii_digit())
             })
         };

@@ -28,6 +28,7 @@ pub const COMPONENTS: [Component; 11] = [
             "index_rebuilt",
             "opened_while_removed",
             "page_logged",
+            "partition_reconfigured",
             "read_gave_way",
             "segment_gone_while_read",
             "segment_written_direct",

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 33] = scenarios![
+const FILES: [(&str, &str); 34] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -41,6 +41,7 @@ const FILES: [(&str, &str); 33] = scenarios![
     "process/slow_cpu.toml",
     "administration/delete_recreate.toml",
     "administration/deserted_changes.toml",
+    "administration/changing_knobs.toml",
     "groups/group_members.toml",
     "groups/library_members.toml",
     "groups/topics_come_and_go.toml",
