@@ -80,6 +80,9 @@ pub struct BrokerPlan {
     pub cleaner_map_bytes: u64,
     #[serde(default = "compacted_segment_bytes")]
     pub compacted_segment_bytes: u64,
+    /// Requests that are taken from a connection before one is answered; 0: as a broker does.
+    #[serde(default)]
+    pub connection_requests: u64,
 }
 
 impl BrokerPlan {
@@ -96,6 +99,7 @@ impl BrokerPlan {
             cleaner_interval_ms: cleaner_interval_ms(),
             cleaner_map_bytes: cleaner_map_bytes(),
             compacted_segment_bytes: compacted_segment_bytes(),
+            connection_requests: 0,
         }
     }
 
@@ -196,6 +200,7 @@ impl Plan {
             cleaner_interval_ms: number("cleaner", &knobs.cleaner_interval_ms),
             cleaner_map_bytes: number("cleaner_map", &knobs.cleaner_map_bytes),
             compacted_segment_bytes: number("compacted_segment", &knobs.compacted_segment_bytes),
+            connection_requests: number("connection_requests", &knobs.connection_requests),
         };
         let network = NetworkPlan {
             tail_permille: number("tail_permille", &scenario.network.tail_permille),
@@ -339,6 +344,9 @@ fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<Cli
                 }),
                 _ => None,
             };
+            if matches!(kind, ClientKind::LibraryProducer | ClientKind::LibraryMember) {
+                drawn.connection_requests = spec.connection_requests.draw(&mut draws);
+            }
             clients.push(drawn);
         }
     }
@@ -414,6 +422,7 @@ fn draw_client(
             ClientKind::ConfigAdmin => spec.broker_changes_percent.draw(draws),
             _ => 0,
         },
+        connection_requests: 0,
         operations_max: OPERATIONS_MAX,
         operations: None,
         group: None,

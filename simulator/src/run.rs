@@ -9,6 +9,7 @@
 pub mod catalogue;
 pub mod outcome;
 pub mod probes;
+pub(crate) mod queues;
 pub(crate) mod server;
 pub(crate) mod supervisor;
 

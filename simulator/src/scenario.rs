@@ -82,6 +82,8 @@ pub struct BrokerSpec {
     pub cleaner_interval_ms: Draw,
     pub cleaner_map_bytes: Draw,
     pub compacted_segment_bytes: Draw,
+    /// Requests that are taken from a connection before one is answered (M2); 0: as a broker does.
+    pub connection_requests: Draw,
 }
 
 impl Default for BrokerSpec {
@@ -99,6 +101,7 @@ impl Default for BrokerSpec {
             cleaner_interval_ms: Draw::Fixed(15_000),
             cleaner_map_bytes: Draw::Fixed(1 << 20),
             compacted_segment_bytes: Draw::Fixed(COMPACTED_SEGMENT_BYTES_MAX),
+            connection_requests: Draw::Fixed(0),
         }
     }
 }
@@ -188,6 +191,9 @@ pub struct ClientSpec {
     /// Of plain producers: 0, 1, or 2 for all.
     pub acks: Draw,
     pub request_timeout_ms: Draw,
+    /// Requests that the client library sends over a connection before one is answered (M2); 0: as
+    /// it does by itself.
+    pub connection_requests: Draw,
 }
 
 impl Default for ClientSpec {
@@ -217,6 +223,7 @@ impl Default for ClientSpec {
             in_flight: Draw::one_of(&[1, 5]),
             acks: Draw::one_of(&[2, 2, 1]),
             request_timeout_ms: Draw::one_of(&[1_000, 5_000]),
+            connection_requests: Draw::Fixed(0),
         }
     }
 }

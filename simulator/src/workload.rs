@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rivven_client::ClientConfig;
 use rivven_io::Env;
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +169,10 @@ pub struct ClientParams {
     /// Bytes that a fetch asks for (consumers).
     pub fetch_bytes: u64,
     pub request_timeout_ms: u64,
+    /// Requests that are sent over a connection before one is answered (the client library); 0: as
+    /// it does by itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub connection_requests: u64,
     /// Operations after which it stops by itself.
     pub operations_max: u64,
     /// Those that it does; without them, all.
@@ -264,6 +269,15 @@ pub async fn settle_groups(context: &ClientContext, plan: &WorkloadParams, withi
 /// behind it.
 pub async fn read_back(context: &ClientContext, patience: Duration) {
     read_back::run(context, patience).await;
+}
+
+/// The client library's configuration of connections, with the queue that a plan may make short.
+fn library_connections(params: &ClientParams) -> ClientConfig {
+    let mut config = ClientConfig::default();
+    if let Ok(requests @ 1..) = usize::try_from(params.connection_requests) {
+        config.in_flight_max = requests;
+    }
+    config
 }
 
 fn millis(count: u64) -> Duration {

@@ -22,7 +22,7 @@ fn faults_of_drives_network_clocks_and_processes_change_something() {
         ("pauses", &["P4"]),
         ("slow_cpu", &["P8", "P9"]),
         ("changing_knobs", &["G1"]),
-        ("overload", &["M4"]),
+        ("overload", &["M2", "M4"]),
     ];
     for (scenario, numbers) in cases {
         let mut missing: Vec<&str> = numbers.to_vec();

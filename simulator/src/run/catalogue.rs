@@ -1,6 +1,7 @@
 //! The faults by their numbers in the catalogue: what an effect counts as, and which kinds of
 //! scenario files cause it.
 
+use crate::run::queues;
 use crate::workload::{admin, stalled};
 
 /// One number of the catalogue.
@@ -8,7 +9,7 @@ use crate::workload::{admin, stalled};
 pub struct CatalogueFault {
     pub number: &'static str,
     pub about: &'static str,
-    /// Kinds of faults and clients, as in scenario files, that can have this effect. It may come without them,
+    /// Kinds of faults and clients, and knobs, as in scenario files, that can have this effect. It may come without them,
     /// too: every run ends with a power cut before the read-back, disks read and write in pieces,
     /// and links have a tail.
     pub kinds: &'static [&'static str],
@@ -34,7 +35,7 @@ const CUTS: &[&str] = &[
 ];
 
 /// Every number that a run can count as effective, in the catalogue's order.
-pub const ALL: [CatalogueFault; 33] = [
+pub const ALL: [CatalogueFault; 34] = [
     of("D1", "unsynced pages dropped", CUTS),
     of("D2", "torn pages", CUTS),
     of("D3", "unsynced names undone", CUTS),
@@ -66,6 +67,7 @@ pub const ALL: [CatalogueFault; 33] = [
     of("C1", "clock is off", &["clock_offset"]),
     of("C2", "clock drifts", &["clock_drift"]),
     of("C3", "clock jumps", &["clock_step"]),
+    of("M2", "queues short and full", &[queues::OF_BROKER, queues::OF_CLIENTS]),
     of("M4", "answers nobody reads", &[stalled::INJECTED]),
     of("G1", "knobs change under load", &[admin::INJECTED]),
 ];
@@ -82,8 +84,9 @@ mod tests {
     /// What only datagrams and several brokers can count, which no run has.
     const NOT_YET: [&str; 3] = ["N1", "N3", "N11"];
 
-    /// What counts as injected though it is no fault of a plan: clients do it.
-    const OF_CLIENTS: [&str; 2] = [stalled::INJECTED, admin::INJECTED];
+    /// What counts as injected though it is no fault of a plan: knobs, and what clients do.
+    const BESIDE_FAULTS: [&str; 4] =
+        [queues::OF_BROKER, queues::OF_CLIENTS, stalled::INJECTED, admin::INJECTED];
 
     /// Adds each number that a source outside of tests writes as text.
     fn collect(path: &Path, numbers: &mut BTreeSet<String>) {
@@ -121,7 +124,7 @@ mod tests {
     fn every_kind_of_fault_stands_in_the_catalogue() {
         let listed: BTreeSet<&str> = ALL.iter().flat_map(|fault| fault.kinds).copied().collect();
         let specs = FaultSpecs::default();
-        let kinds = specs.rates().into_iter().map(|(kind, _)| kind).chain(OF_CLIENTS);
+        let kinds = specs.rates().into_iter().map(|(kind, _)| kind).chain(BESIDE_FAULTS);
         assert_eq!(listed, kinds.collect());
     }
 }

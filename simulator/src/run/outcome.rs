@@ -9,6 +9,7 @@ use crate::history::History;
 use crate::linear::Looked;
 use crate::oracles::Violation;
 use crate::plan::Plan;
+use crate::run::queues;
 use crate::run::supervisor::Tally;
 
 /// The result of one run.
@@ -61,8 +62,14 @@ impl Outcome {
         };
         let mut injected = tally.injected.clone();
         injected.extend(history.injected());
+        injected.extend(queues::injected(plan));
+        let probes = rivven_io::probe::hits();
+        let full = queues::full(plan, &probes);
         let mut effective = world.fault_counts();
         effective.extend(tally.process.iter().map(|(number, count)| (*number, *count)));
+        if full > 0 {
+            effective.insert("M2", full);
+        }
         Outcome {
             scenario: plan.scenario.clone(),
             seed: plan.seed,
@@ -74,7 +81,7 @@ impl Outcome {
             recoveries: tally.recoveries,
             faults_injected: named(&injected),
             faults_effective: named(&effective),
-            probes: named(&rivven_io::probe::hits()),
+            probes: named(&probes),
             judged: named(&judged),
             looked: Looked::default(),
             violations,

@@ -94,6 +94,7 @@ pub const COMPONENTS: [Component; 11] = [
         modules: &["broker/src/connection", "broker/src/memory.rs"],
         probes: &[
             "answer_waits_for_its_reader",
+            "connection_takes_no_more",
             "memory_waited_for",
             "stuck_connection_evicted",
         ],
@@ -101,7 +102,11 @@ pub const COMPONENTS: [Component; 11] = [
     Component {
         name: "client",
         modules: &["client/src"],
-        probes: &["member_lost_its_partitions", "uncertain_batch_sent_again"],
+        probes: &[
+            "connection_has_no_place",
+            "member_lost_its_partitions",
+            "uncertain_batch_sent_again",
+        ],
     },
 ];
 

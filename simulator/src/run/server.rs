@@ -100,7 +100,7 @@ async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
 fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
     let size = |bytes: u64| usize::try_from(bytes).expect("a knob fits memory");
     let bind = SocketAddr::from(([0, 0, 0, 0], PORT));
-    let config = Config {
+    let mut config = Config {
         data_dir: DATA_DIR.into(),
         bind: vec![bind],
         bind_is_default: false,
@@ -112,6 +112,9 @@ fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
         offsets_topic_partitions: OFFSETS_PARTITIONS,
         ..Config::default()
     };
+    if let requests @ 1.. = size(knobs.connection_requests) {
+        config.in_flight_requests_max = requests;
+    }
     let mut options = StorageOptions::new(DATA_DIR.into(), config.node_id);
     options.tail_bytes_max = size(knobs.tail_bytes);
     options.wal_file_bytes = knobs.wal_file_bytes;
