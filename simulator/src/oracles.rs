@@ -59,6 +59,16 @@ pub struct ResourceReading {
     pub open_files: u64,
 }
 
+/// What the requests and answers of a broker's clients took at a moment, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryReading {
+    pub node: u64,
+    pub at_ns: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub connections: u64,
+}
+
 /// Everything that the oracles look at.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -66,6 +76,8 @@ pub struct Evidence {
     pub events: Vec<Event>,
     pub contract: Contract,
     pub resources: Vec<ResourceReading>,
+    /// Of each run in which clients put the broker short of memory, the highest reading.
+    pub memory: Vec<MemoryReading>,
     /// From `World::max_polls_without_progress`.
     pub polls_max: u64,
     /// Virtual time at the end of the run.

@@ -77,6 +77,9 @@ pub struct BrokerPlan {
     pub cleaner_map_bytes: u64,
     #[serde(default = "compacted_segment_bytes")]
     pub compacted_segment_bytes: u64,
+    /// Requests that are taken from a connection before one is answered; 0: as a broker does.
+    #[serde(default)]
+    pub connection_requests: u64,
 }
 
 impl BrokerPlan {
@@ -93,6 +96,7 @@ impl BrokerPlan {
             cleaner_interval_ms: cleaner_interval_ms(),
             cleaner_map_bytes: cleaner_map_bytes(),
             compacted_segment_bytes: compacted_segment_bytes(),
+            connection_requests: 0,
         }
     }
 
@@ -202,6 +206,7 @@ impl Plan {
             cleaner_interval_ms: number("cleaner", &knobs.cleaner_interval_ms),
             cleaner_map_bytes: number("cleaner_map", &knobs.cleaner_map_bytes),
             compacted_segment_bytes: number("compacted_segment", &knobs.compacted_segment_bytes),
+            connection_requests: number("connection_requests", &knobs.connection_requests),
         };
         let network = NetworkPlan {
             tail_permille: number("tail_permille", &scenario.network.tail_permille),

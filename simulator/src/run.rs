@@ -10,6 +10,7 @@ mod abreast;
 pub mod catalogue;
 pub mod outcome;
 pub mod probes;
+pub(crate) mod queues;
 pub(crate) mod server;
 pub(crate) mod supervisor;
 
@@ -129,18 +130,20 @@ fn judge_one(
     (is_whole, reading): (bool, Option<ResourceReading>),
     sums: &mut Sums,
 ) -> Vec<Violation> {
-    let Supervisor { plan, broker, history, tally, violations, refused, .. } = supervisor;
+    let Supervisor { plan, broker, history, tally, violations, refused, memory, .. } = supervisor;
     let mut found = violations;
     let evidence = Evidence {
         events: history.events(),
         contract: plan.contract,
         resources: reading.into_iter().collect(),
+        memory: memory.into_iter().collect(),
         // Of all nodes together.
         polls_max: if broker == 0 { world.max_polls_without_progress() } else { 0 },
         end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
     };
     sums.operations_acked += history.acked_operations();
     sums.tally.add(&tally);
+    sums.tally.add(&Tally { injected: history.injected(), ..Tally::default() });
     if is_whole {
         let wanted = plan.oracles.iter().filter(|id| !refused || !NEEDS_SERVICE.contains(&&***id));
         let wanted: Vec<String> = wanted.cloned().collect();

@@ -99,6 +99,8 @@ pub struct BrokerSpec {
     pub cleaner_interval_ms: Draw,
     pub cleaner_map_bytes: Draw,
     pub compacted_segment_bytes: Draw,
+    /// Requests that are taken from a connection before one is answered (M2); 0: as a broker does.
+    pub connection_requests: Draw,
 }
 
 impl Default for BrokerSpec {
@@ -116,6 +118,7 @@ impl Default for BrokerSpec {
             cleaner_interval_ms: Draw::Fixed(15_000),
             cleaner_map_bytes: Draw::Fixed(1 << 20),
             compacted_segment_bytes: Draw::Fixed(COMPACTED_SEGMENT_BYTES_MAX),
+            connection_requests: Draw::Fixed(0),
         }
     }
 }
@@ -177,6 +180,8 @@ pub struct ClientSpec {
     /// Each moves log starts up (DeleteRecords).
     pub record_deleters: Draw,
     pub config_admins: Draw,
+    /// Share of their changes that are of the broker's defaults, in 1/100.
+    pub broker_changes_percent: Draw,
     /// Members of consumer groups.
     pub group_members: Draw,
     /// Producers of the client library.
@@ -185,6 +190,8 @@ pub struct ClientSpec {
     pub library_members: Draw,
     /// Clients of the native protocol, each with a group of its own.
     pub native_clients: Draw,
+    /// Each asks for much at once and does not read the answers for seconds (M4).
+    pub stalled_consumers: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -201,6 +208,9 @@ pub struct ClientSpec {
     /// Of plain producers: 0, 1, or 2 for all.
     pub acks: Draw,
     pub request_timeout_ms: Draw,
+    /// Requests that the client library sends over a connection before one is answered (M2); 0: as
+    /// it does by itself.
+    pub connection_requests: Draw,
 }
 
 impl Default for ClientSpec {
@@ -214,10 +224,12 @@ impl Default for ClientSpec {
             deserters: Draw::Fixed(0),
             record_deleters: Draw::Fixed(0),
             config_admins: Draw::Fixed(0),
+            broker_changes_percent: Draw::Fixed(0),
             group_members: Draw::Fixed(0),
             library_producers: Draw::Fixed(0),
             library_members: Draw::Fixed(0),
             native_clients: Draw::Fixed(0),
+            stalled_consumers: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             keys: Draw::Fixed(0),
@@ -228,6 +240,7 @@ impl Default for ClientSpec {
             in_flight: Draw::one_of(&[1, 5]),
             acks: Draw::one_of(&[2, 2, 1]),
             request_timeout_ms: Draw::one_of(&[1_000, 5_000]),
+            connection_requests: Draw::Fixed(0),
         }
     }
 }

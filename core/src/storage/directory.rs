@@ -36,7 +36,10 @@ pub(crate) async fn open(
     layout: &Layout,
     options: &StorageOptions,
 ) -> Result<Directory, OpenError> {
-    let unwritable = |error| OpenError::NotWritable { path: layout.root.clone(), error };
+    let unwritable = |error| {
+        rivven_io::probe!("directory_not_writable");
+        OpenError::NotWritable { path: layout.root.clone(), error }
+    };
     env.disk.create_dir_all(&layout.root).await.map_err(unwritable)?;
     refuse_strangers(env, layout).await?;
     let lock = match env.disk.lock(&layout.lock()).await {

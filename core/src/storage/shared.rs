@@ -412,6 +412,7 @@ impl Shared {
     /// Marks storage as failed for good; the first reason stays.
     pub(crate) fn fail(&self, reason: &str) -> StorageFailed {
         let failure = self.failure.get_or_init(|| {
+            rivven_io::probe!("storage_failed");
             tracing::error!(reason, "storage failed, nothing more is acknowledged");
             StorageFailed { reason: reason.to_owned() }
         });

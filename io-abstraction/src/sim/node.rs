@@ -288,6 +288,16 @@ impl SimNode {
         DiskControl { core: self.core.clone(), disk: self.state.disk.clone() }
     }
 
+    /// Whether the disk was there all the time since the current (or last) incarnation began: see
+    /// [`DiskControl::take_away`].
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        match &self.env().disk {
+            Disk::Sim(disk) => disk.port.has_disk(),
+            Disk::Real(_) => true,
+        }
+    }
+
     /// The supervisor's hand on its wall clock.
     #[must_use]
     pub fn clock(&self) -> ClockControl {
@@ -344,7 +354,7 @@ impl Life {
     ) -> Life {
         let incarnation = Incarnation::new(core.clone(), (id, number), cpu.clone());
         let spawner = core.madsim.get_node(madsim_id).expect("madsim forgets no node");
-        let port = Port { state: disk.clone(), incarnation: incarnation.clone() };
+        let port = Port::new(disk.clone(), incarnation.clone());
         let env = Env {
             disk: Disk::Sim(SimDisk { port }),
             net: Net::Sim(SimNet { incarnation: incarnation.clone() }),

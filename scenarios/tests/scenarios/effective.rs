@@ -12,8 +12,9 @@ const SEEDS: u64 = 6;
 
 #[test]
 fn faults_of_drives_network_clocks_and_processes_change_something() {
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("lying_disk", &["D6", "D7", "D8", "D9"]),
+        ("vanishing_disk", &["D14"]),
         ("partitions", &["N4", "N5", "N6", "N8"]),
         ("slow_links", &["N4", "N9"]),
         ("late_duplicates", &["N2", "N10"]),
@@ -21,6 +22,8 @@ fn faults_of_drives_network_clocks_and_processes_change_something() {
         ("pauses", &["P4"]),
         ("slow_cpu", &["P8", "P9"]),
         ("neighbours", &["D16"]),
+        ("changing_knobs", &["G1"]),
+        ("overload", &["M2", "M4"]),
     ];
     for (scenario, numbers) in cases {
         let mut missing: Vec<&str> = numbers.to_vec();

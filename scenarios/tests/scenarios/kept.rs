@@ -70,6 +70,7 @@ every_scenario![
     wal_rot,
     lying_disk,
     extreme_knobs,
+    vanishing_disk,
     connection_resets,
     retry_other_connection,
     client_library,
@@ -83,7 +84,9 @@ every_scenario![
     neighbours,
     delete_recreate,
     deserted_changes,
+    changing_knobs,
     group_members,
     library_members,
     topics_come_and_go,
+    overload,
 ];

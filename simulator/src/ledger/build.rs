@@ -151,7 +151,11 @@ impl<'a> Builder<'a> {
                     _ => {}
                 }
             }
-            Call::Fetch(_) | Call::ListOffsets { .. } | Call::Metadata | Call::InitProducerId => {}
+            Call::Fetch(_)
+            | Call::ListOffsets { .. }
+            | Call::Metadata
+            | Call::InitProducerId
+            | Call::AlterBroker { .. } => {}
             Call::Group(call) => {
                 self.groups.insert(event.op, self.ledger.groups.len());
                 let client = event.client;

@@ -11,6 +11,8 @@ use crate::workload::{ClientKind, ClientParams, CommitStyle, GroupParams, TopicP
 
 /// A client stops by itself after so many operations, so that no plan runs away.
 const OPERATIONS_MAX: u64 = 1_000_000;
+/// What a stalled consumer asks for at once: several of them hold more than the broker has.
+const STALLED_FETCH_BYTES: u64 = 8 << 20;
 
 /// Draws the clients of one of the plan's brokers.
 pub(super) fn draw(
@@ -35,6 +37,7 @@ pub(super) fn draw(
         (ClientKind::Deserter, &spec.deserters),
         (ClientKind::LibraryMember, &spec.library_members),
         (ClientKind::NativeClient, &spec.native_clients),
+        (ClientKind::StalledConsumer, &spec.stalled_consumers),
     ];
     let groups = draw_groups(seed);
     let mut clients = Vec::new();
@@ -54,6 +57,9 @@ pub(super) fn draw(
                 }),
                 _ => None,
             };
+            if matches!(kind, ClientKind::LibraryProducer | ClientKind::LibraryMember) {
+                drawn.connection_requests = spec.connection_requests.draw(&mut draws);
+            }
             drawn.broker = broker;
             clients.push(drawn);
         }
@@ -118,12 +124,20 @@ fn draw_client(
         in_flight: spec.in_flight.draw(draws),
         acks: if acks > 1 || idempotent { -1 } else { i16::from(acks == 1) },
         fetch_wait_ms: draws.between(10, 1_000),
-        fetch_bytes: *pick(&[1, 4_096, 1 << 20], draws).expect("there are three"),
+        fetch_bytes: match (kind, *pick(&[1, 4_096, 1 << 20], draws).expect("there are three")) {
+            (ClientKind::StalledConsumer, _) => STALLED_FETCH_BYTES,
+            (_, drawn) => drawn,
+        },
         request_timeout_ms: spec.request_timeout_ms.draw(draws),
         keys: spec.keys.draw(draws),
         tombstone_percent: spec.tombstone_percent.draw(draws),
         codec: spec.codec.draw(draws),
         time_searches_percent: spec.time_searches_percent.draw(draws),
+        broker_changes_percent: match kind {
+            ClientKind::ConfigAdmin => spec.broker_changes_percent.draw(draws),
+            _ => 0,
+        },
+        connection_requests: 0,
         operations_max: OPERATIONS_MAX,
         operations: None,
         group: None,

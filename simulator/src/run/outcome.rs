@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::linear::Looked;
 use crate::oracles::Violation;
 use crate::plan::Plan;
-use crate::run::Sums;
+use crate::run::{Sums, queues};
 
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Outcome {
     pub operations_acked: u64,
     pub crashes: u64,
     pub recoveries: u64,
-    /// Applied faults by kind, as in scenario files.
+    /// Applied faults, and what clients did that counts as one, by their names in scenario files.
     pub faults_injected: BTreeMap<String, u64>,
     /// Faults that changed something, by their numbers in the catalogue.
     pub faults_effective: BTreeMap<String, u64>,
@@ -58,8 +58,15 @@ impl Outcome {
         let named = |counts: &BTreeMap<&'static str, u64>| {
             counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
         };
+        let mut injected = tally.injected.clone();
+        injected.extend(queues::injected(plan));
+        let probes = rivven_io::probe::hits();
+        let full = queues::full(plan, &probes);
         let mut effective = world.fault_counts();
         effective.extend(tally.process.iter().map(|(number, count)| (*number, *count)));
+        if full > 0 {
+            effective.insert("M2", full);
+        }
         Outcome {
             scenario: plan.scenario.clone(),
             seed: plan.seed,
@@ -69,9 +76,9 @@ impl Outcome {
             operations_acked,
             crashes: tally.crashes,
             recoveries: tally.recoveries,
-            faults_injected: named(&tally.injected),
+            faults_injected: named(&injected),
             faults_effective: named(&effective),
-            probes: named(&rivven_io::probe::hits()),
+            probes: named(&probes),
             judged: named(&judged),
             looked,
             violations,

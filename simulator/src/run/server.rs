@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rivven_broker::config::Config;
-use rivven_broker::lifecycle::Broker;
+use rivven_broker::lifecycle::{Broker, MemoryInUse};
 use rivven_core::storage::options::StorageOptions;
 use rivven_io::Env;
 use rivven_io::sim::SimNode;
@@ -34,6 +34,7 @@ pub(crate) struct Life {
 
 #[derive(Default)]
 struct Signals {
+    memory: OnceLock<Box<dyn Fn() -> MemoryInUse + Send + Sync>>,
     is_ready: AtomicBool,
     ready: Notify,
     stop: Notify,
@@ -48,6 +49,11 @@ impl Life {
                 signals.ready.notified().await;
             }
         }
+    }
+
+    /// What the memory of connections is at, once it serves.
+    pub(crate) fn memory(&self) -> Option<MemoryInUse> {
+        self.signals.memory.get().map(|ask| ask())
     }
 
     /// Asks for a graceful end, as SIGTERM does.
@@ -74,6 +80,7 @@ async fn main(env: Env, (broker, knobs): (u64, BrokerPlan), signals: Arc<Signals
             return i32::from(error.exit_code());
         }
     };
+    signals.memory.get_or_init(|| Box::new(broker.memory()));
     signals.is_ready.store(true, Ordering::Release);
     signals.ready.notify_one();
     let failure = tokio::select! {
@@ -93,7 +100,7 @@ async fn main(env: Env, (broker, knobs): (u64, BrokerPlan), signals: Arc<Signals
 fn settings(broker: u64, knobs: &BrokerPlan) -> (Config, StorageOptions) {
     let size = |bytes: u64| usize::try_from(bytes).expect("a knob fits memory");
     let bind = SocketAddr::from(([0, 0, 0, 0], PORT));
-    let config = Config {
+    let mut config = Config {
         node_id: i32::try_from(broker).expect("there are few brokers"),
         data_dir: DATA_DIR.into(),
         bind: vec![bind],
@@ -106,6 +113,9 @@ fn settings(broker: u64, knobs: &BrokerPlan) -> (Config, StorageOptions) {
         offsets_topic_partitions: OFFSETS_PARTITIONS,
         ..Config::default()
     };
+    if let requests @ 1.. = size(knobs.connection_requests) {
+        config.in_flight_requests_max = requests;
+    }
     let mut options = StorageOptions::new(DATA_DIR.into(), config.node_id);
     options.tail_bytes_max = size(knobs.tail_bytes);
     options.wal_file_bytes = knobs.wal_file_bytes;

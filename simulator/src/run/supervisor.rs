@@ -19,12 +19,13 @@ use rivven_io::sim::{SimNode, World};
 
 use crate::history::History;
 use crate::history::event::{CrashKind, EventKind, Mark};
-use crate::oracles::Violation;
+use crate::oracles::{MemoryReading, Violation};
 use crate::plan::fault::{Fault, When};
 use crate::plan::{Plan, SERVER};
 use crate::run::server::{self, EXIT_STORAGE, Life};
 use crate::run::supervisor::foreign::Swaps;
 use crate::run::supervisor::passing::Element;
+use crate::workload::ClientKind;
 
 /// A node without a process of its own: the supervisor's fine clock. Each broker's supervisor has
 /// two such nodes.
@@ -45,6 +46,7 @@ enum Step {
     Watch { when: When, seen: u64, until_us: u64, crash: Aimed },
     DiskHasRoom,
     DiskIsFast,
+    DiskIsBack,
     HoleEnds(Vec<(u64, u64)>),
     Clog(u64),
     LagEnds(Vec<(u64, u64)>),
@@ -53,6 +55,7 @@ enum Step {
     Resume(u64),
     CpuIsFast,
     DisksReturn,
+    LookAtMemory,
 }
 
 /// What happened to the broker's node, in numbers.
@@ -127,6 +130,8 @@ pub(crate) struct Supervisor<'a> {
     /// The next lives of the broker clean no log and let nothing of it expire: whoever reads it in
     /// several answers sees one log.
     pub(crate) keeps_logs: bool,
+    /// The moment at which the broker's connections took most, if a client is there for that.
+    pub(crate) memory: Option<MemoryReading>,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
 }
@@ -193,6 +198,7 @@ impl<'a> Supervisor<'a> {
             refused: false,
             down_ms: DOWN_MS,
             keeps_logs: false,
+            memory: None,
             tally: Tally::default(),
             violations: Vec::new(),
         }
@@ -227,6 +233,10 @@ impl<'a> Supervisor<'a> {
         let start_us = self.now_us();
         for (index, fault) in self.plan.faults.iter().enumerate() {
             self.queue(start_us + fault.at_us, Step::Fault(index));
+        }
+        let mut clients = self.plan.workload.clients.iter();
+        if clients.any(|client| client.kind == ClientKind::StalledConsumer) {
+            self.queue(start_us, Step::LookAtMemory);
         }
     }
 
@@ -313,7 +323,8 @@ impl<'a> Supervisor<'a> {
         }
         self.starts += 1;
         self.looks_anew();
-        self.may_fail = self.armed || self.node.disk().faults().capacity_bytes.is_some();
+        let is_full = self.node.disk().faults().capacity_bytes.is_some();
+        self.may_fail = self.armed || is_full || !self.node.has_disk();
         self.mark(Mark::Started { node: self.node.id(), incarnation: self.node.incarnation() });
         let mut knobs = self.plan.broker.clone();
         if self.keeps_logs {
@@ -351,7 +362,8 @@ impl<'a> Supervisor<'a> {
             self.life.take().map_or((false, false), |life| (life.stopped, life.noticed));
         let code = code.unwrap_or(-1);
         self.mark(Mark::Exited { node: self.node.id(), code });
-        if self.rotten && code == EXIT_STORAGE && !served && !self.has_foreign_disk() {
+        let has_own_disk = self.node.has_disk() && !self.has_foreign_disk();
+        if self.rotten && code == EXIT_STORAGE && !served && has_own_disk {
             self.refused = true;
             self.agenda.clear();
             return;
@@ -408,6 +420,7 @@ impl<'a> Supervisor<'a> {
             element.spoil_no_more();
         }
         self.armed = false;
+        self.return_disk();
         self.start();
     }
 
@@ -427,6 +440,9 @@ impl<'a> Supervisor<'a> {
                 let percent = base_faults(self.plan).latency_percent;
                 self.set_disk(|faults| faults.latency_percent = percent);
             }
+            Step::DiskIsBack => {
+                self.node.disk().bring_back();
+            }
             Step::HoleEnds(links) => {
                 for (from, to) in links {
                     self.world.net().heal(from, to);
@@ -441,6 +457,7 @@ impl<'a> Supervisor<'a> {
             }
             Step::CpuIsFast => self.node.set_poll_cost(Duration::ZERO),
             Step::DisksReturn => self.return_disks(),
+            Step::LookAtMemory => self.look_at_memory(),
         }
     }
 }

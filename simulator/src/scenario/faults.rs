@@ -48,6 +48,8 @@ pub struct FaultSpecs {
     pub phantom_write: Option<LieSpec>,
     /// D9: a read brings another place's bytes.
     pub misdirected_read: Option<LieSpec>,
+    /// D14: the disk is gone for a while, and with it what was not synced.
+    pub disk_gone: Option<DiskGoneSpec>,
     /// N6, N8: one client cannot reach the broker, or it cannot reach that client.
     pub isolate: Option<SpanSpec>,
     /// N5: clients are clogged one by one, and unclogged one by one in another order.
@@ -192,6 +194,16 @@ pub struct LieSpec {
     pub paths: Vec<String>,
 }
 
+/// A disk that is gone for `for_ms`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskGoneSpec {
+    pub per_minute: Draw,
+    pub for_ms: Draw,
+    /// From the end of the broker that has no disk to its next start.
+    pub down_ms: Draw,
+}
+
 /// Clients clogged one after the other, `gap_ms` apart, all for `for_ms`, unclogged in another
 /// order.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -280,7 +292,7 @@ pub struct TaskPanicSpec {
 
 impl FaultSpecs {
     /// Each kind, and how often it comes if it is in the scenario.
-    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 33] {
+    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 34] {
         [
             ("power_cut", self.power_cut.as_ref().map(|spec| &spec.per_minute)),
             ("kill", self.kill.as_ref().map(|spec| &spec.per_minute)),
@@ -302,6 +314,7 @@ impl FaultSpecs {
             ("misdirected_write", self.misdirected_write.as_ref().map(|spec| &spec.per_minute)),
             ("phantom_write", self.phantom_write.as_ref().map(|spec| &spec.per_minute)),
             ("misdirected_read", self.misdirected_read.as_ref().map(|spec| &spec.per_minute)),
+            ("disk_gone", self.disk_gone.as_ref().map(|spec| &spec.per_minute)),
             ("isolate", self.isolate.as_ref().map(|spec| &spec.per_minute)),
             ("swizzle", self.swizzle.as_ref().map(|spec| &spec.per_minute)),
             ("lag", self.lag.as_ref().map(|spec| &spec.per_minute)),

@@ -75,6 +75,7 @@ pub fn fault_in_words(fault: &PlannedFault) -> String {
         "misdirected_write" => "a page that is synced next lands in another one's place",
         "phantom_write" => "a page that is synced next never lands",
         "misdirected_read" => "the next read brings the bytes of another place",
+        "disk_gone" => "the disk is gone, and with it what was not synced",
         "isolate" => "a client's packets vanish",
         "swizzle" => "the clients are cut off one after the other, and come back in another order",
         "lag" => "packets take longer",

@@ -12,7 +12,7 @@ use rivven_io::sim::rng::{Stream, stream};
 use super::known::Known;
 use super::operations::{Operation, Operations};
 use super::set_up::client_of;
-use super::{ClientContext, ClientParams, millis};
+use super::{ClientContext, ClientParams, library_connections, millis};
 use crate::client::reads::Place;
 use crate::history::event::{Call, Event, EventKind, Failure, Mark, Produce, Reply, Stamp};
 use crate::history::value::Value;
@@ -74,7 +74,7 @@ fn producer_of(context: &ClientContext, params: &ClientParams, rng: &mut Stream)
         client_id: format!("library-{}", params.client),
         connect_timeout: timeout.min(Duration::from_secs(5)),
         request_timeout: timeout,
-        ..ClientConfig::default()
+        ..library_connections(params)
     };
     let client = Client::new(context.env.clone(), client).expect("the configuration is sound");
     let codecs = [

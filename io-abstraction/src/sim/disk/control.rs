@@ -89,6 +89,18 @@ impl DiskControl {
         inner.stalled_until_ns = inner.stalled_until_ns.max(until_ns);
     }
 
+    /// D14: the disk is gone, and what was not synced fares as in a power cut. Returns whether it
+    /// was there.
+    #[must_use]
+    pub fn take_away(&self) -> bool {
+        self.disk.go(&self.core)
+    }
+
+    /// The disk is there again for processes that start from now on. Returns whether it was gone.
+    pub fn bring_back(&self) -> bool {
+        self.disk.come_back(&self.core)
+    }
+
     /// D5: flips bits in each of the platter's bytes in the range; every later read shows the same
     /// wrong bytes until they are written again. Returns how many bytes changed: none past the
     /// durable length, or if the file's name is not durable.

@@ -140,6 +140,11 @@ fn draw_of_drive(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<F
             let path = pick(&specs.misdirected_read.as_ref()?.paths, draws)?.clone();
             Some(Fault::MisdirectedRead { path })
         }
+        "disk_gone" => {
+            let spec = specs.disk_gone.as_ref()?;
+            let (for_ms, down_ms) = (spec.for_ms.draw(draws), spec.down_ms.draw(draws));
+            Some(Fault::DiskGone { for_ms, down_ms })
+        }
         _ => None,
     }
 }

@@ -1,12 +1,12 @@
 //! What happens to the platter while the power is off: bytes change, ends of files are gone, pages
-//! cannot be read any more; and how a drive errs in what it does.
+//! cannot be read any more; how a drive errs in what it does; and that it is gone.
 
 use std::path::Path;
 
 use rivven_core::storage::wal::commit::{COMMIT_ALIGN, COMMIT_HEADER_BYTES, CommitHeader, Lsn};
 use rivven_io::sim::disk::DiskControl;
 
-use crate::run::supervisor::Supervisor;
+use crate::run::supervisor::{DOWN_MS, Step, Supervisor};
 
 /// What a drive cannot read, it cannot read whole.
 const PAGE_BYTES: u64 = 4096;
@@ -56,6 +56,25 @@ impl Supervisor<'_> {
         lie(&self.node.disk(), path);
         self.rotten = true;
         true
+    }
+
+    /// Takes the disk away; the broker may end, and starts again `down_ms` later.
+    pub(super) fn take_disk(&mut self, for_ms: u64, down_ms: u64) -> bool {
+        if !self.node.disk().take_away() {
+            return false;
+        }
+        self.may_fail = true;
+        self.down_ms = down_ms;
+        self.queue_in(for_ms * 1_000, Step::DiskIsBack);
+        true
+    }
+
+    /// Gives the disk back. A broker that has not noticed will never have it: it is started again.
+    pub(super) fn return_disk(&mut self) {
+        self.node.disk().bring_back();
+        if !self.node.has_disk() {
+            self.crash(false, DOWN_MS);
+        }
     }
 
     /// One file and its content on the platter, without the zeros at its end.

@@ -120,3 +120,94 @@ fn a_misdirected_read_brings_other_bytes_once() {
         assert_eq!(node.disk().fault_counts()["D9"], 1);
     });
 }
+
+fn eio<T>(result: std::io::Result<T>) {
+    const EIO: i32 = 5;
+    assert_eq!(result.err().and_then(|error| error.raw_os_error()), Some(EIO));
+}
+
+/// Tries everything that a process can do with a disk and an open file; each try must fail.
+async fn all_fails((node, file): (&SimNode, &File)) {
+    let (path, other) = (Path::new(PATH), Path::new("/data/other"));
+    let disk = node.env().disk;
+    eio(file.read_full_at(0, 4096).await);
+    let mut cached = BytesMut::with_capacity(4096);
+    assert_eq!(file.try_read_cached(0, 4096, &mut cached).unwrap(), None);
+    eio(file.write_all_at(0, vec![Bytes::from(vec![7; 4096])]).await);
+    eio(file.sync_data().await);
+    eio(file.start_writeback(0, 4096).await);
+    eio(file.len().await);
+    eio(file.set_len(1).await);
+    eio(file.allocate(1 << 20).await);
+    eio(file.map(4096).await);
+    eio(disk.open(path, OpenOptions::read()).await);
+    eio(disk.open(other, OpenOptions::write(Create::New)).await);
+    eio(disk.create_dir_all(other).await);
+    eio(disk.rename(path, other).await);
+    eio(disk.remove_file(path).await);
+    eio(disk.remove_dir_all(Path::new("/data")).await);
+    eio(disk.sync_dir(Path::new("/data")).await);
+    eio(disk.read_dir(Path::new("/data")).await);
+    eio(disk.file_len(path).await);
+    eio(disk.lock(path).await);
+    eio(disk.space(Path::new("/data")).await);
+    eio(disk.supports_direct(Path::new("/data")).await);
+}
+
+#[test]
+fn a_disk_that_is_gone_does_nothing_and_comes_back_without_what_was_not_synced() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        write(&file, 0, vec![9; 4096]).await;
+        let crash = only(0, 1, 0, 0);
+        node.disk().set_faults(DiskFaults { crash, ..DiskFaults::default() });
+        let lock = node.env().disk.lock(Path::new("/data/lock")).await.unwrap();
+        assert!(node.disk().take_away() && !node.disk().take_away(), "it goes once");
+        assert!(!node.has_disk());
+        assert_eq!(node.disk().fault_counts().get("D14"), None, "nobody has met it");
+        all_fails((&node, &file)).await;
+        assert_eq!(node.disk().fault_counts()["D14"], 20);
+        assert!(node.disk().bring_back() && !node.disk().bring_back(), "it comes back once");
+        all_fails((&node, &file)).await;
+        drop((file, lock));
+        node.restart();
+        assert!(node.has_disk());
+        let disk = node.env().disk;
+        let file = disk.open(Path::new(PATH), OpenOptions::read()).await.unwrap();
+        assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_process_that_starts_without_its_disk_never_has_it() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, _file) = four_pages(&world).await;
+        assert!(node.disk().take_away());
+        node.restart();
+        let read = || async { node.env().disk.file_len(Path::new(PATH)).await };
+        eio(read().await);
+        assert!(node.disk().bring_back());
+        eio(read().await);
+        node.restart();
+        assert_eq!(read().await.unwrap(), Some(4 * 4096));
+    });
+}
+
+#[test]
+fn a_sync_during_which_the_disk_goes_fails_and_may_have_done_nothing() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        write(&file, 0, vec![9; 4096]).await;
+        let crash = only(0, 1, 0, 0);
+        node.disk().set_faults(DiskFaults { crash, ..DiskFaults::default() });
+        let goes = async { assert!(node.disk().take_away()) };
+        let (synced, ()) = tokio::join!(biased; file.sync_data(), goes);
+        eio(synced);
+        node.disk().bring_back();
+        let durable = node.disk().durable(Path::new(PATH)).unwrap();
+        assert_eq!(pages_of(&durable), [0, 1, 2, 3]);
+    });
+}
