@@ -70,6 +70,7 @@ every_scenario![
     wal_rot,
     lying_disk,
     vanishing_disk,
+    old_disk,
     connection_resets,
     retry_other_connection,
     client_library,

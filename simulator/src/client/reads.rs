@@ -203,9 +203,10 @@ impl Client {
             self.drop_it();
         }
         let read = answer.map_err(Trouble::NotAnswered).and_then(|answer| read_fetched(&answer));
-        self.record(op, read.as_ref().map_or_else(Trouble::event, |reply| {
-            EventKind::Ok(reply.clone())
-        }));
+        self.record(
+            op,
+            read.as_ref().map_or_else(Trouble::event, |reply| EventKind::Ok(reply.clone())),
+        );
         read.map(drop)
     }
 

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 34] = scenarios![
+const FILES: [(&str, &str); 35] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 34] = scenarios![
     "storage/wal_rot.toml",
     "storage/lying_disk.toml",
     "storage/vanishing_disk.toml",
+    "storage/old_disk.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",

@@ -16,9 +16,7 @@ use rivven_io::sim::rng::{Stream, stream};
 
 use super::operations::Operations;
 use super::watched::watch;
-use super::{
-    ClientContext, ClientParams, CommitStyle, GroupParams, library_connections, millis,
-};
+use super::{ClientContext, ClientParams, CommitStyle, GroupParams, library_connections, millis};
 use crate::history::event::{Consumed, ConsumerSaw, Event, EventKind, GivenRecord, SeenRecord};
 use crate::history::value;
 use crate::plan::fault::one_of;

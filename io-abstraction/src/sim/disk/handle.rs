@@ -259,8 +259,7 @@ impl FileOps for SimFile {
         let op = if self.options.direct { Op::DirectWrite } else { Op::Write };
         // A future that is dropped while it waits has its write done or never begun: either.
         self.port.incarnation.check()?;
-        let first =
-            self.port.has_disk() && self.port.state.inner.lock().draws.order.chance(0.5);
+        let first = self.port.has_disk() && self.port.state.inner.lock().draws.order.chance(0.5);
         if first {
             let result = self.write_now(position, data, len);
             self.port.pay(op, &self.path, len).await?;
