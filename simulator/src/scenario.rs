@@ -342,11 +342,39 @@ impl Scenario {
                 return Err(format!("swarm.always names {name}, which is not among the faults"));
             }
         }
+        self.check_old_disk()?;
         for name in &self.oracles {
             if !ORACLES.iter().any(|oracle| oracle.id == name) {
                 let nearest = explain::nearest(name, ORACLES.iter().map(|oracle| oracle.id));
                 return Err(format!("there is no oracle {name}; did you mean {nearest}?"));
             }
+        }
+        Ok(())
+    }
+}
+
+/// Oracles that say something of a run in which the disk becomes an older one: see D15.
+const OF_OLD_DISKS: [&str; 6] = ["I2", "I10", "I11", "I12", "I45", "I46"];
+
+impl Scenario {
+    /// No single disk can show that it is an older one, so that little can be demanded; and what a
+    /// broker gave a producer id for, it gives it for again.
+    fn check_old_disk(&self) -> Result<(), String> {
+        if self.faults.old_disk.is_none() {
+            return Ok(());
+        }
+        if self.contract != Contract::ExpectLoss {
+            return Err("faults.old_disk needs the contract expect-loss".to_owned());
+        }
+        if let Some(name) = self.oracles.iter().find(|name| !OF_OLD_DISKS.contains(&name.as_str()))
+        {
+            return Err(format!("no oracle {name} with faults.old_disk"));
+        }
+        let clients = &self.clients;
+        let with_ids =
+            [&clients.idempotent_producers, &clients.library_producers, &clients.native_clients];
+        if with_ids.iter().any(|count| **count != Draw::Fixed(0)) {
+            return Err("only plain producers with faults.old_disk".to_owned());
         }
         Ok(())
     }
@@ -404,6 +432,11 @@ mod tests {
                 "oracles = []\n[time]\nseconds = 60\n[faults]\nswap_disks = { per_minute = 1, \
                  for_ms = 1 }\n",
                 Some("needs topology.brokers of 2"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[faults.old_disk]\nper_minute = 1\n\
+                 age_ms = 0\ndown_ms = 1\n",
+                Some("needs the contract expect-loss"),
             ),
             (
                 "oracles = []\n[time]\nseconds = 60\n[disk]\ncrash = [\"tron\"]\n",

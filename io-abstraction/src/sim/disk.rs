@@ -60,7 +60,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-pub use control::DiskControl;
+pub use control::{DiskControl, Platter};
 pub use faults::{AfterSyncError, CrashModel, DiskFaults, EntryModel};
 pub use handle::SimFile;
 

@@ -217,8 +217,8 @@ impl SimNode {
         }
     }
 
-    /// D16: from the next start on, each of the two nodes, both without power, has the other's disk:
-    /// what was durable there. The faults of a drive stay with its machine.
+    /// D16: from the next start on, each of the two nodes, both without power, has the other's
+    /// disk: what was durable there. The faults of a drive stay with its machine.
     ///
     /// # Panics
     /// If one of them has power: a cable that is pulled from a running machine is another fault.

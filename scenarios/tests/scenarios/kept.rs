@@ -71,6 +71,7 @@ every_scenario![
     lying_disk,
     extreme_knobs,
     vanishing_disk,
+    old_disk,
     connection_resets,
     retry_other_connection,
     client_library,

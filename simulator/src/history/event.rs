@@ -337,6 +337,10 @@ pub enum Mark {
         node: u64,
         what: String,
     },
+    /// From now on the broker has a disk that lacks what was acknowledged.
+    OtherDisk {
+        node: u64,
+    },
     /// All faults are over: the liveness phase begins.
     Healed,
     /// The liveness phase ends; the read-back follows.

@@ -158,9 +158,8 @@ impl<'a> Builder<'a> {
             | Call::AlterBroker { .. } => {}
             Call::Group(call) => {
                 self.groups.insert(event.op, self.ledger.groups.len());
-                let client = event.client;
-                let op = GroupOp { client, invoked: at, call, end: GroupEnd::Unknown };
-                self.ledger.groups.push(op);
+                let (invoked, client, end) = (at, event.client, GroupEnd::Unknown);
+                self.ledger.groups.push(GroupOp { client, invoked, call, end });
             }
         }
     }
@@ -355,7 +354,10 @@ impl<'a> Builder<'a> {
                     log.next_offset = Some(*next_offset);
                 }
             }
-            Mark::Started { .. } | Mark::Ready { .. } | Mark::Fault { .. } => {}
+            Mark::Started { .. }
+            | Mark::Ready { .. }
+            | Mark::Fault { .. }
+            | Mark::OtherDisk { .. } => {}
         }
     }
 

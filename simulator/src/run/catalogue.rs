@@ -9,9 +9,9 @@ use crate::workload::{admin, stalled};
 pub struct CatalogueFault {
     pub number: &'static str,
     pub about: &'static str,
-    /// Kinds of faults and clients, and knobs, as in scenario files, that can have this effect. It may come without them,
-    /// too: every run ends with a power cut before the read-back, disks read and write in pieces,
-    /// and links have a tail.
+    /// Kinds of faults and clients, and knobs, as in scenario files, that can have this effect. It
+    /// may come without them, too: every run ends with a power cut before the read-back, disks read
+    /// and write in pieces, and links have a tail.
     pub kinds: &'static [&'static str],
 }
 
@@ -32,11 +32,12 @@ const CUTS: &[&str] = &[
     "lost_end",
     "bad_sector",
     "disk_gone",
+    "old_disk",
     "swap_disks",
 ];
 
 /// Every number that a run can count as effective, in the catalogue's order.
-pub const ALL: [CatalogueFault; 35] = [
+pub const ALL: [CatalogueFault; 36] = [
     of("D1", "unsynced pages dropped", CUTS),
     of("D2", "torn pages", CUTS),
     of("D3", "unsynced names undone", CUTS),
@@ -51,6 +52,7 @@ pub const ALL: [CatalogueFault; 35] = [
     of("D12", "EIO, short reads, writes", &["failed_write", "failed_read"]),
     of("D13", "disk stalls", &["stall", "slow_disk", "crash_at"]),
     of("D14", "disk gone", &["disk_gone"]),
+    of("D15", "disk of an earlier moment", &["old_disk"]),
     of("D16", "disks of two brokers swapped", &["swap_disks"]),
     of("N2", "late duplicate of a request", &["late_duplicate"]),
     of("N4", "packets are late", &["lag"]),

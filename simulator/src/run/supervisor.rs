@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivven_io::clock::Clock;
-use rivven_io::sim::disk::DiskFaults;
+use rivven_io::sim::disk::{DiskFaults, Platter};
 use rivven_io::sim::net::LinkConfig;
 use rivven_io::sim::{SimNode, World};
 
 use crate::history::History;
 use crate::history::event::{CrashKind, EventKind, Mark};
 use crate::oracles::{MemoryReading, Violation};
-use crate::plan::fault::{Fault, When};
+use crate::plan::fault::{Fault, PlannedFault, When};
 use crate::plan::{Plan, SERVER};
 use crate::run::server::{self, EXIT_STORAGE, Life};
 use crate::run::supervisor::foreign::Swaps;
@@ -56,6 +56,7 @@ enum Step {
     CpuIsFast,
     DisksReturn,
     LookAtMemory,
+    KeepDisk,
 }
 
 /// What happened to the broker's node, in numbers.
@@ -127,6 +128,8 @@ pub(crate) struct Supervisor<'a> {
     /// The broker found that what it acknowledged is damaged, said so, and does not start.
     pub(crate) refused: bool,
     down_ms: u64,
+    /// What the disk had, with the moments, if a fault of the plan may bring that back.
+    kept_disks: VecDeque<(u64, Platter)>,
     /// The next lives of the broker clean no log and let nothing of it expire: whoever reads it in
     /// several answers sees one log.
     pub(crate) keeps_logs: bool,
@@ -197,6 +200,7 @@ impl<'a> Supervisor<'a> {
             rotten: false,
             refused: false,
             down_ms: DOWN_MS,
+            kept_disks: VecDeque::new(),
             keeps_logs: false,
             memory: None,
             tally: Tally::default(),
@@ -233,6 +237,10 @@ impl<'a> Supervisor<'a> {
         let start_us = self.now_us();
         for (index, fault) in self.plan.faults.iter().enumerate() {
             self.queue(start_us + fault.at_us, Step::Fault(index));
+        }
+        let is_old = |fault: &PlannedFault| matches!(fault.what, Fault::OldDisk { .. });
+        if self.plan.faults.iter().any(is_old) {
+            self.queue(start_us, Step::KeepDisk);
         }
         let mut clients = self.plan.workload.clients.iter();
         if clients.any(|client| client.kind == ClientKind::StalledConsumer) {
@@ -458,6 +466,7 @@ impl<'a> Supervisor<'a> {
             Step::CpuIsFast => self.node.set_poll_cost(Duration::ZERO),
             Step::DisksReturn => self.return_disks(),
             Step::LookAtMemory => self.look_at_memory(),
+            Step::KeepDisk => self.keep_disk(),
         }
     }
 }

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 36] = scenarios![
+const FILES: [(&str, &str); 37] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -30,6 +30,7 @@ const FILES: [(&str, &str); 36] = scenarios![
     "storage/lying_disk.toml",
     "storage/extreme_knobs.toml",
     "storage/vanishing_disk.toml",
+    "storage/old_disk.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",

@@ -76,6 +76,7 @@ pub fn fault_in_words(fault: &PlannedFault) -> String {
         "phantom_write" => "a page that is synced next never lands",
         "misdirected_read" => "the next read brings the bytes of another place",
         "disk_gone" => "the disk is gone, and with it what was not synced",
+        "old_disk" => "the power goes, and comes back with the disk of some time ago",
         "isolate" => "a client's packets vanish",
         "swizzle" => "the clients are cut off one after the other, and come back in another order",
         "lag" => "packets take longer",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,6 +151,26 @@ impl DiskState {
         drop(inner);
         core.event(self.node, "disk.back", 0, 0);
         true
+    }
+
+    /// D15: another disk is in the place of this one; how many files are not what they were. To
+    /// be called while no process runs.
+    pub(crate) fn exchange(&self, core: &Core, tree: Tree) -> u64 {
+        let mut inner = self.inner.lock();
+        let before = std::mem::replace(&mut inner.tree, tree);
+        let paths: BTreeSet<String> =
+            before.files(true).into_iter().chain(inner.tree.files(true)).collect();
+        let differs = |path: &&String| {
+            let path = Path::new(path);
+            before.durable_file(path) != inner.tree.durable_file(path)
+        };
+        let changed = paths.iter().filter(differs).count() as u64;
+        drop(inner);
+        core.event(self.node, "disk.exchange", changed, 0);
+        if changed > 0 {
+            core.fault(self.node, "D15", changed);
+        }
+        changed
     }
 
     /// A power cut.

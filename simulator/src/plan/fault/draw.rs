@@ -145,6 +145,11 @@ fn draw_of_drive(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<F
             let (for_ms, down_ms) = (spec.for_ms.draw(draws), spec.down_ms.draw(draws));
             Some(Fault::DiskGone { for_ms, down_ms })
         }
+        "old_disk" => {
+            let spec = specs.old_disk.as_ref()?;
+            let (age_ms, down_ms) = (spec.age_ms.draw(draws), spec.down_ms.draw(draws));
+            Some(Fault::OldDisk { age_ms, down_ms })
+        }
         _ => None,
     }
 }

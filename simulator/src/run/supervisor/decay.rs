@@ -1,15 +1,21 @@
 //! What happens to the platter while the power is off: bytes change, ends of files are gone, pages
-//! cannot be read any more; how a drive errs in what it does; and that it is gone.
+//! cannot be read any more; how a drive errs in what it does; and that it is gone, or
+//! another one.
 
 use std::path::Path;
 
 use rivven_core::storage::wal::commit::{COMMIT_ALIGN, COMMIT_HEADER_BYTES, CommitHeader, Lsn};
 use rivven_io::sim::disk::DiskControl;
 
+use crate::history::event::Mark;
 use crate::run::supervisor::{DOWN_MS, Step, Supervisor};
 
 /// What a drive cannot read, it cannot read whole.
 const PAGE_BYTES: u64 = 4096;
+
+/// How often the disk is kept for a later moment, and how many times at most.
+const KEEP_EVERY_US: u64 = 500_000;
+const KEPT_DISKS_MAX: usize = 64;
 
 impl Supervisor<'_> {
     /// Changes `bytes` bytes in one place of one file whose path contains `path`.
@@ -56,6 +62,34 @@ impl Supervisor<'_> {
         lie(&self.node.disk(), path);
         self.rotten = true;
         true
+    }
+
+    /// Keeps what the disk has now, for a later moment, and does so again soon.
+    pub(super) fn keep_disk(&mut self) {
+        if self.kept_disks.len() == KEPT_DISKS_MAX {
+            self.kept_disks.pop_front();
+        }
+        if !self.has_foreign_disk() {
+            self.kept_disks.push_back((self.now_us(), self.node.disk().platter()));
+        }
+        self.queue_in(KEEP_EVERY_US, Step::KeepDisk);
+    }
+
+    /// Cuts the power; the broker finds the disk of `age_ms` ago when it starts, or an empty one if
+    /// that is 0 or longer ago than anything was kept.
+    pub(super) fn exchange_disk(&mut self, age_ms: u64, down_ms: u64) -> bool {
+        if self.has_foreign_disk() || !self.crash(true, down_ms) {
+            return false;
+        }
+        let then_us = self.now_us().saturating_sub(age_ms * 1_000);
+        // What was kept since is of a disk that is not there any more.
+        self.kept_disks.retain(|(at_us, _)| age_ms > 0 && *at_us <= then_us);
+        let old = self.kept_disks.back().map(|(_, platter)| platter);
+        let is_other = self.node.disk().exchange(old) > 0;
+        if is_other {
+            self.mark(Mark::OtherDisk { node: self.node.id() });
+        }
+        is_other
     }
 
     /// Takes the disk away; the broker may end, and starts again `down_ms` later.

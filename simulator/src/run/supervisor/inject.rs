@@ -103,6 +103,7 @@ impl Supervisor<'_> {
             Fault::MisdirectedWrite { path } => self.lie(DiskControl::misdirect_next_write, path),
             Fault::PhantomWrite { path } => self.lie(DiskControl::forget_next_write, path),
             Fault::MisdirectedRead { path } => self.lie(DiskControl::misdirect_next_read, path),
+            Fault::OldDisk { age_ms, down_ms } => self.exchange_disk(*age_ms, *down_ms),
             Fault::DiskGone { for_ms, down_ms } => self.take_disk(*for_ms, *down_ms),
             _ => false,
         }

@@ -56,16 +56,6 @@ fn two_machines_swap_what_was_durable_and_nothing_else() {
     });
 }
 
-#[test]
-#[should_panic(expected = "has power")]
-fn a_disk_is_not_pulled_out_of_a_running_machine() {
-    let world = World::new(1);
-    world.run(async {
-        let (node, _file) = four_pages(&world).await;
-        node.swap_disks(&world.node(2));
-    });
-}
-
 /// What the platter has once four more pages, with 4 to 7 in them, are synced over the first four.
 fn after_a_lie(seed: u64, lie: fn(&SimNode)) -> (Vec<u8>, BTreeMap<&'static str, u64>) {
     let world = World::new(seed);
@@ -209,5 +199,29 @@ fn a_sync_during_which_the_disk_goes_fails_and_may_have_done_nothing() {
         node.disk().bring_back();
         let durable = node.disk().durable(Path::new(PATH)).unwrap();
         assert_eq!(pages_of(&durable), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn an_older_disk_has_what_was_synced_by_then_and_an_empty_one_nothing() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        let old = node.disk().platter();
+        write(&file, 0, vec![9; 4096]).await;
+        file.sync_data().await.unwrap();
+        let options = OpenOptions::write(Create::New);
+        let disk = node.env().disk;
+        disk.open(Path::new("/data/later"), options).await.unwrap();
+        disk.sync_dir(Path::new("/data")).await.unwrap();
+        node.power_cut();
+        assert_eq!(node.disk().exchange(Some(&old)), 2);
+        assert_eq!(node.disk().files(), [PATH]);
+        let content = pages_of(&node.disk().content(Path::new(PATH)).unwrap());
+        assert_eq!(content, [0, 1, 2, 3]);
+        assert_eq!(node.disk().exchange(Some(&old)), 0, "it is there already");
+        assert_eq!(node.disk().exchange(None), 1);
+        assert_eq!(node.disk().files(), Vec::<String>::new());
+        assert_eq!(node.disk().fault_counts()["D15"], 2);
     });
 }
