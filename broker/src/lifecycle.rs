@@ -162,7 +162,6 @@ impl Broker {
 
     /// What the memory of connections is at, each time it is asked, for checks that look behind the
     /// protocol.
-    #[must_use]
     pub fn memory(&self) -> impl Fn() -> MemoryInUse + Send + Sync + use<> {
         let budget = self.node.budget.clone();
         move || MemoryInUse { bytes: budget.used(), bytes_max: budget.bytes_max() }
