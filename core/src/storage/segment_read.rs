@@ -159,7 +159,7 @@ async fn take_batches(
     Ok(Span::Batches(data.slice(..good)))
 }
 
-fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
+pub(super) fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
     let partition = partition.id();
     if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::UnexpectedEof {
         let reason = format!("its segment is missing or too short: {error}");
