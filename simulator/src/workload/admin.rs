@@ -31,8 +31,6 @@ const HARMLESS_OF_BROKERS: [(&str, &[&str]); 5] = [
     ("log.segment.delete.delay.ms", &["0", "1000", "60000"]),
     ("message.max.bytes", &["1048588", "10485880"]),
 ];
-/// Whose defaults these are: of all brokers, or of the one that there is.
-const BROKERS: [&str; 2] = ["", "1"];
 /// As it counts among what was injected: the key of scenario files.
 pub(crate) const INJECTED: &str = "config_admins";
 
@@ -173,7 +171,7 @@ pub(crate) async fn alter_configs(context: ClientContext, params: ClientParams) 
     while let Some(mut draws) = admin.turn().await {
         let before = reconfigured();
         let altered = if percent > 0 && draws.below(100) < percent {
-            alter_broker(&mut admin.client, &mut draws).await
+            alter_broker(&mut admin.client, admin.params.broker, &mut draws).await
         } else {
             let Some(topic) = by_lot(&mut draws, &topics, |topic| (topic, 0)) else { return };
             let (key, values) = one_of(&HARMLESS, &mut draws);
@@ -194,13 +192,14 @@ pub(crate) async fn alter_configs(context: ClientContext, params: ClientParams) 
     }
 }
 
-/// Sets a default, or takes back what was set.
-async fn alter_broker(client: &mut Client, draws: &mut Stream) -> Result<(), Trouble> {
-    let broker = one_of(&BROKERS, draws);
+/// Sets a default of all brokers or of this one, or takes back what was set.
+async fn alter_broker(client: &mut Client, id: u64, draws: &mut Stream) -> Result<(), Trouble> {
+    // As `server::settings` numbers it.
+    let broker = if draws.chance(0.5) { id.to_string() } else { String::new() };
     let (key, values) = one_of(&HARMLESS_OF_BROKERS, draws);
     let value = one_of(values, draws);
     let value = (!draws.chance(0.25)).then_some(value);
-    client.alter_broker(broker, (key, value)).await
+    client.alter_broker(&broker, (key, value)).await
 }
 
 /// How often a partition got another configuration.
