@@ -34,6 +34,13 @@ pub struct Broker {
     start_time: Duration,
 }
 
+/// Memory that the requests and answers of all connections take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryInUse {
+    pub bytes: usize,
+    pub bytes_max: usize,
+}
+
 /// Why a broker does not start; nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -151,6 +158,13 @@ impl Broker {
     #[must_use]
     pub fn storage(&self) -> &Storage {
         &self.node.storage
+    }
+
+    /// What the memory of connections is at, each time it is asked, for checks that look behind the
+    /// protocol.
+    pub fn memory(&self) -> impl Fn() -> MemoryInUse + Send + Sync + use<> {
+        let budget = self.node.budget.clone();
+        move || MemoryInUse { bytes: budget.used(), bytes_max: budget.bytes_max() }
     }
 
     /// Resolves once storage has failed: nothing more is acknowledged, the process must end.

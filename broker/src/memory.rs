@@ -129,6 +129,7 @@ impl Budget {
         let Some(victim) = stuck.max_by_key(|account| (account.held(), account.id)) else {
             return;
         };
+        rivven_io::probe!("stuck_connection_evicted");
         tracing::warn!(
             connection = victim.id,
             bytes = victim.held(),
@@ -248,6 +249,7 @@ impl Account {
         if let Some(done) = attempt() {
             return Some(done);
         }
+        rivven_io::probe!("memory_waited_for");
         let _waiting = Waiting::begin(&self.budget);
         let deadline = clock.now().after(MEMORY_WAIT_MAX);
         loop {

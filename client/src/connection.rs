@@ -297,6 +297,9 @@ impl Connection {
         &self,
     ) -> Result<(mpsc::Permit<'_, Outgoing>, OwnedSemaphorePermit), ConnectionError> {
         let permits = self.in_flight.clone();
+        if permits.available_permits() == 0 {
+            rivven_io::probe!("connection_has_no_place");
+        }
         let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
         let place = self.outgoing.reserve().await.map_err(|_| self.shared.why())?;
         Ok((place, permit))

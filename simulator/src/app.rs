@@ -116,7 +116,7 @@ impl Stage {
     }
 
     fn plan(&self, seed: u64) -> Plan {
-        let mut plan = Plan::draw(&self.scenario, seed, "");
+        let mut plan = Plan::draw(&self.scenario, seed, "").with_brokers(&[0]);
         plan.workload.topics.clear();
         plan.broker = plan.broker.with_room_for(u64::from(self.partitions));
         plan.oracles.clear();
@@ -143,6 +143,7 @@ impl Stage {
 fn process(client: u32, seed: u64) -> ClientParams {
     ClientParams {
         client,
+        broker: 0,
         kind: ClientKind::Application,
         seed,
         topics: Vec::new(),
@@ -152,12 +153,14 @@ fn process(client: u32, seed: u64) -> ClientParams {
         tombstone_percent: 0,
         codec: 0,
         time_searches_percent: 0,
+        broker_changes_percent: 0,
         filler_bytes: (0, 0),
         in_flight: 1,
         acks: -1,
         fetch_wait_ms: 0,
         fetch_bytes: 0,
         request_timeout_ms: 0,
+        connection_requests: 0,
         operations_max: 0,
         operations: None,
         group: None,

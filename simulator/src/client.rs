@@ -153,6 +153,11 @@ impl Client {
         self.connection = None;
     }
 
+    /// Whether the broker waits for this client to read its answers.
+    pub(crate) fn keeps_broker_waiting(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::keeps_broker_waiting)
+    }
+
     /// The next request is not waited for.
     pub(crate) fn desert_next(&mut self, desertion: Desertion) {
         self.desertion = Some(desertion);

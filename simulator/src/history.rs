@@ -7,6 +7,7 @@ pub mod edn;
 pub mod event;
 pub mod value;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,8 @@ pub struct History {
     events: Mutex<Vec<Event>>,
     /// What clients began, at most [`EVENTS_MAX`].
     begun: Mutex<Vec<BegunOperation>>,
+    /// How often clients did what counts as a fault, by its name in scenario files.
+    injected: Mutex<BTreeMap<&'static str, u64>>,
     dropped: AtomicU64,
     next_op: AtomicU64,
     /// What events are timed by, and its reading at virtual time zero.
@@ -97,6 +100,18 @@ impl History {
         if begun.len() < EVENTS_MAX {
             begun.push(operation);
         }
+    }
+
+    /// Notes that a client did what counts as a fault.
+    pub(crate) fn injects(&self, kind: &'static str) {
+        let mut injected = self.injected.lock().unwrap_or_else(PoisonError::into_inner);
+        *injected.entry(kind).or_default() += 1;
+    }
+
+    /// How often clients did what counts as a fault.
+    #[must_use]
+    pub fn injected(&self) -> BTreeMap<&'static str, u64> {
+        self.injected.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Every operation that a client began, in the order of virtual time.

@@ -26,7 +26,7 @@ use crate::workload::operations::BegunOperation;
 const CHILD: &str = "RIVVEN_SIMULATOR_CHILD";
 /// What begins the line with the outcome; other output of the child is a log.
 const OUTCOME: &str = "outcome ";
-/// What begins a line of the history.
+/// What begins a line of a history, before the broker's number.
 const EVENT: &str = "event ";
 /// What begins the line with the clients' operations.
 const OPERATIONS: &str = "operations ";
@@ -49,8 +49,8 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub struct Report {
     pub outcome: Outcome,
-    /// JSON lines, if they were wanted.
-    pub history: String,
+    /// JSON lines of each broker's history, if they were wanted.
+    pub histories: Vec<String>,
     /// What clients began, if it was wanted.
     pub operations: Vec<BegunOperation>,
     /// Standard error.
@@ -58,12 +58,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// The history as EDN, see [`edn`].
+    /// A broker's history as EDN, see [`edn`]; empty if there is none.
     ///
     /// # Errors
     /// In words, if the history holds a line that is no event.
-    pub fn history_edn(&self) -> Result<String, String> {
-        let events = read_jsonl(&self.history).map_err(|error| format!("history: {error}"))?;
+    pub fn history_edn(&self, broker: usize) -> Result<String, String> {
+        let Some(history) = self.histories.get(broker) else { return Ok(String::new()) };
+        let events = read_jsonl(history).map_err(|error| format!("history: {error}"))?;
         Ok(edn::text(&events))
     }
 }
@@ -116,7 +117,7 @@ impl Launcher {
         let ended = self.in_time(&id, self.output(job, &id)).await;
         let failed = |property: &str, text: String, log: String| Report {
             outcome: Outcome::without_run(&job.plan, property, text),
-            history: String::new(),
+            histories: Vec::new(),
             operations: Vec::new(),
             log,
         };
@@ -178,20 +179,26 @@ impl Launcher {
 
 fn read_report(output: &Output, log: &str) -> Option<Report> {
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut history = String::new();
+    let mut histories: Vec<String> = Vec::new();
     let mut outcome = None;
     let mut operations = Vec::new();
     for line in text.lines() {
-        if let Some(event) = line.strip_prefix(EVENT) {
-            history.push_str(event);
-            history.push('\n');
+        if let Some((broker, event)) =
+            line.strip_prefix(EVENT).and_then(|line| line.split_once(' '))
+        {
+            let broker: usize = broker.parse().ok()?;
+            if histories.len() <= broker {
+                histories.resize_with(broker + 1, String::new);
+            }
+            histories[broker].push_str(event);
+            histories[broker].push('\n');
         } else if let Some(json) = line.strip_prefix(OPERATIONS) {
             operations = serde_json::from_str(json).ok()?;
         } else if let Some(json) = line.strip_prefix(OUTCOME) {
             outcome = serde_json::from_str(json).ok();
         }
     }
-    Some(Report { outcome: outcome?, history, operations, log: log.to_owned() })
+    Some(Report { outcome: outcome?, histories, operations, log: log.to_owned() })
 }
 
 /// The last bytes of a log.
@@ -237,16 +244,18 @@ pub(crate) fn serve_with(run: impl FnOnce(&Job) -> Result<Run, String>) -> ! {
     let run = run(&job).expect("the records can be written");
     let mut text = String::new();
     if job.records.history {
-        let mut lines = Vec::new();
-        run.history.write_jsonl(&mut lines).expect("memory takes every write");
-        for line in String::from_utf8_lossy(&lines).lines() {
-            text.push_str(EVENT);
-            text.push_str(line);
-            text.push('\n');
+        for (broker, history) in run.histories.iter().enumerate() {
+            let mut lines = Vec::new();
+            history.write_jsonl(&mut lines).expect("memory takes every write");
+            for line in String::from_utf8_lossy(&lines).lines() {
+                text += &format!("{EVENT}{broker} {line}\n");
+            }
         }
     }
     if job.records.operations {
-        let begun = serde_json::to_string(&run.history.begun()).expect("numbers are plain data");
+        let begun: Vec<BegunOperation> =
+            run.histories.iter().flat_map(|history| history.begun()).collect();
+        let begun = serde_json::to_string(&begun).expect("numbers are plain data");
         text += &format!("{OPERATIONS}{begun}\n");
     }
     let outcome = serde_json::to_string(&run.outcome).expect("an outcome is plain data");

@@ -3,6 +3,7 @@
 //! They all look at the same digest of the history, the [`Ledger`], and decide by what
 //! clients saw; none of them asks the broker's own code whether it is right.
 
+mod eras;
 mod i01_acked_is_read_back;
 mod i02_one_value_per_offset;
 mod i03_high_watermark_never_falls;
@@ -33,7 +34,7 @@ use std::collections::BTreeMap;
 use rivven_io::sim::Resources;
 use serde::{Deserialize, Serialize};
 
-use crate::history::event::Event;
+use crate::history::event::{Event, EventKind, Mark};
 use crate::ledger::Ledger;
 use crate::linear::Looked;
 
@@ -55,6 +56,18 @@ pub struct ResourceReading {
     pub at_ns: u64,
     pub baseline: Resources,
     pub now: Resources,
+    /// Segment files that the broker may hold open once it has read, none of them at the baseline.
+    pub open_files: u64,
+}
+
+/// What the requests and answers of a broker's clients took at a moment, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryReading {
+    pub node: u64,
+    pub at_ns: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub connections: u64,
 }
 
 /// Everything that the oracles look at.
@@ -64,10 +77,25 @@ pub struct Evidence {
     pub events: Vec<Event>,
     pub contract: Contract,
     pub resources: Vec<ResourceReading>,
+    /// Of each run in which clients put the broker short of memory, the highest reading.
+    pub memory: Vec<MemoryReading>,
     /// From `World::max_polls_without_progress`.
     pub polls_max: u64,
     /// Virtual time at the end of the run.
     pub end_ns: u64,
+}
+
+impl Evidence {
+    fn clone_without_events(&self) -> Evidence {
+        Evidence {
+            events: Vec::new(),
+            contract: self.contract,
+            resources: self.resources.clone(),
+            memory: self.memory.clone(),
+            polls_max: self.polls_max,
+            end_ns: self.end_ns,
+        }
+    }
 }
 
 /// A broken property.
@@ -173,7 +201,8 @@ pub const ORACLES: [Oracle; 24] = [
     i50_times_are_found::ORACLE,
 ];
 
-/// Runs the oracles whose numbers are `wanted` (all if it is empty).
+/// Runs the oracles whose numbers are `wanted` (all if it is empty). A history in which the disk
+/// was exchanged is judged disk by disk.
 ///
 /// # Panics
 /// If no oracle has a number that is wanted.
@@ -182,9 +211,31 @@ pub fn judge(evidence: &Evidence, wanted: &[String]) -> Judgement {
     for id in wanted {
         assert!(ORACLES.iter().any(|oracle| oracle.id == id), "there is no oracle {id}");
     }
+    let mut all = Judgement::default();
+    let is_exchange = |event: &Event| matches!(event.kind, EventKind::Mark(Mark::OtherDisk { .. }));
+    if !evidence.events.iter().any(is_exchange) {
+        judge_era(evidence, wanted, &mut all);
+    } else {
+        let eras = eras::of(&evidence.events);
+        let last = eras.len() - 1;
+        for (index, events) in eras.into_iter().enumerate() {
+            let mut era = Evidence { events, ..evidence.clone_without_events() };
+            if index < last {
+                // What was read of the process and its memory is judged once.
+                era.resources.clear();
+                era.memory.clear();
+                era.polls_max = 0;
+            }
+            judge_era(&era, wanted, &mut all);
+        }
+    }
+    all.violations.sort_by_key(|violation| violation.at_ns);
+    all
+}
+
+fn judge_era(evidence: &Evidence, wanted: &[String], all: &mut Judgement) {
     let ledger = Ledger::of(&evidence.events);
     let case = Case { evidence, ledger: &ledger };
-    let mut all = Judgement::default();
     for oracle in &ORACLES {
         if wanted.is_empty() || wanted.iter().any(|id| id == oracle.id) {
             let looked = Looked::default();
@@ -193,12 +244,10 @@ pub fn judge(evidence: &Evidence, wanted: &[String]) -> Judgement {
             all.violations.append(&mut findings.found);
             all.looked.add(findings.looked);
             if findings.judged > 0 {
-                all.judged.insert(oracle.id, findings.judged);
+                *all.judged.entry(oracle.id).or_default() += findings.judged;
             }
         }
     }
-    all.violations.sort_by_key(|violation| violation.at_ns);
-    all
 }
 
 #[cfg(test)]

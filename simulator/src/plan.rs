@@ -1,6 +1,8 @@
 //! A plan: everything that a seed decided, as numbers. A run takes a plan; a scenario and a seed
 //! are short for one. It prints as TOML and reads back.
 
+pub(crate) mod brokers;
+mod clients;
 pub mod fault;
 
 use std::collections::BTreeMap;
@@ -15,26 +17,19 @@ use crate::oracles::Contract;
 use crate::plan::fault::{PlannedFault, pick};
 use crate::planted;
 use crate::scenario::draw::Draw;
-use crate::scenario::{
-    ClientSpec, CompactionSpec, CrashStyle, DiskSpec, Scenario, TopicSpec, name,
-};
-use crate::workload::library_member::LIBRARY_GROUPS;
-use crate::workload::{
-    ClientKind, ClientParams, CommitStyle, GroupParams, TopicParams, WorkloadParams,
-};
+use crate::scenario::{CompactionSpec, CrashStyle, DiskSpec, Scenario, TopicSpec, name};
+use crate::workload::{TopicParams, WorkloadParams};
 
 /// The version of plans that this simulator runs. It changes with the meaning of a plan's fields
 /// and of what operations draw: a plan of another version would show something else.
 pub const VERSION: u32 = 1;
-/// The broker's node.
+/// The first broker's node; those of others follow it.
 pub const SERVER: u64 = 1;
 /// The node of client number `n` is `CLIENTS + n`.
 pub const CLIENTS: u64 = 10;
 /// Partitions of `__consumer_offsets`.
 pub(crate) const OFFSETS_PARTITIONS: u32 = 2;
 
-/// A client stops by itself after so many operations, so that no plan runs away.
-const OPERATIONS_MAX: u64 = 1_000_000;
 /// The largest seed. Numbers in TOML have 63 bits.
 pub const SEED_MAX: u64 = u64::MAX >> 1;
 
@@ -54,6 +49,10 @@ pub struct Plan {
     /// Length of the phase with faults.
     pub seconds: u64,
     pub liveness_seconds: u64,
+    /// Brokers in the world that know nothing of each other, 1 to 5. Each
+    /// has the knobs and topics of the plan, and clients and faults of its own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub brokers: u64,
     pub broker: BrokerPlan,
     pub disk: DiskPlan,
     pub network: NetworkPlan,
@@ -78,6 +77,9 @@ pub struct BrokerPlan {
     pub cleaner_map_bytes: u64,
     #[serde(default = "compacted_segment_bytes")]
     pub compacted_segment_bytes: u64,
+    /// Requests that are taken from a connection before one is answered; 0: as a broker does.
+    #[serde(default)]
+    pub connection_requests: u64,
 }
 
 impl BrokerPlan {
@@ -94,6 +96,7 @@ impl BrokerPlan {
             cleaner_interval_ms: cleaner_interval_ms(),
             cleaner_map_bytes: cleaner_map_bytes(),
             compacted_segment_bytes: compacted_segment_bytes(),
+            connection_requests: 0,
         }
     }
 
@@ -123,6 +126,15 @@ impl BrokerPlan {
             ..BrokerPlan::at_rest()
         }
     }
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_one(number: &u64) -> bool {
+    *number == 1
 }
 
 fn cleaner_interval_ms() -> u64 {
@@ -194,13 +206,16 @@ impl Plan {
             cleaner_interval_ms: number("cleaner", &knobs.cleaner_interval_ms),
             cleaner_map_bytes: number("cleaner_map", &knobs.cleaner_map_bytes),
             compacted_segment_bytes: number("compacted_segment", &knobs.compacted_segment_bytes),
+            connection_requests: number("connection_requests", &knobs.connection_requests),
         };
         let network = NetworkPlan {
             tail_permille: number("tail_permille", &scenario.network.tail_permille),
             buffer_bytes: number("buffer_bytes", &scenario.network.buffer_bytes),
         };
         let topics = draw_topics(&scenario.topics, seed);
-        let clients = draw_clients(&scenario.clients, &topics, seed);
+        let count = number("brokers", &scenario.topology.brokers);
+        let of = |broker| clients::draw(&scenario.clients, &topics, (seed, broker));
+        let clients = (0..count).flat_map(of).collect();
         let partitions = topics.iter().map(|topic| u64::from(topic.partitions)).sum();
         Plan {
             version: VERSION,
@@ -211,11 +226,12 @@ impl Plan {
             oracles: scenario.oracles.clone(),
             seconds: scenario.time.seconds,
             liveness_seconds: scenario.time.liveness_seconds,
+            brokers: count,
             broker: broker.with_room_for(partitions),
             disk: draw_disk(&scenario.disk, &mut concern("disk")),
             network,
             workload: WorkloadParams { topics, clients },
-            faults: fault::draw(scenario, seed),
+            faults: fault::draw(scenario, seed, count),
         }
     }
 
@@ -245,6 +261,7 @@ impl Plan {
     /// Files are named after the scenario and the planted bug.
     fn check(&self) -> Result<(), String> {
         name::check(&self.scenario)?;
+        self.check_brokers()?;
         if self.planted.is_empty() || planted::ALL.iter().any(|bug| bug.id == self.planted) {
             return Ok(());
         }
@@ -302,112 +319,6 @@ fn draw_compaction(spec: &CompactionSpec, draws: &mut Stream) -> BTreeMap<String
     ];
     let numbers = numbers.into_iter().map(|(key, number)| (key, number.to_string()));
     numbers.chain(texts).map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
-fn draw_clients(spec: &ClientSpec, topics: &[TopicParams], seed: u64) -> Vec<ClientParams> {
-    let kinds = [
-        (ClientKind::PlainProducer, &spec.plain_producers),
-        (ClientKind::IdempotentProducer, &spec.idempotent_producers),
-        (ClientKind::TailConsumer, &spec.tail_consumers),
-        (ClientKind::ScanConsumer, &spec.scan_consumers),
-        (ClientKind::TopicAdmin, &spec.topic_admins),
-        (ClientKind::RecordDeleter, &spec.record_deleters),
-        (ClientKind::ConfigAdmin, &spec.config_admins),
-        (ClientKind::GroupMember, &spec.group_members),
-        (ClientKind::LibraryProducer, &spec.library_producers),
-        (ClientKind::Deserter, &spec.deserters),
-        (ClientKind::LibraryMember, &spec.library_members),
-        (ClientKind::NativeClient, &spec.native_clients),
-    ];
-    let groups = draw_groups(seed);
-    let mut clients = Vec::new();
-    for (index, (kind, count)) in (1..).zip(kinds) {
-        let count = count.draw(&mut stream(seed, "plan.clients", index, u64::MAX)).min(100);
-        for k in 0..count {
-            let mut draws = stream(seed, "plan.clients", index, k);
-            let client = u32::try_from(index * 100 + k).expect("there are twelve kinds");
-            let mut drawn = draw_client(spec, (client, kind), topics, &mut draws);
-            drawn.group = match kind {
-                ClientKind::LibraryMember => pick(&groups, &mut draws).cloned(),
-                ClientKind::NativeClient => Some(GroupParams {
-                    name: format!("native-{client}"),
-                    assignors: Vec::new(),
-                    commits: CommitStyle::Explicit,
-                }),
-                _ => None,
-            };
-            clients.push(drawn);
-        }
-    }
-    clients
-}
-
-/// The groups of library members: one, or sometimes two.
-fn draw_groups(seed: u64) -> Vec<GroupParams> {
-    let assignors: [&[&str]; 5] = [
-        &["range"],
-        &["sticky"],
-        &["cooperative-sticky"],
-        &["cooperative-sticky"],
-        &["range", "cooperative-sticky"],
-    ];
-    let styles = [CommitStyle::Automatic, CommitStyle::Explicit, CommitStyle::Mixed];
-    let group = |(k, name): (u64, &str)| {
-        let mut draws = stream(seed, "plan.groups", SERVER, k);
-        let assignors = pick(&assignors, &mut draws).expect("there are five");
-        GroupParams {
-            name: name.to_owned(),
-            assignors: assignors.iter().map(|name| (*name).to_owned()).collect(),
-            commits: *pick(&styles, &mut draws).expect("there are three"),
-        }
-    };
-    let count = 1 + usize::from(stream(seed, "plan.groups", SERVER, u64::MAX).below(3) == 0);
-    (0..).zip(LIBRARY_GROUPS).take(count).map(group).collect()
-}
-
-fn draw_client(
-    spec: &ClientSpec,
-    (client, kind): (u32, ClientKind),
-    topics: &[TopicParams],
-    draws: &mut Stream,
-) -> ClientParams {
-    let seed = draws.u64() & SEED_MAX;
-    let pause_ms = spec.pause_ms.draw(draws);
-    let batch_records = spec.batch_records.draw(draws);
-    let filler_bytes = spec.filler_bytes.draw(draws);
-    let acks = spec.acks.draw(draws);
-    let idempotent = matches!(kind, ClientKind::IdempotentProducer | ClientKind::LibraryProducer);
-    ClientParams {
-        client,
-        kind,
-        seed,
-        topics: topics.iter().map(|topic| topic.name.clone()).collect(),
-        pause_ms: match kind {
-            ClientKind::PlainProducer
-            | ClientKind::IdempotentProducer
-            | ClientKind::LibraryProducer
-            | ClientKind::NativeClient => (pause_ms / 2, pause_ms + pause_ms / 2),
-            ClientKind::TailConsumer => (0, 50),
-            ClientKind::GroupMember => (1, 80),
-            ClientKind::LibraryMember => (0, 30),
-            ClientKind::ScanConsumer => (50, 500),
-            _ => (200, 3_000),
-        },
-        batch_records: (1, batch_records.max(1)),
-        filler_bytes: (0, filler_bytes),
-        in_flight: spec.in_flight.draw(draws),
-        acks: if acks > 1 || idempotent { -1 } else { i16::from(acks == 1) },
-        fetch_wait_ms: draws.between(10, 1_000),
-        fetch_bytes: *pick(&[1, 4_096, 1 << 20], draws).expect("there are three"),
-        request_timeout_ms: spec.request_timeout_ms.draw(draws),
-        keys: spec.keys.draw(draws),
-        tombstone_percent: spec.tombstone_percent.draw(draws),
-        codec: spec.codec.draw(draws),
-        time_searches_percent: spec.time_searches_percent.draw(draws),
-        operations_max: OPERATIONS_MAX,
-        operations: None,
-        group: None,
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 42] = [
+pub const ALL: [PlantedBug; 43] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -308,6 +308,13 @@ pub const ALL: [PlantedBug; 42] = [
         origin: "ours: found by I50 when it was new",
         scenario: "power_cuts",
         oracles: &["I50"],
+    },
+    PlantedBug {
+        id: "B98",
+        what: "a broker serves whatever data directory it finds",
+        origin: "before KAFKA-1070 nothing on the disk said whose it is",
+        scenario: "neighbours",
+        oracles: &["I1", "I2", "I12", "I33", "I48"],
     },
 ];
 

@@ -6,9 +6,11 @@
 //!       ─► power cut ─► read-back
 //! ```
 
+mod abreast;
 pub mod catalogue;
 pub mod outcome;
 pub mod probes;
+pub(crate) mod queues;
 pub(crate) mod server;
 pub(crate) mod supervisor;
 
@@ -28,10 +30,11 @@ use crate::linear::Looked;
 use crate::oracles::{Evidence, ResourceReading, Violation, judge};
 use crate::plan::{CLIENTS, Plan, SERVER};
 use crate::run::outcome::Outcome;
-use crate::run::supervisor::Supervisor;
+use crate::run::supervisor::{Supervisor, Tally};
 use crate::workload::{self, ClientContext, ClientParams, Stop};
 
-/// The node of the client that sets topics up, probes liveness and reads back.
+/// The node of the client that sets topics up, probes liveness and reads back; those of other
+/// brokers follow it.
 pub(crate) const JUDGE: u64 = 50_000;
 /// How long a healthy broker may take for its first start and the topics.
 pub(crate) const SET_UP: Duration = Duration::from_secs(30);
@@ -68,7 +71,18 @@ pub struct Records {
 /// What a run left behind.
 pub struct Run {
     pub outcome: Outcome,
-    pub history: Arc<History>,
+    /// Of each broker.
+    pub histories: Vec<Arc<History>>,
+}
+
+/// What counts of all brokers of a run.
+#[derive(Default)]
+pub(crate) struct Sums {
+    pub(crate) operations_acked: u64,
+    pub(crate) tally: Tally,
+    /// By oracle.
+    pub(crate) judged: BTreeMap<&'static str, u64>,
+    pub(crate) looked: Looked,
 }
 
 /// Runs a plan. Its planted bug stays on for the life of the process.
@@ -83,35 +97,62 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
     if let Some(path) = &records.trace {
         world.trace_to(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let history = Arc::new(History::timed_by(world.node(JUDGE).env().clock));
-    let mut supervisor = Supervisor::new(&world, plan, history.clone());
+    let parts: Vec<Plan> = (0..plan.brokers).map(|broker| plan.of_broker(broker)).collect();
+    let history = |broker| History::timed_by(world.node(JUDGE + broker).env().clock);
+    let histories: Vec<Arc<History>> = (0..plan.brokers).map(history).map(Arc::new).collect();
+    let mut supervisors = Supervisor::all(&world, &parts, &histories);
     let clock = world.node(JUDGE).env().clock;
     let whole = world.run(async {
-        let story = story(&world, plan, &mut supervisor, &history);
+        world.net().set_all(&link(plan));
+        let stories = supervisors.iter_mut().map(|supervisor| story(&world, supervisor));
+        let stories = abreast::all(stories);
         match records.until_us {
-            None => Ok(story.await),
-            Some(until_us) => clock.timeout(Duration::from_micros(until_us), story).await,
+            None => Ok(stories.await),
+            Some(until_us) => clock.timeout(Duration::from_micros(until_us), stories).await,
         }
     });
     world.flush_trace().map_err(|error| format!("the trace cannot be written: {error}"))?;
-    let Supervisor { tally, violations, refused, .. } = supervisor;
+    let mut found = panics_of(&world, plan, "harness");
+    let mut sums = Sums::default();
+    let mut readings = whole.iter().flatten();
+    for supervisor in supervisors {
+        let reading = readings.next().cloned().flatten();
+        found.extend(judge_one(&world, supervisor, (whole.is_ok(), reading), &mut sums));
+    }
+    let outcome = Outcome::of(&world, plan, (found, sums));
+    Ok(Run { outcome, histories })
+}
+
+/// What the oracles say of one broker.
+fn judge_one(
+    world: &World,
+    supervisor: Supervisor<'_>,
+    (is_whole, reading): (bool, Option<ResourceReading>),
+    sums: &mut Sums,
+) -> Vec<Violation> {
+    let Supervisor { plan, broker, history, tally, violations, refused, memory, .. } = supervisor;
+    let mut found = violations;
     let evidence = Evidence {
         events: history.events(),
         contract: plan.contract,
-        resources: whole.ok().flatten().into_iter().collect(),
-        polls_max: world.max_polls_without_progress(),
+        resources: reading.into_iter().collect(),
+        memory: memory.into_iter().collect(),
+        // Of all nodes together.
+        polls_max: if broker == 0 { world.max_polls_without_progress() } else { 0 },
         end_ns: u64::try_from(world.now().as_nanos()).expect("a run is shorter than 500 years"),
     };
-    let mut found = panics_of(&world, "harness");
-    let mut judged = BTreeMap::new();
-    let mut looked = Looked::default();
-    found.extend(violations);
-    if whole.is_ok() {
+    sums.operations_acked += history.acked_operations();
+    sums.tally.add(&tally);
+    sums.tally.add(&Tally { injected: history.injected(), ..Tally::default() });
+    if is_whole {
         let wanted = plan.oracles.iter().filter(|id| !refused || !NEEDS_SERVICE.contains(&&***id));
         let wanted: Vec<String> = wanted.cloned().collect();
         let judgement = judge(&evidence, &wanted);
         found.extend(judgement.violations);
-        (judged, looked) = (judgement.judged, judgement.looked);
+        for (id, count) in judgement.judged {
+            *sums.judged.entry(id).or_default() += count;
+        }
+        sums.looked.add(judgement.looked);
     }
     if history.dropped() > 0 {
         let text = format!("{} events did not fit the history", history.dropped());
@@ -122,15 +163,19 @@ pub fn run(plan: &Plan, records: &Records) -> Result<Run, String> {
             text,
         });
     }
-    let outcome = Outcome::of(&world, plan, (&history, &tally), (found, judged));
-    let outcome = Outcome { looked, ..outcome };
-    Ok(Run { outcome, history })
+    // Oracles know of one broker.
+    let node = SERVER + broker;
+    for violation in found.iter_mut().filter(|violation| violation.node == SERVER) {
+        violation.node = node;
+    }
+    found
 }
 
 /// A panic of the broker is a broken promise; one of a client breaks `of_clients`.
-pub(crate) fn panics_of(world: &World, of_clients: &str) -> Vec<Violation> {
+pub(crate) fn panics_of(world: &World, plan: &Plan, of_clients: &str) -> Vec<Violation> {
+    let brokers = SERVER..SERVER + plan.brokers;
     let violation = |panic: rivven_io::sim::NodePanic| Violation {
-        property: if panic.node == SERVER { "panic" } else { of_clients }.to_owned(),
+        property: if brokers.contains(&panic.node) { "panic" } else { of_clients }.to_owned(),
         at_ns: u64::try_from(panic.at.as_nanos()).unwrap_or(u64::MAX),
         node: panic.node,
         text: format!("task {} panicked: {}", panic.task, panic.message),
@@ -138,24 +183,21 @@ pub(crate) fn panics_of(world: &World, of_clients: &str) -> Vec<Violation> {
     world.take_panics().into_iter().filter(|panic| !panic.injected).map(violation).collect()
 }
 
-async fn story(
-    world: &World,
-    plan: &Plan,
-    supervisor: &mut Supervisor<'_>,
-    history: &Arc<History>,
-) -> Option<ResourceReading> {
-    world.net().set_all(&link(plan));
+/// The story of one broker, its clients and its faults.
+async fn story(world: &World, supervisor: &mut Supervisor<'_>) -> Option<ResourceReading> {
+    let (plan, history) = (supervisor.plan, supervisor.history.clone());
     let (stop, leave) = (Arc::new(Stop::new()), Arc::new(Stop::new()));
+    let broker = SocketAddr::new(supervisor.node().ip(), server::PORT);
     let context = |node: u64| ClientContext {
         env: world.node(node).env(),
-        broker: SocketAddr::new(supervisor_ip(world), server::PORT),
+        broker,
         history: history.clone(),
         topics: Arc::new(plan.workload.topics.clone()),
         stop: stop.clone(),
         leave: leave.clone(),
         began_ns: history.now_ns(),
     };
-    let judge = context(JUDGE);
+    let judge = context(JUDGE + supervisor.broker);
     supervisor.set_offsets();
     supervisor.start();
     if !supervisor.pass_until_ready(SET_UP).await {
@@ -226,7 +268,9 @@ async fn last_words(
     }
     supervisor.pass_while(workload::read_back(judge, PATIENCE)).await;
     let now = resources_at_rest(supervisor).await;
-    Some(ResourceReading { node: SERVER, at_ns: supervisor.now_us() * 1_000, baseline, now })
+    let node = supervisor.node().id();
+    let (at_ns, open_files) = (supervisor.now_us() * 1_000, plan.broker.open_files);
+    Some(ResourceReading { node, at_ns, baseline, now, open_files })
 }
 
 /// The least of each kind that some looks after a rest show: one alone may come in the midst of a
@@ -243,10 +287,6 @@ async fn resources_at_rest(supervisor: &mut Supervisor<'_>) -> Resources {
 
 fn node_of(client: &ClientParams) -> u64 {
     CLIENTS + u64::from(client.client)
-}
-
-fn supervisor_ip(world: &World) -> std::net::IpAddr {
-    world.node(SERVER).ip()
 }
 
 fn spawn_client(world: &World, context: ClientContext, client: &ClientParams) -> Task<()> {

@@ -12,6 +12,7 @@ use rivven_io::sim::disk::{CrashModel, EntryModel};
 use serde::{Deserialize, Serialize};
 
 use crate::oracles::{Contract, ORACLES};
+use crate::plan::brokers::BROKERS_MAX;
 use crate::scenario::draw::Draw;
 use crate::scenario::faults::FaultSpecs;
 
@@ -35,6 +36,8 @@ pub struct Scenario {
     /// `expect-loss` if faults may destroy bytes that only one disk has.
     pub contract: Contract,
     pub time: TimeSpec,
+    #[serde(default)]
+    pub topology: TopologySpec,
     #[serde(default)]
     pub broker: BrokerSpec,
     #[serde(default)]
@@ -68,6 +71,20 @@ fn liveness_seconds() -> u64 {
     60
 }
 
+/// Who is in the world.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopologySpec {
+    /// Brokers that know nothing of each other, 1 to 5, each with clients and faults of its own.
+    pub brokers: Draw,
+}
+
+impl Default for TopologySpec {
+    fn default() -> TopologySpec {
+        TopologySpec { brokers: Draw::Fixed(1) }
+    }
+}
+
 /// What the operator of the broker decides, drawn by a seed.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -82,6 +99,8 @@ pub struct BrokerSpec {
     pub cleaner_interval_ms: Draw,
     pub cleaner_map_bytes: Draw,
     pub compacted_segment_bytes: Draw,
+    /// Requests that are taken from a connection before one is answered (M2); 0: as a broker does.
+    pub connection_requests: Draw,
 }
 
 impl Default for BrokerSpec {
@@ -99,6 +118,7 @@ impl Default for BrokerSpec {
             cleaner_interval_ms: Draw::Fixed(15_000),
             cleaner_map_bytes: Draw::Fixed(1 << 20),
             compacted_segment_bytes: Draw::Fixed(COMPACTED_SEGMENT_BYTES_MAX),
+            connection_requests: Draw::Fixed(0),
         }
     }
 }
@@ -160,6 +180,8 @@ pub struct ClientSpec {
     /// Each moves log starts up (DeleteRecords).
     pub record_deleters: Draw,
     pub config_admins: Draw,
+    /// Share of their changes that are of the broker's defaults, in 1/100.
+    pub broker_changes_percent: Draw,
     /// Members of consumer groups.
     pub group_members: Draw,
     /// Producers of the client library.
@@ -168,6 +190,8 @@ pub struct ClientSpec {
     pub library_members: Draw,
     /// Clients of the native protocol, each with a group of its own.
     pub native_clients: Draw,
+    /// Each asks for much at once and does not read the answers for seconds (M4).
+    pub stalled_consumers: Draw,
     /// Mean pause of a producer between two batches.
     pub pause_ms: Draw,
     pub batch_records: Draw,
@@ -184,6 +208,9 @@ pub struct ClientSpec {
     /// Of plain producers: 0, 1, or 2 for all.
     pub acks: Draw,
     pub request_timeout_ms: Draw,
+    /// Requests that the client library sends over a connection before one is answered (M2); 0: as
+    /// it does by itself.
+    pub connection_requests: Draw,
 }
 
 impl Default for ClientSpec {
@@ -197,10 +224,12 @@ impl Default for ClientSpec {
             deserters: Draw::Fixed(0),
             record_deleters: Draw::Fixed(0),
             config_admins: Draw::Fixed(0),
+            broker_changes_percent: Draw::Fixed(0),
             group_members: Draw::Fixed(0),
             library_producers: Draw::Fixed(0),
             library_members: Draw::Fixed(0),
             native_clients: Draw::Fixed(0),
+            stalled_consumers: Draw::Fixed(0),
             pause_ms: Draw::one_of(&[10, 30]),
             batch_records: Draw::one_of(&[1, 3, 20]),
             keys: Draw::Fixed(0),
@@ -211,6 +240,7 @@ impl Default for ClientSpec {
             in_flight: Draw::one_of(&[1, 5]),
             acks: Draw::one_of(&[2, 2, 1]),
             request_timeout_ms: Draw::one_of(&[1_000, 5_000]),
+            connection_requests: Draw::Fixed(0),
         }
     }
 }
@@ -300,16 +330,51 @@ impl Scenario {
         if self.time.seconds < 60 {
             return Err("time.seconds must be at least 60".to_owned());
         }
+        let most = self.topology.brokers.most();
+        if self.topology.brokers.least() == 0 || most > BROKERS_MAX {
+            return Err(format!("topology.brokers must be 1 to {BROKERS_MAX}"));
+        }
+        if most == 1 && self.faults.swap_disks.is_some() {
+            return Err("faults.swap_disks needs topology.brokers of 2 or more".to_owned());
+        }
         for name in &self.swarm.always {
             if !self.faults.rates().iter().any(|(kind, rate)| kind == name && rate.is_some()) {
                 return Err(format!("swarm.always names {name}, which is not among the faults"));
             }
         }
+        self.check_old_disk()?;
         for name in &self.oracles {
             if !ORACLES.iter().any(|oracle| oracle.id == name) {
                 let nearest = explain::nearest(name, ORACLES.iter().map(|oracle| oracle.id));
                 return Err(format!("there is no oracle {name}; did you mean {nearest}?"));
             }
+        }
+        Ok(())
+    }
+}
+
+/// Oracles that say something of a run in which the disk becomes an older one: see D15.
+const OF_OLD_DISKS: [&str; 6] = ["I2", "I10", "I11", "I12", "I45", "I46"];
+
+impl Scenario {
+    /// No single disk can show that it is an older one, so that little can be demanded; and what a
+    /// broker gave a producer id for, it gives it for again.
+    fn check_old_disk(&self) -> Result<(), String> {
+        if self.faults.old_disk.is_none() {
+            return Ok(());
+        }
+        if self.contract != Contract::ExpectLoss {
+            return Err("faults.old_disk needs the contract expect-loss".to_owned());
+        }
+        if let Some(name) = self.oracles.iter().find(|name| !OF_OLD_DISKS.contains(&name.as_str()))
+        {
+            return Err(format!("no oracle {name} with faults.old_disk"));
+        }
+        let clients = &self.clients;
+        let with_ids =
+            [&clients.idempotent_producers, &clients.library_producers, &clients.native_clients];
+        if with_ids.iter().any(|count| **count != Draw::Fixed(0)) {
+            return Err("only plain producers with faults.old_disk".to_owned());
         }
         Ok(())
     }
@@ -358,6 +423,20 @@ mod tests {
             (
                 "oracles = []\n[time]\nseconds = 60\n[swarm]\nalways = [\"kill\"]\n",
                 Some("not among the faults"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[topology]\nbrokers = [1, 6]\n",
+                Some("must be 1 to 5"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[faults]\nswap_disks = { per_minute = 1, \
+                 for_ms = 1 }\n",
+                Some("needs topology.brokers of 2"),
+            ),
+            (
+                "oracles = []\n[time]\nseconds = 60\n[faults.old_disk]\nper_minute = 1\n\
+                 age_ms = 0\ndown_ms = 1\n",
+                Some("needs the contract expect-loss"),
             ),
             (
                 "oracles = []\n[time]\nseconds = 60\n[disk]\ncrash = [\"tron\"]\n",

@@ -269,6 +269,9 @@ impl<F: FnMut(&Progress<'_>)> Shrinker<F> {
     async fn pass_by_pass(&mut self) {
         loop {
             let before = self.plan.clone();
+            if self.plan.brokers > 1 {
+                self.leave_out(Part::Brokers).await;
+            }
             for part in [Part::Faults, Part::Clients, Part::Topics] {
                 self.leave_out(part).await;
             }
@@ -325,7 +328,11 @@ impl<F: FnMut(&Progress<'_>)> Shrinker<F> {
     }
 
     async fn leave_out(&mut self, part: Part) {
-        let worlds = if part == Part::Operations { Worlds::WhileCoarse } else { Worlds::One };
+        let worlds = match part {
+            // A broker's place is part of what its node draws.
+            Part::Operations | Part::Brokers => Worlds::WhileCoarse,
+            Part::Faults | Part::Clients | Part::Topics => Worlds::One,
+        };
         self.leave_out_in(worlds, part).await;
     }
 

@@ -66,6 +66,7 @@ impl Story {
             events: Vec::new(),
             contract: Contract::FsyncAck,
             resources: Vec::new(),
+            memory: Vec::new(),
             polls_max: 0,
             end_ns: 1_000_000_000,
         };

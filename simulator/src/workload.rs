@@ -5,7 +5,7 @@
 //! operations from a stream of its own: taking a client, an operation or a topic out of a plan
 //! leaves what the others draw as it was.
 
-mod admin;
+pub(crate) mod admin;
 mod consumer;
 mod known;
 mod library;
@@ -17,6 +17,7 @@ mod producer;
 mod read_back;
 mod set_up;
 mod settle;
+pub(crate) mod stalled;
 mod stop;
 mod watched;
 
@@ -25,6 +26,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rivven_client::ClientConfig;
 use rivven_io::Env;
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +95,7 @@ pub enum ClientKind {
     Deserter,
     /// Moves log starts up.
     RecordDeleter,
-    /// Sets topic configurations that change nothing which an oracle watches.
+    /// Sets configurations of topics and brokers that change nothing which an oracle watches.
     ConfigAdmin,
     /// A member of a consumer group.
     GroupMember,
@@ -103,6 +105,8 @@ pub enum ClientKind {
     LibraryMember,
     /// A client of the native protocol, which publishes, reads and commits.
     NativeClient,
+    /// Asks for much and does not read the answers for seconds (M4).
+    StalledConsumer,
     /// A process of an application under test ([`crate::app`]), which runs what the test says.
     Application,
 }
@@ -131,6 +135,9 @@ pub enum CommitStyle {
 pub struct ClientParams {
     /// Unique in the run, from 1 to 9,999.
     pub client: u32,
+    /// Which of the plan's brokers it is a client of, from 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub broker: u64,
     pub kind: ClientKind,
     pub seed: u64,
     /// Topics that it works on, by name.
@@ -151,6 +158,9 @@ pub struct ClientParams {
     /// Share of its turns in which it searches for a time, in 1/100 (consumers).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub time_searches_percent: u64,
+    /// Share of its changes that are of the broker's defaults, in 1/100 (config admins).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub broker_changes_percent: u64,
     /// Bytes of a record's value beyond its head of 24 bytes (producers).
     pub filler_bytes: (u64, u64),
     /// Batches on the way at once to one partition, 1 to 5 (producers).
@@ -162,6 +172,10 @@ pub struct ClientParams {
     /// Bytes that a fetch asks for (consumers).
     pub fetch_bytes: u64,
     pub request_timeout_ms: u64,
+    /// Requests that are sent over a connection before one is answered (the client library); 0: as
+    /// it does by itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub connection_requests: u64,
     /// Operations after which it stops by itself.
     pub operations_max: u64,
     /// Those that it does; without them, all.
@@ -230,11 +244,12 @@ pub async fn run_client(context: ClientContext, params: ClientParams) {
         ClientKind::TopicAdmin => admin::churn_topics(context, params).await,
         ClientKind::Deserter => admin::desert_topics(context, params).await,
         ClientKind::RecordDeleter => admin::delete_records(context, params).await,
-        ClientKind::ConfigAdmin => admin::alter_topics(context, params).await,
+        ClientKind::ConfigAdmin => admin::alter_configs(context, params).await,
         ClientKind::GroupMember => member::run(context, params).await,
         ClientKind::LibraryProducer => library::run(context, params).await,
         ClientKind::LibraryMember => library_member::run(context, params).await,
         ClientKind::NativeClient => native::run(context, params).await,
+        ClientKind::StalledConsumer => stalled::run(context, params).await,
         ClientKind::Application => {}
     }
 }
@@ -257,6 +272,15 @@ pub async fn settle_groups(context: &ClientContext, plan: &WorkloadParams, withi
 /// behind it.
 pub async fn read_back(context: &ClientContext, patience: Duration) {
     read_back::run(context, patience).await;
+}
+
+/// The client library's configuration of connections, with the queue that a plan may make short.
+fn library_connections(params: &ClientParams) -> ClientConfig {
+    let mut config = ClientConfig::default();
+    if let Ok(requests @ 1..) = usize::try_from(params.connection_requests) {
+        config.in_flight_max = requests;
+    }
+    config
 }
 
 fn millis(count: u64) -> Duration {

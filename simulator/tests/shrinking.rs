@@ -50,7 +50,8 @@ fn run(plan: &Plan) -> Report {
 
 /// What was sent of each value: its topic, partition and key.
 fn sent(report: &Report) -> BTreeMap<u64, (String, u32, u64)> {
-    let events = report.history.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+    let lines = report.histories.iter().flat_map(|history| history.lines());
+    let events = lines.map(|line| serde_json::from_str::<Event>(line).unwrap());
     let batches = events.filter_map(|event| match event.kind {
         EventKind::Invoke(Call::Produce(batch)) => Some(batch),
         _ => None,
@@ -106,7 +107,7 @@ fn simulator(folder: &Path, args: &[&str]) -> (Output, String) {
 fn a_planted_bug_shrinks_to_a_plan_that_replays() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = short_plan(3, "B01");
-    let cut = |at_us| PlannedFault { at_us, what: Fault::PowerCut { down_ms: 20 } };
+    let cut = |at_us| PlannedFault { at_us, broker: 0, what: Fault::PowerCut { down_ms: 20 } };
     plan.faults = (1..6).map(|half| cut(half * 500_000)).collect();
     std::fs::write(folder.path().join("plan.toml"), plan.to_toml()).unwrap();
     let args = ["shrink", "plan.toml", "--out", "kept/small.toml", "--budget", "4m", "--json"];

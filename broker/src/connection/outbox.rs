@@ -241,9 +241,11 @@ impl Outbox {
     /// Waits until another request may be read.
     pub(crate) async fn room(&self) {
         self.until(|state| {
-            state.has_ended
-                || state.slots.len() < self.in_flight_max
-                    && state.ready_bytes < ANSWER_BYTES_WAITING_MAX
+            let is_full = state.slots.len() >= self.in_flight_max;
+            if is_full {
+                rivven_io::probe!("connection_takes_no_more");
+            }
+            state.has_ended || !is_full && state.ready_bytes < ANSWER_BYTES_WAITING_MAX
         })
         .await;
     }

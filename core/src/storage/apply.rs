@@ -123,7 +123,11 @@ fn configure(shared: &Shared, topic: &Topic) {
     let config = Arc::new(topic.config.clone());
     for index in 0..topic.partitions {
         if let Some(partition) = shared.partition(PartitionId { topic: topic.id, index }) {
-            partition.lock().config = config.clone();
+            let mut state = partition.lock();
+            if state.config != config {
+                rivven_io::probe!("partition_reconfigured");
+            }
+            state.config = config.clone();
         }
     }
 }

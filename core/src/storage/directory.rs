@@ -36,7 +36,10 @@ pub(crate) async fn open(
     layout: &Layout,
     options: &StorageOptions,
 ) -> Result<Directory, OpenError> {
-    let unwritable = |error| OpenError::NotWritable { path: layout.root.clone(), error };
+    let unwritable = |error| {
+        rivven_io::probe!("directory_not_writable");
+        OpenError::NotWritable { path: layout.root.clone(), error }
+    };
     env.disk.create_dir_all(&layout.root).await.map_err(unwritable)?;
     refuse_strangers(env, layout).await?;
     let lock = match env.disk.lock(&layout.lock()).await {
@@ -50,7 +53,8 @@ pub(crate) async fn open(
         Some(meta) => meta,
         None => fresh_meta(env, options),
     };
-    if meta.node_id != options.node_id {
+    if meta.node_id != options.node_id && !rivven_io::planted!("B98") {
+        rivven_io::probe!("foreign_directory_refused");
         return Err(OpenError::Foreign {
             path: layout.root.clone(),
             reason: format!(

@@ -15,7 +15,7 @@ use crate::storage::error::ReadError;
 use crate::storage::layout;
 use crate::storage::partition::Partition;
 use crate::storage::read::ReadRequest;
-use crate::storage::segment_read::{SegmentReader, SegmentSpan};
+use crate::storage::segment_read::{self, SegmentReader, SegmentSpan};
 use crate::storage::shared::Shared;
 
 /// Index entries held for closed segments, of 16 bytes each. An index counts as one more: one
@@ -117,13 +117,9 @@ pub(crate) async fn index_of(
         return Ok(Some(keep(shared, (partition, span.name), index)));
     }
     let interval = partition.config().index_interval_bytes;
-    let file = match shared.files.segment(partition, span.name, Create::Never).await {
-        Ok(file) => file,
-        Err(error) => {
-            let reason = format!("its segment cannot be opened: {error}");
-            return Err(ReadError::Corrupt { partition: partition.id(), offset: base, reason });
-        }
-    };
+    // A disk that does not answer says nothing about what is on it.
+    let unopened = |error| segment_read::failed(partition, base, error);
+    let file = shared.files.segment(partition, span.name, Create::Never).await.map_err(unopened)?;
     rivven_io::probe!("index_rebuilt");
     let mut reader = SegmentReader {
         file: &file,

@@ -161,7 +161,7 @@ async fn take_batches(
     Ok(Span::Batches(data.slice(..good)))
 }
 
-fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
+pub(super) fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
     let partition = partition.id();
     if is_lost(&error) {
         let reason = format!("its segment is missing or too short: {error}");

@@ -199,7 +199,7 @@ impl EndGuard {
 impl Drop for EndGuard {
     fn drop(&mut self) {
         if !self.is_expected {
-            self.shared.fail(&format!("{} ended by a mistake of its own", self.task));
+            self.shared.end(&format!("{} ended by a mistake of its own", self.task));
         }
     }
 }
@@ -420,6 +420,14 @@ impl Shared {
 
     /// Marks storage as failed for good; the first reason stays.
     pub(crate) fn fail(&self, reason: &str) -> StorageFailed {
+        if self.failure.get().is_none() {
+            rivven_io::probe!("storage_failed");
+        }
+        self.end(reason)
+    }
+
+    /// As [`Shared::fail`], also where a process that is killed drops its tasks.
+    fn end(&self, reason: &str) -> StorageFailed {
         let failure = self.failure.get_or_init(|| {
             tracing::error!(reason, "storage failed, nothing more is acknowledged");
             StorageFailed { reason: reason.to_owned() }

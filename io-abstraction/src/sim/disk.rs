@@ -39,6 +39,11 @@
 //! sync answers `Ok` and does not cover them; the length is kept, as an inode of its own. See
 //! [`AfterSyncError`] for what reads show. A failed `sync_dir` likewise makes that its changes will
 //! never be durable.
+//!
+//! # A disk that is gone (D14)
+//! loses its power at that moment: what was not synced fares as in a power cut. Every operation
+//! fails with EIO, those that are under way too, and goes on failing in the processes that saw it
+//! gone when the disk is back: only those that start then have it again.
 
 mod control;
 mod crash;
@@ -55,7 +60,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-pub use control::DiskControl;
+pub use control::{DiskControl, Platter};
 pub use faults::{AfterSyncError, CrashModel, DiskFaults, EntryModel};
 pub use handle::SimFile;
 
@@ -78,7 +83,7 @@ pub struct SimLock {
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        if self.port.incarnation.is_alive() {
+        if self.port.incarnation.is_alive() && self.port.has_disk() {
             self.port.state.inner.lock().locked.remove(&self.inode);
         }
     }

@@ -33,7 +33,7 @@ pub use listener::SimListener;
 pub use middlebox::{Middlebox, Passing};
 pub use stream::{SimReader, SimWriter};
 
-use crate::net::{NetOps, Stream};
+use crate::net::{NetOps, Stream, StreamReader};
 use crate::sim::incarnation::Incarnation;
 
 /// The network as one incarnation of a node may use it.
@@ -53,8 +53,21 @@ impl Waiting {
         }
     }
 
+    fn is_waiting(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     fn take(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.0)
+    }
+}
+
+/// Whether the peer of `reader` waits for it to read, because no buffer on the way has room.
+#[must_use]
+pub fn keeps_peer_waiting(reader: &StreamReader) -> bool {
+    match reader {
+        StreamReader::Sim(reader) => reader.keeps_peer_waiting(),
+        StreamReader::Real(_) => false,
     }
 }
 

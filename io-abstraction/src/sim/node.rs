@@ -217,6 +217,21 @@ impl SimNode {
         }
     }
 
+    /// D16: from the next start on, each of the two nodes, both without power, has the other's
+    /// disk: what was durable there. The faults of a drive stay with its machine.
+    ///
+    /// # Panics
+    /// If one of them has power: a cable that is pulled from a running machine is another fault.
+    pub fn swap_disks(&self, other: &SimNode) {
+        for node in [self, other] {
+            assert!(!node.state.is_powered(), "node {} has power", node.id);
+        }
+        if self.id != other.id {
+            self.state.disk.swap_content(&other.state.disk);
+            self.core.event(self.id, "disk.swap", other.id, 0);
+        }
+    }
+
     /// Starts a new incarnation, with power; kills the running one first. Nothing is spawned on it.
     pub fn restart(&self) {
         self.kill();
@@ -271,6 +286,16 @@ impl SimNode {
     #[must_use]
     pub fn disk(&self) -> DiskControl {
         DiskControl { core: self.core.clone(), disk: self.state.disk.clone() }
+    }
+
+    /// Whether the disk was there all the time since the current (or last) incarnation began: see
+    /// [`DiskControl::take_away`].
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        match &self.env().disk {
+            Disk::Sim(disk) => disk.port.has_disk(),
+            Disk::Real(_) => true,
+        }
     }
 
     /// The supervisor's hand on its wall clock.
@@ -329,7 +354,7 @@ impl Life {
     ) -> Life {
         let incarnation = Incarnation::new(core.clone(), (id, number), cpu.clone());
         let spawner = core.madsim.get_node(madsim_id).expect("madsim forgets no node");
-        let port = Port { state: disk.clone(), incarnation: incarnation.clone() };
+        let port = Port::new(disk.clone(), incarnation.clone());
         let env = Env {
             disk: Disk::Sim(SimDisk { port }),
             net: Net::Sim(SimNet { incarnation: incarnation.clone() }),

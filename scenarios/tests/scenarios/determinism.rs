@@ -5,7 +5,7 @@ use crate::harness::outcome;
 #[test]
 fn a_seed_gives_the_same_run_twice() {
     for (scenario, seed) in
-        [("power_cuts", 3), ("connection_resets", 4), ("delete_recreate", 5), ("full_disk", 6)]
+        [("power_cuts", 3), ("connection_resets", 4), ("delete_recreate", 5), ("neighbours", 6)]
     {
         assert_eq!(outcome(scenario, seed, ""), outcome(scenario, seed, ""), "{scenario}");
     }

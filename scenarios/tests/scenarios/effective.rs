@@ -12,14 +12,19 @@ const SEEDS: u64 = 6;
 
 #[test]
 fn faults_of_drives_network_clocks_and_processes_change_something() {
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 12] = [
         ("lying_disk", &["D6", "D7", "D8", "D9"]),
+        ("vanishing_disk", &["D14"]),
+        ("old_disk", &["D15"]),
         ("partitions", &["N4", "N5", "N6", "N8"]),
         ("slow_links", &["N4", "N9"]),
         ("late_duplicates", &["N2", "N10"]),
         ("clocks", &["C1", "C2", "C3"]),
         ("pauses", &["P4"]),
         ("slow_cpu", &["P8", "P9"]),
+        ("neighbours", &["D16"]),
+        ("changing_knobs", &["G1"]),
+        ("overload", &["M2", "M4"]),
     ];
     for (scenario, numbers) in cases {
         let mut missing: Vec<&str> = numbers.to_vec();

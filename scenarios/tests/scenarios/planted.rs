@@ -80,4 +80,5 @@ every_bug![
     b95_is_found "B95",
     b96_is_found "B96",
     b97_is_found "B97",
+    b98_is_found "B98",
 ];

@@ -1,6 +1,5 @@
 //! One seed of an application's story.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use crate::oracles::Violation;
 use crate::plan::{Plan, SERVER};
 use crate::run::outcome::Outcome;
 use crate::run::supervisor::Supervisor;
-use crate::run::{JUDGE, Records, Run, SET_UP, heal, link, panics_of, server};
+use crate::run::{JUDGE, Records, Run, SET_UP, Sums, heal, link, panics_of, server};
 use crate::workload::Stop;
 
 /// The property that an application breaks.
@@ -45,14 +44,16 @@ where
         healed: Arc::new(Stop::new()),
     };
     let history = Arc::new(History::timed_by(own.env().clock));
-    let mut supervisor = Supervisor::new(&world, plan, history.clone());
+    let mut supervisor = Supervisor::alone(&world, plan, &history);
     world.run(play((&world, plan), &mut supervisor, app, story));
     world.flush_trace().map_err(|error| format!("the trace cannot be written: {error}"))?;
     let Supervisor { tally, violations, .. } = supervisor;
-    let mut found = panics_of(&world, APPLICATION);
+    let mut found = panics_of(&world, plan, APPLICATION);
     found.extend(violations);
-    let outcome = Outcome::of(&world, plan, (&history, &tally), (found, BTreeMap::new()));
-    Ok(Run { outcome, history })
+    let operations_acked = history.acked_operations();
+    let sums = Sums { operations_acked, tally, ..Sums::default() };
+    let outcome = Outcome::of(&world, plan, (found, sums));
+    Ok(Run { outcome, histories: vec![history] })
 }
 
 async fn play<F, Fut>(

@@ -14,6 +14,7 @@ use rivven_core::kafka::messages::api_versions::ApiVersionsRequest;
 use rivven_io::Env;
 use rivven_io::clock::Monotonic;
 use rivven_io::net::Stream;
+use rivven_io::sim::net::keeps_peer_waiting;
 
 use super::TIMED_OUT;
 
@@ -121,6 +122,11 @@ impl Connection {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether the broker waits for this end to read: no buffer on the way has room.
+    pub(crate) fn keeps_broker_waiting(&self) -> bool {
+        keeps_peer_waiting(&self.stream.reader)
     }
 
     /// The version in which this connection speaks `M`, drawn at the first call.

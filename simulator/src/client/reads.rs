@@ -157,17 +157,76 @@ impl Client {
                 return Err(Trouble::NotSent(error));
             }
         };
-        let fetch = Fetch {
-            topic: place.topic.clone(),
-            partition: place.partition,
-            by_name: version < BY_ID_FROM,
-            offset,
-        };
+        let call = Call::Fetch(fetch_call(place, offset, version));
         let request = fetch_request(place, offset, size);
-        match self.ask(Call::Fetch(fetch), &request, |answer| read_fetched(&answer)).await? {
+        match self.ask(call, &request, |answer| read_fetched(&answer)).await? {
             Reply::Fetched(fetched) => Ok(fetched),
             other => unreachable!("the reader answers batches, not {other:?}"),
         }
+    }
+
+    /// Sends a fetch and does not wait for the answer; its operation. The answers are read, or
+    /// left, in the order of the requests.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub(crate) async fn begin_fetch(
+        &mut self,
+        place: &Place,
+        offset: i64,
+        size: FetchSize,
+    ) -> Result<u64, Trouble> {
+        let connection = self.connection().await.map_err(Trouble::NotSent)?;
+        let version = connection.version::<FetchRequest>().map_err(Trouble::NotSent)?;
+        let op = self.history.next_op();
+        self.record(op, EventKind::Invoke(Call::Fetch(fetch_call(place, offset, version))));
+        let request = fetch_request(place, offset, size);
+        let sent = match self.connection().await {
+            Ok(connection) => connection.send(&request).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = sent else { return Ok(op) };
+        let trouble = Trouble::NotAnswered(error);
+        self.record(op, trouble.event());
+        self.drop_it();
+        Err(trouble)
+    }
+
+    /// Reads the answer to the oldest fetch that was begun, which is `op`.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub(crate) async fn end_fetch(&mut self, op: u64) -> Result<(), Trouble> {
+        let connection = self.connection().await.map_err(Trouble::NotSent)?;
+        let answer = connection.receive::<FetchRequest>().await;
+        if answer.is_err() {
+            self.drop_it();
+        }
+        let read = answer.map_err(Trouble::NotAnswered).and_then(|answer| read_fetched(&answer));
+        self.record(
+            op,
+            read.as_ref().map_or_else(Trouble::event, |reply| EventKind::Ok(reply.clone())),
+        );
+        read.map(drop)
+    }
+
+    /// Closes the connection before the answers to these fetches are read.
+    pub(crate) fn leave_fetches(&mut self, ops: &[u64]) {
+        self.drop_it();
+        let left = Trouble::NotAnswered(CallError::Closed("by this client itself".to_owned()));
+        for op in ops {
+            self.record(*op, left.event());
+        }
+    }
+}
+
+/// A fetch as the history names it.
+fn fetch_call(place: &Place, offset: i64, version: i16) -> Fetch {
+    Fetch {
+        topic: place.topic.clone(),
+        partition: place.partition,
+        by_name: version < BY_ID_FROM,
+        offset,
     }
 }
 

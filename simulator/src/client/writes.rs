@@ -22,7 +22,9 @@ use crate::history::event::{Call, NewTopic, Reply};
 use crate::workload::TopicParams;
 
 const TOPIC_RESOURCE: i8 = 2;
+const BROKER_RESOURCE: i8 = 4;
 const SET: i8 = 0;
+const DELETE: i8 = 1;
 const TIMEOUT_MS: i32 = 10_000;
 
 impl Client {
@@ -120,14 +122,43 @@ impl Client {
         topic: &str,
         (key, value): (&str, &str),
     ) -> Result<(), Trouble> {
+        let (name, key, value) = (topic.to_owned(), key.to_owned(), value.to_owned());
         let config = AlterableConfig {
-            name: WireStr::from(key),
+            name: WireStr::from(key.as_str()),
             config_operation: SET,
-            value: Some(WireStr::from(value)),
+            value: Some(WireStr::from(value.as_str())),
         };
+        self.alter((TOPIC_RESOURCE, topic), config, Call::AlterTopic { name, key, value }).await
+    }
+
+    /// Sets one default of a broker, or of all if it has no name; without a value, takes back what
+    /// was set.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub async fn alter_broker(
+        &mut self,
+        broker: &str,
+        (key, value): (&str, Option<&str>),
+    ) -> Result<(), Trouble> {
+        let (name, key, value) = (broker.to_owned(), key.to_owned(), value.map(str::to_owned));
+        let config = AlterableConfig {
+            name: WireStr::from(key.as_str()),
+            config_operation: if value.is_some() { SET } else { DELETE },
+            value: value.as_deref().map(WireStr::from),
+        };
+        self.alter((BROKER_RESOURCE, broker), config, Call::AlterBroker { name, key, value }).await
+    }
+
+    async fn alter(
+        &mut self,
+        (resource_type, name): (i8, &str),
+        config: AlterableConfig,
+        call: Call,
+    ) -> Result<(), Trouble> {
         let resource = AlterConfigsResource {
-            resource_type: TOPIC_RESOURCE,
-            resource_name: WireStr::from(topic),
+            resource_type,
+            resource_name: WireStr::from(name),
             configs: vec![config],
         };
         let request =
@@ -139,7 +170,6 @@ impl Client {
                 false => Ok(Reply::Altered),
             }
         };
-        let (name, key, value) = (topic.to_owned(), key.to_owned(), value.to_owned());
-        self.ask(Call::AlterTopic { name, key, value }, &request, read).await.map(drop)
+        self.ask(call, &request, read).await.map(drop)
     }
 }

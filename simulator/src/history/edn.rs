@@ -182,7 +182,10 @@ impl<'a, W: Write> Writer<'a, '_, W> {
                     Some(Reply::Fetched(fetched)) => self.polled(call, fetched),
                     _ => ("[[:poll]]".to_owned(), call.offset),
                 };
-                if let Some(reader) = self.readers.get_mut(&of) {
+                // A poll of another process may have begun there meanwhile.
+                if let Some(reader) = self.readers.get_mut(&of)
+                    && reader.process == process
+                {
                     // After an `:info` a process does nothing more.
                     reader.is_busy = r#type == Type::Info;
                     reader.next = next;

@@ -74,13 +74,32 @@ pub struct Failure {
 pub enum Call {
     Produce(Produce),
     Fetch(Fetch),
-    ListOffsets { partition: PartitionId, timestamp: i64 },
+    ListOffsets {
+        partition: PartitionId,
+        timestamp: i64,
+    },
     Metadata,
     InitProducerId,
     CreateTopic(NewTopic),
-    DeleteTopic { name: String, id: TopicId },
-    DeleteRecords { partition: PartitionId, to: i64 },
-    AlterTopic { name: String, key: String, value: String },
+    DeleteTopic {
+        name: String,
+        id: TopicId,
+    },
+    DeleteRecords {
+        partition: PartitionId,
+        to: i64,
+    },
+    AlterTopic {
+        name: String,
+        key: String,
+        value: String,
+    },
+    /// Without a value the key is as if it had never been set.
+    AlterBroker {
+        name: String,
+        key: String,
+        value: Option<String>,
+    },
     Group(GroupCall),
 }
 
@@ -317,6 +336,10 @@ pub enum Mark {
     Fault {
         node: u64,
         what: String,
+    },
+    /// From now on the broker has a disk that lacks what was acknowledged.
+    OtherDisk {
+        node: u64,
     },
     /// All faults are over: the liveness phase begins.
     Healed,

@@ -151,12 +151,15 @@ impl<'a> Builder<'a> {
                     _ => {}
                 }
             }
-            Call::Fetch(_) | Call::ListOffsets { .. } | Call::Metadata | Call::InitProducerId => {}
+            Call::Fetch(_)
+            | Call::ListOffsets { .. }
+            | Call::Metadata
+            | Call::InitProducerId
+            | Call::AlterBroker { .. } => {}
             Call::Group(call) => {
                 self.groups.insert(event.op, self.ledger.groups.len());
-                let client = event.client;
-                let op = GroupOp { client, invoked: at, call, end: GroupEnd::Unknown };
-                self.ledger.groups.push(op);
+                let (invoked, client, end) = (at, event.client, GroupEnd::Unknown);
+                self.ledger.groups.push(GroupOp { client, invoked, call, end });
             }
         }
     }
@@ -351,7 +354,10 @@ impl<'a> Builder<'a> {
                     log.next_offset = Some(*next_offset);
                 }
             }
-            Mark::Started { .. } | Mark::Ready { .. } | Mark::Fault { .. } => {}
+            Mark::Started { .. }
+            | Mark::Ready { .. }
+            | Mark::Fault { .. }
+            | Mark::OtherDisk { .. } => {}
         }
     }
 

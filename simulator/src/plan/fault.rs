@@ -12,7 +12,15 @@ use serde::{Deserialize, Serialize};
 pub struct PlannedFault {
     /// Virtual time in microseconds since the start of the run.
     pub at_us: u64,
+    /// Which of the plan's brokers it strikes, or whose clients and links, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub broker: u64,
     pub what: Fault,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_first(broker: &u64) -> bool {
+    *broker == 0
 }
 
 /// What happens. A fault that finds nothing to change (a kill of a dead process) does nothing and
@@ -40,6 +48,8 @@ pub enum Fault {
     MisdirectedWrite { path: String },
     PhantomWrite { path: String },
     MisdirectedRead { path: String },
+    DiskGone { for_ms: u64, down_ms: u64 },
+    OldDisk { age_ms: u64, down_ms: u64 },
     Isolate { client: u64, hole: Hole, for_ms: u64 },
     Swizzle { order: u64, gap_ms: u64, for_ms: u64 },
     Lag { hole: Hole, lag_ms: u64, for_ms: u64 },
@@ -52,6 +62,7 @@ pub enum Fault {
     Pause { who: Target, for_ms: u64 },
     SlowCpu { poll_us: u64, for_ms: u64 },
     TaskPanic { task: String, down_ms: u64 },
+    SwapDisks { other: u64, for_ms: u64 },
 }
 
 /// Whom a fault hits.
@@ -109,6 +120,8 @@ impl Fault {
             Fault::MisdirectedWrite { .. } => "misdirected_write",
             Fault::PhantomWrite { .. } => "phantom_write",
             Fault::MisdirectedRead { .. } => "misdirected_read",
+            Fault::DiskGone { .. } => "disk_gone",
+            Fault::OldDisk { .. } => "old_disk",
             Fault::Isolate { .. } => "isolate",
             Fault::Swizzle { .. } => "swizzle",
             Fault::Lag { .. } => "lag",
@@ -121,6 +134,7 @@ impl Fault {
             Fault::Pause { .. } => "pause",
             Fault::SlowCpu { .. } => "slow_cpu",
             Fault::TaskPanic { .. } => "task_panic",
+            Fault::SwapDisks { .. } => "swap_disks",
         }
     }
 }

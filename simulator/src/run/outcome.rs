@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use rivven_io::sim::World;
 use serde::{Deserialize, Serialize};
 
-use crate::history::History;
 use crate::linear::Looked;
 use crate::oracles::Violation;
 use crate::plan::Plan;
-use crate::run::supervisor::Tally;
+use crate::run::{Sums, queues};
 
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +22,7 @@ pub struct Outcome {
     pub operations_acked: u64,
     pub crashes: u64,
     pub recoveries: u64,
-    /// Applied faults by kind, as in scenario files.
+    /// Applied faults, and what clients did that counts as one, by their names in scenario files.
     pub faults_injected: BTreeMap<String, u64>,
     /// Faults that changed something, by their numbers in the catalogue.
     pub faults_effective: BTreeMap<String, u64>,
@@ -52,29 +51,36 @@ impl Outcome {
     pub(crate) fn of(
         world: &World,
         plan: &Plan,
-        (history, tally): (&History, &Tally),
-        (mut violations, judged): (Vec<Violation>, BTreeMap<&'static str, u64>),
+        (mut violations, sums): (Vec<Violation>, Sums),
     ) -> Outcome {
+        let Sums { operations_acked, tally, judged, looked } = sums;
         violations.sort_by_key(|violation| violation.at_ns);
         let named = |counts: &BTreeMap<&'static str, u64>| {
             counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
         };
+        let mut injected = tally.injected.clone();
+        injected.extend(queues::injected(plan));
+        let probes = rivven_io::probe::hits();
+        let full = queues::full(plan, &probes);
         let mut effective = world.fault_counts();
         effective.extend(tally.process.iter().map(|(number, count)| (*number, *count)));
+        if full > 0 {
+            effective.insert("M2", full);
+        }
         Outcome {
             scenario: plan.scenario.clone(),
             seed: plan.seed,
             planted: plan.planted.clone(),
             trace_hash: format!("{:016x}", world.trace_hash()),
             simulated_ms: u64::try_from(world.now().as_millis()).unwrap_or(u64::MAX),
-            operations_acked: history.acked_operations(),
+            operations_acked,
             crashes: tally.crashes,
             recoveries: tally.recoveries,
-            faults_injected: named(&tally.injected),
+            faults_injected: named(&injected),
             faults_effective: named(&effective),
-            probes: named(&rivven_io::probe::hits()),
+            probes: named(&probes),
             judged: named(&judged),
-            looked: Looked::default(),
+            looked,
             violations,
         }
     }

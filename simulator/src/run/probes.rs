@@ -23,13 +23,17 @@ pub const COMPONENTS: [Component; 11] = [
         name: "log",
         modules: &["core/src/storage"],
         probes: &[
+            "directory_not_writable",
             "duplicate_batch",
+            "foreign_directory_refused",
             "index_rebuilt",
             "opened_while_removed",
             "page_logged",
+            "partition_reconfigured",
             "read_gave_way",
             "segment_gone_while_read",
             "segment_written_direct",
+            "storage_failed",
         ],
     },
     Component {
@@ -97,13 +101,22 @@ pub const COMPONENTS: [Component; 11] = [
     },
     Component {
         name: "connections",
-        modules: &["broker/src/connection"],
-        probes: &["answer_waits_for_its_reader"],
+        modules: &["broker/src/connection", "broker/src/memory.rs"],
+        probes: &[
+            "answer_waits_for_its_reader",
+            "connection_takes_no_more",
+            "memory_waited_for",
+            "stuck_connection_evicted",
+        ],
     },
     Component {
         name: "client",
         modules: &["client/src"],
-        probes: &["member_lost_its_partitions", "uncertain_batch_sent_again"],
+        probes: &[
+            "connection_has_no_place",
+            "member_lost_its_partitions",
+            "uncertain_batch_sent_again",
+        ],
     },
 ];
 

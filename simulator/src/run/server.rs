@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rivven_broker::config::Config;
-use rivven_broker::lifecycle::Broker;
+use rivven_broker::lifecycle::{Broker, MemoryInUse};
 use rivven_core::storage::options::StorageOptions;
 use rivven_io::Env;
 use rivven_io::sim::SimNode;
@@ -34,6 +34,7 @@ pub(crate) struct Life {
 
 #[derive(Default)]
 struct Signals {
+    memory: OnceLock<Box<dyn Fn() -> MemoryInUse + Send + Sync>>,
     is_ready: AtomicBool,
     ready: Notify,
     stop: Notify,
@@ -50,6 +51,11 @@ impl Life {
         }
     }
 
+    /// What the memory of connections is at, once it serves.
+    pub(crate) fn memory(&self) -> Option<MemoryInUse> {
+        self.signals.memory.get().map(|ask| ask())
+    }
+
     /// Asks for a graceful end, as SIGTERM does.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
@@ -57,16 +63,16 @@ impl Life {
     }
 }
 
-/// Starts the process on `node`, which must be up and idle.
-pub(crate) fn start(node: &SimNode, knobs: BrokerPlan) -> Life {
+/// Starts the process of a broker on `node`, which must be up and idle.
+pub(crate) fn start(node: &SimNode, broker: u64, knobs: BrokerPlan) -> Life {
     let signals = Arc::new(Signals::default());
-    node.spawn_main(main(node.env(), knobs, signals.clone()));
+    node.spawn_main(main(node.env(), (broker, knobs), signals.clone()));
     Life { signals, noticed: false, stopped: false }
 }
 
 /// `rivvend`'s main function: the process ends with its exit codes.
-async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
-    let (config, options) = settings(&knobs);
+async fn main(env: Env, (broker, knobs): (u64, BrokerPlan), signals: Arc<Signals>) -> i32 {
+    let (config, options) = settings(broker, &knobs);
     let broker = match Broker::start_with_storage(env, config, options).await {
         Ok(broker) => broker,
         Err(error) => {
@@ -74,6 +80,7 @@ async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
             return i32::from(error.exit_code());
         }
     };
+    signals.memory.get_or_init(|| Box::new(broker.memory()));
     signals.is_ready.store(true, Ordering::Release);
     signals.ready.notify_one();
     let failure = tokio::select! {
@@ -90,10 +97,11 @@ async fn main(env: Env, knobs: BrokerPlan, signals: Arc<Signals>) -> i32 {
     }
 }
 
-fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
+fn settings(broker: u64, knobs: &BrokerPlan) -> (Config, StorageOptions) {
     let size = |bytes: u64| usize::try_from(bytes).expect("a knob fits memory");
     let bind = SocketAddr::from(([0, 0, 0, 0], PORT));
-    let config = Config {
+    let mut config = Config {
+        node_id: i32::try_from(broker).expect("there are few brokers"),
         data_dir: DATA_DIR.into(),
         bind: vec![bind],
         bind_is_default: false,
@@ -105,6 +113,9 @@ fn settings(knobs: &BrokerPlan) -> (Config, StorageOptions) {
         offsets_topic_partitions: OFFSETS_PARTITIONS,
         ..Config::default()
     };
+    if let requests @ 1.. = size(knobs.connection_requests) {
+        config.in_flight_requests_max = requests;
+    }
     let mut options = StorageOptions::new(DATA_DIR.into(), config.node_id);
     options.tail_bytes_max = size(knobs.tail_bytes);
     options.wal_file_bytes = knobs.wal_file_bytes;

@@ -2,6 +2,7 @@
 //! after each of its ends, and notices ends that nothing explains.
 
 mod decay;
+mod foreign;
 mod inject;
 mod network;
 mod passing;
@@ -12,20 +13,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivven_io::clock::Clock;
-use rivven_io::sim::disk::DiskFaults;
+use rivven_io::sim::disk::{DiskFaults, Platter};
 use rivven_io::sim::net::LinkConfig;
 use rivven_io::sim::{SimNode, World};
 
 use crate::history::History;
 use crate::history::event::{CrashKind, EventKind, Mark};
-use crate::oracles::Violation;
-use crate::plan::fault::{Fault, When};
+use crate::oracles::{MemoryReading, Violation};
+use crate::plan::fault::{Fault, PlannedFault, When};
 use crate::plan::{Plan, SERVER};
 use crate::run::server::{self, EXIT_STORAGE, Life};
+use crate::run::supervisor::foreign::Swaps;
 use crate::run::supervisor::passing::Element;
+use crate::workload::ClientKind;
 
-/// A node without a process of its own: the supervisor's fine clock.
+/// A node without a process of its own: the supervisor's fine clock. Each broker's supervisor has
+/// two such nodes.
 const CONTROL: u64 = 60_000;
+const NODES_EACH: u64 = 2;
 /// Time from an end that nothing explains to the next start.
 const DOWN_MS: u64 = 500;
 
@@ -41,6 +46,7 @@ enum Step {
     Watch { when: When, seen: u64, until_us: u64, crash: Aimed },
     DiskHasRoom,
     DiskIsFast,
+    DiskIsBack,
     HoleEnds(Vec<(u64, u64)>),
     Clog(u64),
     LagEnds(Vec<(u64, u64)>),
@@ -48,6 +54,9 @@ enum Step {
     DriftEnds(u64),
     Resume(u64),
     CpuIsFast,
+    DisksReturn,
+    LookAtMemory,
+    KeepDisk,
 }
 
 /// What happened to the broker's node, in numbers.
@@ -58,6 +67,20 @@ pub(crate) struct Tally {
     pub(crate) process: BTreeMap<&'static str, u64>,
     pub(crate) crashes: u64,
     pub(crate) recoveries: u64,
+}
+
+impl Tally {
+    /// What happened to another broker's node, too.
+    pub(crate) fn add(&mut self, other: &Tally) {
+        for (kind, count) in &other.injected {
+            *self.injected.entry(kind).or_default() += count;
+        }
+        for (number, count) in &other.process {
+            *self.process.entry(number).or_default() += count;
+        }
+        self.crashes += other.crashes;
+        self.recoveries += other.recoveries;
+    }
 }
 
 /// A crash that waits for its moment, and what follows it.
@@ -81,12 +104,16 @@ struct Loop {
 
 pub(crate) struct Supervisor<'a> {
     world: &'a World,
-    plan: &'a Plan,
+    /// Of this broker alone.
+    pub(crate) plan: &'a Plan,
+    /// Its number in the plan, from 0.
+    pub(crate) broker: u64,
     node: SimNode,
     clock: Clock,
-    history: Arc<History>,
+    pub(crate) history: Arc<History>,
     /// Only where a fault of the plan needs it.
     element: Option<Element>,
+    swaps: Swaps,
     agenda: BTreeMap<(u64, u64), Step>,
     queued: u64,
     life: Option<Life>,
@@ -101,29 +128,68 @@ pub(crate) struct Supervisor<'a> {
     /// The broker found that what it acknowledged is damaged, said so, and does not start.
     pub(crate) refused: bool,
     down_ms: u64,
+    /// What the disk had, with the moments, if a fault of the plan may bring that back.
+    kept_disks: VecDeque<(u64, Platter)>,
     /// The next lives of the broker clean no log and let nothing of it expire: whoever reads it in
     /// several answers sees one log.
     pub(crate) keeps_logs: bool,
+    /// The moment at which the broker's connections took most, if a client is there for that.
+    pub(crate) memory: Option<MemoryReading>,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
 }
 
 impl<'a> Supervisor<'a> {
-    pub(crate) fn new(world: &'a World, plan: &'a Plan, history: Arc<History>) -> Supervisor<'a> {
-        let node = world.node(SERVER);
+    /// One for each broker of a plan, of which each has its part and its history.
+    pub(crate) fn all(
+        world: &'a World,
+        parts: &'a [Plan],
+        histories: &[Arc<History>],
+    ) -> Vec<Supervisor<'a>> {
+        let swaps = Swaps::default();
+        let of = |(broker, (plan, history)): (u64, (&'a Plan, &Arc<History>))| {
+            Supervisor::new(world, (plan, broker), history.clone(), swaps.clone())
+        };
+        let mut all: Vec<Supervisor<'a>> = (0..).zip(parts.iter().zip(histories)).map(of).collect();
+        let watched = all.iter_mut().filter(|supervisor| supervisor.needs_element());
+        let elements = watched.map(|supervisor| {
+            let element = Element::of(supervisor.node.id(), supervisor.clock.clone());
+            supervisor.element = Some(element.clone());
+            element
+        });
+        Element::put_all_into(world, elements.collect());
+        all
+    }
+
+    /// That of a plan with one broker.
+    pub(crate) fn alone(
+        world: &'a World,
+        plan: &'a Plan,
+        history: &Arc<History>,
+    ) -> Supervisor<'a> {
+        let mut all =
+            Supervisor::all(world, std::slice::from_ref(plan), std::slice::from_ref(history));
+        all.pop().expect("one part makes one supervisor")
+    }
+
+    fn new(
+        world: &'a World,
+        (plan, broker): (&'a Plan, u64),
+        history: Arc<History>,
+        swaps: Swaps,
+    ) -> Supervisor<'a> {
+        let node = world.node(SERVER + broker);
         node.disk().set_faults(base_faults(plan));
-        let needs_element =
-            |fault: &Fault| matches!(fault, Fault::LateDuplicate { .. } | Fault::Corrupt { .. });
-        let clock = world.node(CONTROL).env().clock;
-        let has_element = plan.faults.iter().any(|fault| needs_element(&fault.what));
-        let element = has_element.then(|| Element::put_into(world, clock.clone()));
+        let clock = world.node(CONTROL + NODES_EACH * broker).env().clock;
         Supervisor {
             world,
             plan,
+            broker,
             node,
             clock,
             history,
-            element,
+            element: None,
+            swaps,
             agenda: BTreeMap::new(),
             queued: 0,
             life: None,
@@ -134,10 +200,19 @@ impl<'a> Supervisor<'a> {
             rotten: false,
             refused: false,
             down_ms: DOWN_MS,
+            kept_disks: VecDeque::new(),
             keeps_logs: false,
+            memory: None,
             tally: Tally::default(),
             violations: Vec::new(),
         }
+    }
+
+    /// Whether a fault of its plan needs the middlebox.
+    fn needs_element(&self) -> bool {
+        let needs =
+            |fault: &Fault| matches!(fault, Fault::LateDuplicate { .. } | Fault::Corrupt { .. });
+        self.plan.faults.iter().any(|fault| needs(&fault.what))
     }
 
     pub(crate) fn node(&self) -> &SimNode {
@@ -158,9 +233,18 @@ impl<'a> Supervisor<'a> {
 
     /// Begins the phase with faults now.
     pub(crate) fn schedule_faults(&mut self) {
+        self.disks_may_go();
         let start_us = self.now_us();
         for (index, fault) in self.plan.faults.iter().enumerate() {
             self.queue(start_us + fault.at_us, Step::Fault(index));
+        }
+        let is_old = |fault: &PlannedFault| matches!(fault.what, Fault::OldDisk { .. });
+        if self.plan.faults.iter().any(is_old) {
+            self.queue(start_us, Step::KeepDisk);
+        }
+        let mut clients = self.plan.workload.clients.iter();
+        if clients.any(|client| client.kind == ClientKind::StalledConsumer) {
+            self.queue(start_us, Step::LookAtMemory);
         }
     }
 
@@ -246,14 +330,16 @@ impl<'a> Supervisor<'a> {
             self.node.restart();
         }
         self.starts += 1;
-        self.may_fail = self.armed || self.node.disk().faults().capacity_bytes.is_some();
-        self.mark(Mark::Started { node: SERVER, incarnation: self.node.incarnation() });
+        self.looks_anew();
+        let is_full = self.node.disk().faults().capacity_bytes.is_some();
+        self.may_fail = self.armed || is_full || !self.node.has_disk();
+        self.mark(Mark::Started { node: self.node.id(), incarnation: self.node.incarnation() });
         let mut knobs = self.plan.broker.clone();
         if self.keeps_logs {
             knobs.cleaner_interval_ms = NEVER_MS;
             knobs.retention_interval_ms = NEVER_MS;
         }
-        self.life = Some(server::start(&self.node, knobs));
+        self.life = Some(server::start(&self.node, self.broker, knobs));
         if let Some(next) = self.loops.front_mut() {
             let Loop { power, after_us, down_ms, .. } = *next;
             // What a kill leaves in the page cache only, a power cut then takes.
@@ -270,22 +356,29 @@ impl<'a> Supervisor<'a> {
         if let Some(life) = &mut self.life {
             life.noticed = true;
             self.tally.recoveries += u64::from(self.starts > 1);
-            self.mark(Mark::Ready { node: SERVER });
+            self.mark(Mark::Ready { node: self.node.id() });
         }
+        self.serves_foreign();
     }
 
     /// The process ended by itself, with `code`.
     fn ended(&mut self, code: Option<i32>) {
+        if self.cut_by_another(code) {
+            return;
+        }
         let (stopped, served) =
             self.life.take().map_or((false, false), |life| (life.stopped, life.noticed));
         let code = code.unwrap_or(-1);
-        self.mark(Mark::Exited { node: SERVER, code });
-        if self.rotten && code == EXIT_STORAGE && !served {
+        self.mark(Mark::Exited { node: self.node.id(), code });
+        let has_own_disk = self.node.has_disk() && !self.has_foreign_disk();
+        if self.rotten && code == EXIT_STORAGE && !served && has_own_disk {
             self.refused = true;
             self.agenda.clear();
             return;
         }
-        let explained = (stopped && code == 0) || (self.may_fail && matches!(code, 3 | 4));
+        let refuses = self.refuses_foreign(code);
+        let explained =
+            refuses || (stopped && code == 0) || (self.may_fail && matches!(code, 3 | 4));
         if !explained {
             let text = format!("the broker ended with exit code {code} for no reason");
             self.violate("exit", text);
@@ -296,7 +389,8 @@ impl<'a> Supervisor<'a> {
 
     pub(crate) fn violate(&mut self, property: &str, text: String) {
         let property = property.to_owned();
-        self.violations.push(Violation { property, at_ns: self.now_ns(), node: SERVER, text });
+        let (at_ns, node) = (self.now_ns(), self.node.id());
+        self.violations.push(Violation { property, at_ns, node, text });
     }
 
     /// Ends the process by force; whether there was one.
@@ -313,15 +407,17 @@ impl<'a> Supervisor<'a> {
             CrashKind::Kill
         };
         self.tally.crashes += 1;
-        self.mark(Mark::Crashed { node: SERVER, kind });
+        self.mark(Mark::Crashed { node: self.node.id(), kind });
         self.queue_in(down_ms * 1_000, Step::Start);
         true
     }
 
-    /// Ends all faults, and starts the broker if it is down.
+    /// Ends all faults, and starts the broker if it is down. The network heals for all brokers,
+    /// whose phases end within seconds of each other.
     pub(crate) fn heal(&mut self) {
         self.agenda.clear();
         self.loops.clear();
+        self.disks_stay();
         self.world.set_buggify(false);
         self.world.net().heal_all();
         self.world.net().set_all(&LinkConfig::default());
@@ -332,6 +428,7 @@ impl<'a> Supervisor<'a> {
             element.spoil_no_more();
         }
         self.armed = false;
+        self.return_disk();
         self.start();
     }
 
@@ -351,12 +448,15 @@ impl<'a> Supervisor<'a> {
                 let percent = base_faults(self.plan).latency_percent;
                 self.set_disk(|faults| faults.latency_percent = percent);
             }
+            Step::DiskIsBack => {
+                self.node.disk().bring_back();
+            }
             Step::HoleEnds(links) => {
                 for (from, to) in links {
                     self.world.net().heal(from, to);
                 }
             }
-            Step::Clog(client) => self.world.net().clog(client, SERVER),
+            Step::Clog(client) => self.world.net().clog(client, self.node.id()),
             Step::LagEnds(links) => self.shape(&links, |link| link.lag = Duration::ZERO),
             Step::NarrowEnds(links) => self.shape(&links, |link| link.bytes_per_second = None),
             Step::DriftEnds(node) => self.world.node(node).clock().set_drift(0),
@@ -364,6 +464,9 @@ impl<'a> Supervisor<'a> {
                 self.world.node(node).resume();
             }
             Step::CpuIsFast => self.node.set_poll_cost(Duration::ZERO),
+            Step::DisksReturn => self.return_disks(),
+            Step::LookAtMemory => self.look_at_memory(),
+            Step::KeepDisk => self.keep_disk(),
         }
     }
 }

@@ -36,6 +36,24 @@ impl Draw {
         Draw::Between(Range { min, max })
     }
 
+    /// The smallest number that it can give.
+    pub(crate) fn least(&self) -> u64 {
+        match self {
+            Draw::Fixed(number) => *number,
+            Draw::OneOf(numbers) => numbers.iter().copied().min().unwrap_or(0),
+            Draw::Between(range) => range.min,
+        }
+    }
+
+    /// The largest number that it can give.
+    pub(crate) fn most(&self) -> u64 {
+        match self {
+            Draw::Fixed(number) => *number,
+            Draw::OneOf(numbers) => numbers.iter().copied().max().unwrap_or(0),
+            Draw::Between(range) => range.max,
+        }
+    }
+
     /// Draws exactly one number from `stream`, whatever the kind. A range over more than two
     /// orders of magnitude is drawn by its logarithm, so that small numbers come up as well.
     pub(crate) fn draw(&self, stream: &mut Stream) -> u64 {

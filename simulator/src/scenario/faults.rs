@@ -48,6 +48,10 @@ pub struct FaultSpecs {
     pub phantom_write: Option<LieSpec>,
     /// D9: a read brings another place's bytes.
     pub misdirected_read: Option<LieSpec>,
+    /// D14: the disk is gone for a while, and with it what was not synced.
+    pub disk_gone: Option<DiskGoneSpec>,
+    /// D15: the power goes, and comes back with the disk as it was some time ago, or an empty one.
+    pub old_disk: Option<OldDiskSpec>,
     /// N6, N8: one client cannot reach the broker, or it cannot reach that client.
     pub isolate: Option<SpanSpec>,
     /// N5: clients are clogged one by one, and unclogged one by one in another order.
@@ -73,6 +77,8 @@ pub struct FaultSpecs {
     pub slow_cpu: Option<SlowCpuSpec>,
     /// P8: a task of the broker panics.
     pub task_panic: Option<TaskPanicSpec>,
+    /// D16: two brokers have each other's disks for a while.
+    pub swap_disks: Option<SpanSpec>,
 }
 
 /// How often a fault comes.
@@ -190,6 +196,26 @@ pub struct LieSpec {
     pub paths: Vec<String>,
 }
 
+/// A disk that is gone for `for_ms`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskGoneSpec {
+    pub per_minute: Draw,
+    pub for_ms: Draw,
+    /// From the end of the broker that has no disk to its next start.
+    pub down_ms: Draw,
+}
+
+/// A disk that has what the broker's had `age_ms` ago.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OldDiskSpec {
+    pub per_minute: Draw,
+    /// 0: the disk is empty.
+    pub age_ms: Draw,
+    pub down_ms: Draw,
+}
+
 /// Clients clogged one after the other, `gap_ms` apart, all for `for_ms`, unclogged in another
 /// order.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -278,7 +304,7 @@ pub struct TaskPanicSpec {
 
 impl FaultSpecs {
     /// Each kind, and how often it comes if it is in the scenario.
-    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 32] {
+    pub(crate) fn rates(&self) -> [(&'static str, Option<&Draw>); 35] {
         [
             ("power_cut", self.power_cut.as_ref().map(|spec| &spec.per_minute)),
             ("kill", self.kill.as_ref().map(|spec| &spec.per_minute)),
@@ -300,6 +326,8 @@ impl FaultSpecs {
             ("misdirected_write", self.misdirected_write.as_ref().map(|spec| &spec.per_minute)),
             ("phantom_write", self.phantom_write.as_ref().map(|spec| &spec.per_minute)),
             ("misdirected_read", self.misdirected_read.as_ref().map(|spec| &spec.per_minute)),
+            ("disk_gone", self.disk_gone.as_ref().map(|spec| &spec.per_minute)),
+            ("old_disk", self.old_disk.as_ref().map(|spec| &spec.per_minute)),
             ("isolate", self.isolate.as_ref().map(|spec| &spec.per_minute)),
             ("swizzle", self.swizzle.as_ref().map(|spec| &spec.per_minute)),
             ("lag", self.lag.as_ref().map(|spec| &spec.per_minute)),
@@ -312,6 +340,7 @@ impl FaultSpecs {
             ("pause", self.pause.as_ref().map(|spec| &spec.per_minute)),
             ("slow_cpu", self.slow_cpu.as_ref().map(|spec| &spec.per_minute)),
             ("task_panic", self.task_panic.as_ref().map(|spec| &spec.per_minute)),
+            ("swap_disks", self.swap_disks.as_ref().map(|spec| &spec.per_minute)),
         ]
     }
 }

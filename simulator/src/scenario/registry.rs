@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 31] = scenarios![
+const FILES: [(&str, &str); 37] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -28,6 +28,9 @@ const FILES: [(&str, &str); 31] = scenarios![
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
     "storage/lying_disk.toml",
+    "storage/extreme_knobs.toml",
+    "storage/vanishing_disk.toml",
+    "storage/old_disk.toml",
     "network/connection_resets.toml",
     "network/retry_other_connection.toml",
     "network/client_library.toml",
@@ -38,11 +41,14 @@ const FILES: [(&str, &str); 31] = scenarios![
     "process/clocks.toml",
     "process/pauses.toml",
     "process/slow_cpu.toml",
+    "process/neighbours.toml",
     "administration/delete_recreate.toml",
     "administration/deserted_changes.toml",
+    "administration/changing_knobs.toml",
     "groups/group_members.toml",
     "groups/library_members.toml",
     "groups/topics_come_and_go.toml",
+    "clients/overload.toml",
 ];
 
 /// All built-in scenarios, in a fixed order.

@@ -8,6 +8,7 @@ use crate::workload::operations::{BegunOperation, PlannedOperation};
 /// A kind of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
+    Brokers,
     Faults,
     Clients,
     Topics,
@@ -17,6 +18,7 @@ pub(crate) enum Part {
 impl Part {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Part::Brokers => "brokers",
             Part::Faults => "faults",
             Part::Clients => "clients",
             Part::Topics => "topics",
@@ -27,6 +29,7 @@ impl Part {
     /// How many pieces a plan has.
     pub(crate) fn count(self, plan: &Plan) -> usize {
         match self {
+            Part::Brokers => usize::try_from(plan.brokers).expect("there are few"),
             Part::Faults => plan.faults.len(),
             Part::Clients => plan.workload.clients.len(),
             Part::Topics => plan.workload.topics.len(),
@@ -38,6 +41,7 @@ impl Part {
     pub(crate) fn keep(self, plan: &Plan, kept: &[usize]) -> Plan {
         let mut part = plan.clone();
         match self {
+            Part::Brokers => part = plan.with_brokers(kept),
             Part::Faults => part.faults = pick(&plan.faults, kept),
             Part::Clients => part.workload.clients = pick(&plan.workload.clients, kept),
             Part::Topics => {

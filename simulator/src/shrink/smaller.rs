@@ -12,7 +12,7 @@ const HEAVY: (u64, u64) = (20, 6_000);
 /// A gap between two things that happen is cut to one of these.
 const GAPS_US: [u64; 4] = [1_000, 30_000, 300_000, SECOND_US];
 /// Numbers of a fault that say which, not how much.
-const NAMES: [&str; 5] = ["pick", "node", "client", "order", "place"];
+const NAMES: [&str; 5] = ["pick", "other", "client", "order", "place"];
 
 /// A way to simplify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,6 +75,8 @@ pub fn fault_in_words(fault: &PlannedFault) -> String {
         "misdirected_write" => "a page that is synced next lands in another one's place",
         "phantom_write" => "a page that is synced next never lands",
         "misdirected_read" => "the next read brings the bytes of another place",
+        "disk_gone" => "the disk is gone, and with it what was not synced",
+        "old_disk" => "the power goes, and comes back with the disk of some time ago",
         "isolate" => "a client's packets vanish",
         "swizzle" => "the clients are cut off one after the other, and come back in another order",
         "lag" => "packets take longer",
@@ -87,9 +89,13 @@ pub fn fault_in_words(fault: &PlannedFault) -> String {
         "pause" => "a process stands still",
         "slow_cpu" => "the broker's processor is slow",
         "task_panic" => "a task of the broker panics",
+        "swap_disks" => "two brokers have each other's disks",
         other => other,
     };
-    let at = seconds(fault.at_us);
+    let at = match fault.broker {
+        0 => seconds(fault.at_us),
+        broker => format!("{}, broker {broker}:", seconds(fault.at_us)),
+    };
     match details(fault) {
         details if details.is_empty() => format!("at {at} {}", what.replace('_', " ")),
         details => format!("at {at} {} ({details})", what.replace('_', " ")),
@@ -100,7 +106,7 @@ pub fn fault_in_words(fault: &PlannedFault) -> String {
 fn details(fault: &PlannedFault) -> String {
     let value = serde_json::to_value(&fault.what).expect("a fault is plain data");
     let fields = value.as_object().into_iter().flatten();
-    let known = fields.filter(|(name, _)| *name != "kind" && *name != "pick");
+    let known = fields.filter(|(name, _)| !["kind", "pick", "other"].contains(&name.as_str()));
     let words: Vec<String> = known.filter_map(|(name, value)| detail(name, value)).collect();
     words.join(", ")
 }
@@ -205,7 +211,7 @@ mod tests {
                  (after 9 µs, down 3 ms, by a power cut, when probe index_rebuilt)",
             ),
         ] {
-            assert_eq!(fault_in_words(&PlannedFault { at_us, what }), wanted);
+            assert_eq!(fault_in_words(&PlannedFault { at_us, broker: 0, what }), wanted);
         }
     }
 

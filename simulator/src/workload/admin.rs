@@ -5,6 +5,7 @@ use std::time::Duration;
 use rivven_core::ids::{PartitionId, TopicId};
 use rivven_core::kafka::codec::error_code::ErrorCode;
 use rivven_io::sim::rng::{Stream, stream};
+use rivven_io::sim::trace;
 
 use super::known::{Known, by_lot};
 use super::operations::Operations;
@@ -12,6 +13,7 @@ use super::set_up::client_of;
 use super::{ClientContext, ClientParams, TopicParams, millis};
 use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place, fetch_request, is_gone};
 use crate::client::{Client, Desertion, Trouble};
+use crate::plan::CLIENTS;
 use crate::plan::fault::one_of;
 
 /// Configurations that change how the log is cut and indexed, but nothing that clients see.
@@ -20,6 +22,17 @@ const HARMLESS: [(&str, &[&str]); 3] = [
     ("index.interval.bytes", &["1", "512", "4096"]),
     ("segment.ms", &["1000", "10000", "604800000"]),
 ];
+
+/// Defaults of brokers that change as little.
+const HARMLESS_OF_BROKERS: [(&str, &[&str]); 5] = [
+    ("log.segment.bytes", &["1048576", "2097152", "1073741824"]),
+    ("log.index.interval.bytes", &["1", "512", "4096"]),
+    ("log.roll.ms", &["1000", "10000", "604800000"]),
+    ("log.segment.delete.delay.ms", &["0", "1000", "60000"]),
+    ("message.max.bytes", &["1048588", "10485880"]),
+];
+/// As it counts among what was injected: the key of scenario files.
+pub(crate) const INJECTED: &str = "config_admins";
 
 struct Admin {
     client: Client,
@@ -150,15 +163,46 @@ async fn delete_some(
     }
 }
 
-pub(crate) async fn alter_topics(context: ClientContext, params: ClientParams) {
+/// Changes configurations of topics, and defaults of the broker, while others work with them (G1).
+pub(crate) async fn alter_configs(context: ClientContext, params: ClientParams) {
+    let (history, node) = (context.history.clone(), CLIENTS + u64::from(params.client));
     let mut admin = Admin::new(context, params);
-    let topics = admin.params.topics.clone();
+    let (topics, percent) = (admin.params.topics.clone(), admin.params.broker_changes_percent);
     while let Some(mut draws) = admin.turn().await {
-        let Some(topic) = by_lot(&mut draws, &topics, |topic| (topic, 0)) else { return };
-        let (key, values) = one_of(&HARMLESS, &mut draws);
-        let value = one_of(values, &mut draws);
-        if admin.client.alter_topic(topic, (key, value)).await.is_err() {
+        let before = reconfigured();
+        let altered = if percent > 0 && draws.below(100) < percent {
+            alter_broker(&mut admin.client, admin.params.broker, &mut draws).await
+        } else {
+            let Some(topic) = by_lot(&mut draws, &topics, |topic| (topic, 0)) else { return };
+            let (key, values) = one_of(&HARMLESS, &mut draws);
+            let value = one_of(values, &mut draws);
+            admin.client.alter_topic(topic, (key, value)).await
+        };
+        if altered.is_err() {
             admin.client.back_off().await;
+            continue;
+        }
+        history.injects(INJECTED);
+        // It was answered, so that the broker did not start meanwhile: what counts up there is a
+        // partition that served with its old configuration until now.
+        let changed = reconfigured() - before;
+        if changed > 0 {
+            trace::fault(node, "G1", changed);
         }
     }
+}
+
+/// Sets a default of all brokers or of this one, or takes back what was set.
+async fn alter_broker(client: &mut Client, id: u64, draws: &mut Stream) -> Result<(), Trouble> {
+    // As `server::settings` numbers it.
+    let broker = if draws.chance(0.5) { id.to_string() } else { String::new() };
+    let (key, values) = one_of(&HARMLESS_OF_BROKERS, draws);
+    let value = one_of(values, draws);
+    let value = (!draws.chance(0.25)).then_some(value);
+    client.alter_broker(&broker, (key, value)).await
+}
+
+/// How often a partition got another configuration.
+fn reconfigured() -> u64 {
+    rivven_io::probe::hits().get("partition_reconfigured").copied().unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use rivven_io::sim::rng::{Stream, stream};
 use super::known::Known;
 use super::operations::{Operation, Operations};
 use super::set_up::client_of;
-use super::{ClientContext, ClientParams, millis};
+use super::{ClientContext, ClientParams, library_connections, millis};
 use crate::client::reads::Place;
 use crate::history::event::{Call, Event, EventKind, Failure, Mark, Produce, Reply, Stamp};
 use crate::history::value::Value;
@@ -20,6 +20,9 @@ use crate::plan::fault::one_of;
 
 /// A producer id that no broker gives: what the library uses is its own affair.
 const LIBRARY_ID: i64 = 1 << 50;
+/// Bytes at most that a record takes beside its key and value: it may be alone in its batch, and
+/// may take more packed than not.
+const BATCH_BYTES_MAX: u64 = 256;
 /// How long it asks for its partitions at last, and how long it tries to write its last record to
 /// each.
 const LAST_RECORD: Duration = Duration::from_secs(5);
@@ -74,7 +77,7 @@ fn producer_of(context: &ClientContext, params: &ClientParams, rng: &mut Stream)
         client_id: format!("library-{}", params.client),
         connect_timeout: timeout.min(Duration::from_secs(5)),
         request_timeout: timeout,
-        ..ClientConfig::default()
+        ..library_connections(params)
     };
     let client = Client::new(context.env.clone(), client).expect("the configuration is sound");
     let codecs = [
@@ -187,7 +190,7 @@ impl Library {
             }),
             connection: 1,
             values: vec![value.sent()],
-            bytes: value.value_bytes().len() as u64,
+            bytes: (value.key_bytes().len() + value.value_bytes().len()) as u64 + BATCH_BYTES_MAX,
             made_ns: history.now_ns(),
             stamped_ms: Some(stamped_ms),
         };

@@ -16,7 +16,7 @@ use rivven_io::sim::rng::{Stream, stream};
 
 use super::operations::Operations;
 use super::watched::watch;
-use super::{ClientContext, ClientParams, CommitStyle, GroupParams, millis};
+use super::{ClientContext, ClientParams, CommitStyle, GroupParams, library_connections, millis};
 use crate::history::event::{Consumed, ConsumerSaw, Event, EventKind, GivenRecord, SeenRecord};
 use crate::history::value;
 use crate::plan::fault::one_of;
@@ -131,7 +131,7 @@ impl Member {
             request_timeout: timeout,
             api_timeout: Duration::from_secs(10),
             metadata_max_age: millis(one_of(&[500, 3_000, 300_000], shape)),
-            ..ClientConfig::default()
+            ..library_connections(&self.params)
         };
         let watch = watch(self.context.history.clone(), self.params.client);
         let client = Client::watched(self.context.env.clone(), client, watch);

@@ -116,6 +116,7 @@ impl Prober {
 fn probe_params() -> ClientParams {
     ClientParams {
         client: LIVENESS_CLIENT,
+        broker: 0,
         kind: ClientKind::PlainProducer,
         seed: 0,
         topics: Vec::new(),
@@ -125,12 +126,14 @@ fn probe_params() -> ClientParams {
         tombstone_percent: 0,
         codec: 0,
         time_searches_percent: 0,
+        broker_changes_percent: 0,
         filler_bytes: (10, 100),
         in_flight: 1,
         acks: -1,
         fetch_wait_ms: 0,
         fetch_bytes: 1 << 20,
         request_timeout_ms: 10_000,
+        connection_requests: 0,
         operations_max: 0,
         operations: None,
         group: None,

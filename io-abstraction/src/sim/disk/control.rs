@@ -11,6 +11,7 @@ use crate::sim::core::Core;
 use crate::sim::disk::faults::{DiskFaults, Lie, OneShot, Target};
 use crate::sim::disk::file::copy_out;
 use crate::sim::disk::state::DiskState;
+use crate::sim::disk::tree::Tree;
 
 /// The supervisor's hand on a node's disk; clones are hands on the same disk.
 #[derive(Clone)]
@@ -18,6 +19,9 @@ pub struct DiskControl {
     pub(crate) core: Arc<Core>,
     pub(crate) disk: Arc<DiskState>,
 }
+
+/// What a disk had at a moment, and keeps whatever becomes of that disk.
+pub struct Platter(Tree);
 
 impl DiskControl {
     /// The faults in force.
@@ -87,6 +91,31 @@ impl DiskControl {
         let until_ns = self.core.timers.now_ns().saturating_add(duration_ns);
         let mut inner = self.disk.inner.lock();
         inner.stalled_until_ns = inner.stalled_until_ns.max(until_ns);
+    }
+
+    /// D14: the disk is gone, and what was not synced fares as in a power cut. Returns whether it
+    /// was there.
+    #[must_use]
+    pub fn take_away(&self) -> bool {
+        self.disk.go(&self.core)
+    }
+
+    /// The disk is there again for processes that start from now on. Returns whether it was gone.
+    pub fn bring_back(&self) -> bool {
+        self.disk.come_back(&self.core)
+    }
+
+    /// What the platter has now.
+    #[must_use]
+    pub fn platter(&self) -> Platter {
+        Platter(self.disk.inner.lock().tree.on_platter())
+    }
+
+    /// D15: puts a disk in the place of this one that has what `platter` says, or nothing. To be
+    /// called while the power is off. Returns how many files are not what they were.
+    pub fn exchange(&self, platter: Option<&Platter>) -> u64 {
+        let tree = platter.map_or_else(Tree::new, |platter| platter.0.on_platter());
+        self.disk.exchange(&self.core, tree)
     }
 
     /// D5: flips bits in each of the platter's bytes in the range; every later read shows the same

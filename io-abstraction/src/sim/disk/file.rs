@@ -18,7 +18,7 @@ const VERSIONS_KEPT_MAX: usize = 2;
 pub(crate) type Page = Arc<[u8; PAGE_BYTES]>;
 
 /// What the platter has of a file.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Durable {
     /// An absent page reads as zeros.
     pub(crate) pages: BTreeMap<u64, Page>,
@@ -285,6 +285,18 @@ impl FileData {
         self.shortest_len = self.len;
         self.dirty.clear();
         self.recount();
+    }
+
+    /// The file as the platter has it, with nothing else in memory.
+    pub(crate) fn on_platter(&self) -> FileData {
+        let mut file = FileData {
+            durable: self.durable.clone(),
+            bad: self.bad.clone(),
+            reserved_pages: self.reserved_pages,
+            ..FileData::default()
+        };
+        file.reload();
+        file
     }
 
     /// Flips bits of the platter's bytes in the range, and of the cache's where the page is clean

@@ -24,7 +24,7 @@ pub struct SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         self.port.incarnation.held.files.fetch_sub(1, Relaxed);
-        if self.port.incarnation.is_alive() {
+        if self.port.incarnation.is_alive() && self.port.has_disk() {
             self.port.state.inner.lock().tree.closed(self.inode);
         }
     }
@@ -232,6 +232,9 @@ impl FileOps for SimFile {
     ) -> io::Result<Option<usize>> {
         self.port.incarnation.check()?;
         self.check_aligned(position, len)?;
+        if !self.port.has_disk() {
+            return Ok(None);
+        }
         let mut inner = self.port.state.inner.lock();
         let miss = inner.faults.cache_miss;
         if inner.draws.cached.chance(miss) {
@@ -256,7 +259,7 @@ impl FileOps for SimFile {
         let op = if self.options.direct { Op::DirectWrite } else { Op::Write };
         // A future that is dropped while it waits has its write done or never begun: either.
         self.port.incarnation.check()?;
-        let first = self.port.state.inner.lock().draws.order.chance(0.5);
+        let first = self.port.has_disk() && self.port.state.inner.lock().draws.order.chance(0.5);
         if first {
             let result = self.write_now(position, data, len);
             self.port.pay(op, &self.path, len).await?;
@@ -267,6 +270,9 @@ impl FileOps for SimFile {
     }
 
     async fn sync_data(&self) -> io::Result<()> {
+        if !self.port.has_disk() {
+            return self.port.pay(Op::Sync, &self.path, 0).await;
+        }
         let (fails, snapshot) = self.begin_sync()?;
         let bytes = snapshot.page_count() * PAGE_BYTES;
         self.port.pay(Op::Sync, &self.path, bytes).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ pub(crate) struct Inner {
     pub(crate) stalled_until_ns: u64,
     pub(crate) locked: BTreeSet<InodeId>,
     pub(crate) draws: Draws,
+    is_gone: bool,
+    /// How often the disk went or came back.
+    changes: u64,
     write_count: u64,
     crash_count: u64,
     unslept_ns: u64,
@@ -102,6 +106,8 @@ impl DiskState {
             stalled_until_ns: 0,
             locked: BTreeSet::new(),
             draws,
+            is_gone: false,
+            changes: 0,
             write_count: 0,
             crash_count: 0,
             unslept_ns: 0,
@@ -114,6 +120,57 @@ impl DiskState {
         let mut inner = self.inner.lock();
         inner.locked.clear();
         inner.tree.close_all();
+    }
+
+    /// Each of two disks that no process uses gets the files of the other.
+    pub(crate) fn swap_content(&self, other: &DiskState) {
+        let (mut own, mut others) = (self.inner.lock(), other.inner.lock());
+        std::mem::swap(&mut own.tree, &mut others.tree);
+    }
+
+    /// D14: the drive loses its power, and is gone; false if it is gone already.
+    pub(crate) fn go(&self, core: &Core) -> bool {
+        let mut inner = self.inner.lock();
+        if std::mem::replace(&mut inner.is_gone, true) {
+            return false;
+        }
+        inner.changes += 1;
+        drop(inner);
+        core.event(self.node, "disk.gone", 0, 0);
+        self.crash(core);
+        true
+    }
+
+    /// The drive is back, for processes that start from now on; false if it was not gone.
+    pub(crate) fn come_back(&self, core: &Core) -> bool {
+        let mut inner = self.inner.lock();
+        if !std::mem::take(&mut inner.is_gone) {
+            return false;
+        }
+        inner.changes += 1;
+        drop(inner);
+        core.event(self.node, "disk.back", 0, 0);
+        true
+    }
+
+    /// D15: another disk is in the place of this one; how many files are not what they were. To
+    /// be called while no process runs.
+    pub(crate) fn exchange(&self, core: &Core, tree: Tree) -> u64 {
+        let mut inner = self.inner.lock();
+        let before = std::mem::replace(&mut inner.tree, tree);
+        let paths: BTreeSet<String> =
+            before.files(true).into_iter().chain(inner.tree.files(true)).collect();
+        let differs = |path: &&String| {
+            let path = Path::new(path);
+            before.durable_file(path) != inner.tree.durable_file(path)
+        };
+        let changed = paths.iter().filter(differs).count() as u64;
+        drop(inner);
+        core.event(self.node, "disk.exchange", changed, 0);
+        if changed > 0 {
+            core.fault(self.node, "D15", changed);
+        }
+        changed
     }
 
     /// A power cut.
@@ -204,10 +261,25 @@ impl Inner {
 pub(crate) struct Port {
     pub(crate) state: Arc<DiskState>,
     pub(crate) incarnation: Arc<Incarnation>,
+    /// [`Inner::changes`] when the incarnation began.
+    changes: u64,
 }
 
 impl Port {
-    /// Takes the time of an operation. Refused if the incarnation is dead before or after.
+    pub(crate) fn new(state: Arc<DiskState>, incarnation: Arc<Incarnation>) -> Port {
+        let changes = state.inner.lock().changes;
+        Port { state, incarnation, changes }
+    }
+
+    /// Whether the disk is there, and was all the time since the incarnation began. What was gone
+    /// is another device when it comes back: nothing of it is open.
+    pub(crate) fn has_disk(&self) -> bool {
+        let inner = self.state.inner.lock();
+        !inner.is_gone && inner.changes == self.changes
+    }
+
+    /// Takes the time of an operation. Refused if the incarnation is dead before or after, or if
+    /// its disk is gone.
     pub(crate) async fn pay(&self, op: Op, path: &str, bytes: usize) -> io::Result<()> {
         self.incarnation.check()?;
         let core = &self.incarnation.core;
@@ -218,7 +290,12 @@ impl Port {
             Sleep::new(self.incarnation.clone(), Duration::from_nanos(cost_ns)).await;
         }
         self.incarnation.progress();
-        self.incarnation.check()
+        self.incarnation.check()?;
+        if self.has_disk() {
+            return Ok(());
+        }
+        self.fault("D14", 0);
+        Err(io_failed())
     }
 
     /// Counts a fault of this disk.

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use crate::sim::disk::crash::{Tally, crash_file};
 use crate::sim::disk::faults::{CrashModel, EntryModel};
-use crate::sim::disk::file::FileData;
+use crate::sim::disk::file::{Durable, FileData};
 use crate::sim::rng::Stream;
 
 pub(crate) type InodeId = u64;
@@ -89,6 +89,24 @@ impl Tree {
             unswept_count: 0,
             used_bytes: None,
         }
+    }
+
+    /// What the platter has now, as a power cut leaves it that keeps nothing else.
+    pub(crate) fn on_platter(&self) -> Tree {
+        let inodes = self.inodes.iter().map(|(id, inode)| {
+            let inode = match inode {
+                Inode::File(file) => Inode::File(file.on_platter()),
+                Inode::Dir(dir) => Inode::Dir(Directory {
+                    live: dir.durable.clone(),
+                    durable: dir.durable.clone(),
+                }),
+            };
+            (*id, inode)
+        });
+        let mut tree =
+            Tree { inodes: inodes.collect(), made_count: self.made_count, ..Tree::new() };
+        tree.sweep();
+        tree
     }
 
     fn dir(&self, id: InodeId) -> io::Result<&Directory> {
@@ -180,6 +198,11 @@ impl Tree {
             at = *self.dir(at).ok()?.durable.get(name)?;
         }
         self.file(at).ok().map(|_| at)
+    }
+
+    /// What the platter has of the file at `path`, if its names are there.
+    pub(crate) fn durable_file(&self, path: &Path) -> Option<&Durable> {
+        self.file(self.find_durable(path)?).ok().map(|file| &file.durable)
     }
 
     fn make(&mut self, inode: Inode, place: Place) -> InodeId {

@@ -365,6 +365,17 @@ impl End {
     }
 }
 
+impl SimReader {
+    pub(crate) fn keeps_peer_waiting(&self) -> bool {
+        let (own, peer) = (self.end.side, 1 - self.end.side);
+        let waits = self.end.with(|conn| {
+            let is_full = conn.pipes[peer].room() == 0 && !conn.pipes[peer].received.is_empty();
+            Ok(is_full && !conn.sides[own].gone && conn.sides[peer].writers.is_waiting())
+        });
+        waits.unwrap_or(false)
+    }
+}
+
 impl ReadOps for SimReader {
     async fn read(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
         poll_fn(|cx| self.end.try_read(buf, cx.waker())).await

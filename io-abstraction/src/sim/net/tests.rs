@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::net::{Listener, Stream};
-use crate::sim::net::LinkConfig;
+use crate::sim::net::{LinkConfig, keeps_peer_waiting};
 use crate::sim::{SimNode, World};
 
 async fn listen(node: &SimNode) -> (Listener, SocketAddr) {
@@ -458,5 +458,30 @@ fn a_node_at_anothers_old_address_is_met_by_its_peers_and_knows_nothing_of_them(
         one.kill();
         world.net().swap_addresses(2, 3);
         assert_eq!(one.ip(), address);
+    });
+}
+
+#[test]
+fn a_peer_waits_for_who_does_not_read_once_no_buffer_has_room() {
+    let world = World::new(1);
+    let (send_buffer_bytes, receive_buffer_bytes) = (1_000, 500);
+    world.net().set_all(&LinkConfig {
+        send_buffer_bytes,
+        receive_buffer_bytes,
+        ..LinkConfig::default()
+    });
+    world.run(async {
+        let (mut client, server) = pair(&world).await;
+        let clock = world.node(2).env().clock;
+        for (sent, waits) in [(1_500, false), (1, true)] {
+            let written = clock.timeout(Duration::from_secs(1), async {
+                server.writer.write_all(&vec![7; sent]).await.unwrap();
+            });
+            assert_eq!(written.await.is_err(), waits, "{sent} more");
+            assert_eq!(keeps_peer_waiting(&client.reader), waits);
+        }
+        read_one(&mut client).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        assert!(!keeps_peer_waiting(&client.reader));
     });
 }

@@ -107,7 +107,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) one: One,
     /// Stop at this virtual time
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    #[arg(long, value_name = "SPAN", value_parser = some_time)]
     pub(crate) until: Option<Duration>,
     /// Print the log (directives as in RUST_LOG) and, with node=N, the events of that node
     #[arg(long, value_name = "[node=N,]LEVEL")]
@@ -128,6 +128,9 @@ pub(crate) struct Replay {
     /// workload for Kafka and Elle read
     #[arg(long, value_name = "FILE")]
     pub(crate) history_edn: Option<PathBuf>,
+    /// Whose history, if the plan has several brokers: from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) broker: u64,
     #[arg(long, value_name = "SPAN", default_value = "600s", value_parser = some_time)]
     pub(crate) watchdog: Duration,
     /// Print the outcome as one line of JSON at the end
@@ -158,7 +161,7 @@ pub(crate) struct Shrink {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Real time after which nothing smaller is tried any more
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = some_time)]
     pub(crate) budget: Duration,
     /// Candidates side by side; the result does not depend on it
     #[arg(long, default_value_t = 2, value_parser = jobs)]
@@ -385,6 +388,8 @@ mod tests {
             ("run --all --watchdog 0s", "0s is no time"),
             ("run --all --jobs 0", "0 is not a number of runs side by side: name 1 or more"),
             ("cover --for 0", "0 is no time to run anything in: name 1ms or more"),
+            ("replay clocks --seed 1 --until 0s", "0s is no time to run anything in"),
+            ("shrink clocks --seed 1 --budget 0s", "0s is no time to run anything in"),
             ("soak --for 0m", "0m is no time"),
             ("soak --simulated 0s", "0s is no time"),
             ("replay power_cuts --seed 1 --watchdog 0ms", "0ms is no time"),

@@ -131,11 +131,7 @@ pub(crate) fn name(plan: &Plan) -> String {
 }
 
 /// The files of one run; those that would be empty are left out.
-fn files(
-    plan: &Plan,
-    report: &Report,
-    (trace, replay): (&Trace, &str),
-) -> Vec<(&'static str, String)> {
+fn files(plan: &Plan, report: &Report, (trace, replay): (&Trace, &str)) -> Vec<(String, String)> {
     let missing = match trace {
         Trace::Whole => None,
         Trace::Missing(why) | Trace::Differs(why) => Some(why),
@@ -148,18 +144,20 @@ fn files(
         "outcome": report.outcome,
     });
     let verdict = serde_json::to_string_pretty(&verdict).expect("an outcome is plain data");
-    let history_edn = report.history_edn().unwrap_or_default();
-    let files = [
-        ("plan.toml", plan.to_toml()),
-        ("verdict.json", verdict),
-        ("history.jsonl", report.history.clone()),
-        ("history.edn", history_edn),
-        ("log.txt", report.log.clone()),
+    let mut files = vec![
+        ("plan.toml".to_owned(), plan.to_toml()),
+        ("verdict.json".to_owned(), verdict),
+        ("log.txt".to_owned(), report.log.clone()),
     ];
+    for (broker, history) in report.histories.iter().enumerate() {
+        let name = if broker == 0 { "history".to_owned() } else { format!("history-{broker}") };
+        files.push((format!("{name}.jsonl"), history.clone()));
+        files.push((format!("{name}.edn"), report.history_edn(broker).unwrap_or_default()));
+    }
     files.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }
 
-fn write(folder: &Path, files: Vec<(&'static str, String)>) -> std::io::Result<()> {
+fn write(folder: &Path, files: Vec<(String, String)>) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, text) in files {
         std::fs::write(folder.join(name), text)?;

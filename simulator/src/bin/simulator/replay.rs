@@ -12,7 +12,7 @@ use rivven_simulator::run::outcome::{Outcome, Verdict};
 
 use crate::args::{One, Replay};
 use crate::build_id::build_id;
-use crate::out::say;
+use crate::out::{note, say};
 use crate::output::Output;
 use crate::{out, outlook, selection};
 
@@ -27,7 +27,7 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     }
     let (node, directives) = log_of(args.log.as_deref())?;
     let break_on = args.break_on.as_deref().map(property).transpose()?;
-    let outputs = Outputs::of(&args)?;
+    let outputs = Outputs::of(&args, &plan)?;
     let wants_events = node.is_some() || break_on.is_some();
     let scratch = wants_events.then(|| Scratch::file("trace"));
     let trace = outputs.trace.as_ref().map(Output::beside);
@@ -57,10 +57,19 @@ struct Outputs {
     trace: Option<Output>,
     history: Option<Output>,
     history_edn: Option<Output>,
+    /// Whose history.
+    broker: usize,
 }
 
 impl Outputs {
-    fn of(args: &Replay) -> Result<Outputs, String> {
+    fn of(args: &Replay, plan: &Plan) -> Result<Outputs, String> {
+        let broker = usize::try_from(args.broker).unwrap_or(usize::MAX);
+        if args.broker >= plan.brokers {
+            let last = plan.brokers - 1;
+            return Err(format!(
+                "there is no broker {broker}; name one of 0 to {last} with --broker"
+            ));
+        }
         let at = |file: &Option<PathBuf>, option| {
             file.as_ref().map(|file| Output::at(file, option)).transpose()
         };
@@ -68,6 +77,7 @@ impl Outputs {
             trace: at(&args.trace, "--trace")?,
             history: at(&args.history, "--history")?,
             history_edn: at(&args.history_edn, "--history-edn")?,
+            broker,
         })
     }
 
@@ -77,13 +87,16 @@ impl Outputs {
             trace.put_in_place()?;
         }
         if report.outcome.trace_hash.is_empty() {
+            if self.history.is_some() || self.history_edn.is_some() {
+                note!("the run did not come to its end: it has no history, and no file is written");
+            }
             return Ok(());
         }
         if let Some(history) = &self.history {
-            history.write(&report.history)?;
+            history.write(report.histories.get(self.broker).map_or("", String::as_str))?;
         }
         match &self.history_edn {
-            Some(history) => history.write(&report.history_edn()?),
+            Some(history) => history.write(&report.history_edn(self.broker)?),
             None => Ok(()),
         }
     }

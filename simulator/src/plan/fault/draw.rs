@@ -13,22 +13,35 @@ const FAULTS_PER_KIND_MAX: u64 = 1_000;
 
 /// Draws all faults of a run, sorted by time. Each fault draws from a stream of its own, so that
 /// one can be taken out, or a kind's rate changed, without touching another.
-pub(crate) fn draw(scenario: &Scenario, seed: u64) -> Vec<PlannedFault> {
+pub(crate) fn draw(scenario: &Scenario, seed: u64, brokers: u64) -> Vec<PlannedFault> {
     let mut faults = Vec::new();
     for (kind, rate) in scenario.faults.rates() {
         let Some(rate) = rate else { continue };
-        let concern = format!("plan.fault.{kind}");
-        let mut shape = stream(seed, &concern, SERVER, u64::MAX);
-        let count = count(&scenario.swarm, kind, (rate, scenario.time.seconds), &mut shape);
-        for k in 0..count {
-            let mut draws = stream(seed, &concern, SERVER, k);
-            let at_us = draws.below(scenario.time.seconds * 1_000_000);
-            let what = draw_one(&scenario.faults, kind, &mut draws);
-            faults.extend(what.map(|what| PlannedFault { at_us, what }));
+        for broker in 0..brokers {
+            faults.extend(draw_kind(scenario, (kind, rate), (seed, broker)));
         }
     }
     faults.sort_by_key(|fault| fault.at_us);
     faults
+}
+
+/// The faults of one kind of one broker.
+fn draw_kind(
+    scenario: &Scenario,
+    (kind, rate): (&str, &Draw),
+    (seed, broker): (u64, u64),
+) -> Vec<PlannedFault> {
+    let concern = format!("plan.fault.{kind}");
+    let node = SERVER + broker;
+    let mut shape = stream(seed, &concern, node, u64::MAX);
+    let count = count(&scenario.swarm, kind, (rate, scenario.time.seconds), &mut shape);
+    let fault = |k| {
+        let mut draws = stream(seed, &concern, node, k);
+        let at_us = draws.below(scenario.time.seconds * 1_000_000);
+        let what = draw_one(&scenario.faults, kind, &mut draws)?;
+        Some(PlannedFault { at_us, broker, what })
+    };
+    (0..count).filter_map(fault).collect()
 }
 
 fn count(swarm: &SwarmSpec, kind: &str, (rate, seconds): (&Draw, u64), shape: &mut Stream) -> u64 {
@@ -127,6 +140,16 @@ fn draw_of_drive(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<F
             let path = pick(&specs.misdirected_read.as_ref()?.paths, draws)?.clone();
             Some(Fault::MisdirectedRead { path })
         }
+        "disk_gone" => {
+            let spec = specs.disk_gone.as_ref()?;
+            let (for_ms, down_ms) = (spec.for_ms.draw(draws), spec.down_ms.draw(draws));
+            Some(Fault::DiskGone { for_ms, down_ms })
+        }
+        "old_disk" => {
+            let spec = specs.old_disk.as_ref()?;
+            let (age_ms, down_ms) = (spec.age_ms.draw(draws), spec.down_ms.draw(draws));
+            Some(Fault::OldDisk { age_ms, down_ms })
+        }
         _ => None,
     }
 }
@@ -197,6 +220,10 @@ fn draw_of_node(specs: &FaultSpecs, kind: &str, draws: &mut Stream) -> Option<Fa
             let spec = specs.task_panic.as_ref()?;
             let task = pick(&spec.tasks, draws)?.clone();
             Some(Fault::TaskPanic { task, down_ms: spec.down_ms.draw(draws) })
+        }
+        "swap_disks" => {
+            let for_ms = specs.swap_disks.as_ref()?.for_ms.draw(draws);
+            Some(Fault::SwapDisks { other: draws.below(1 << 32), for_ms })
         }
         _ => None,
     }

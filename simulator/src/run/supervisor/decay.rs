@@ -1,15 +1,21 @@
 //! What happens to the platter while the power is off: bytes change, ends of files are gone, pages
-//! cannot be read any more; and how a drive errs in what it does.
+//! cannot be read any more; how a drive errs in what it does; and that it is gone, or
+//! another one.
 
 use std::path::Path;
 
 use rivven_core::storage::wal::commit::{COMMIT_ALIGN, COMMIT_HEADER_BYTES, CommitHeader, Lsn};
 use rivven_io::sim::disk::DiskControl;
 
-use crate::run::supervisor::Supervisor;
+use crate::history::event::Mark;
+use crate::run::supervisor::{DOWN_MS, Step, Supervisor};
 
 /// How the names of segments end.
 const SEGMENT: &str = ".log";
+
+/// How often the disk is kept for a later moment, and how many times at most.
+const KEEP_EVERY_US: u64 = 500_000;
+const KEPT_DISKS_MAX: usize = 64;
 
 impl Supervisor<'_> {
     /// Changes `bytes` bytes in one place of one file whose path contains `path`.
@@ -45,6 +51,9 @@ impl Supervisor<'_> {
 
     /// Has the drive err in what it does next to such a file.
     pub(super) fn lie(&mut self, lie: fn(&DiskControl, &str), path: &str) -> bool {
+        if self.has_foreign_disk() {
+            return false;
+        }
         lie(&self.node.disk(), path);
         self.note_decay(true, path);
         true
@@ -55,8 +64,59 @@ impl Supervisor<'_> {
         self.rotten |= changed && !path.ends_with(SEGMENT);
     }
 
+    /// Keeps what the disk has now, for a later moment, and does so again soon.
+    pub(super) fn keep_disk(&mut self) {
+        if self.kept_disks.len() == KEPT_DISKS_MAX {
+            self.kept_disks.pop_front();
+        }
+        if !self.has_foreign_disk() {
+            self.kept_disks.push_back((self.now_us(), self.node.disk().platter()));
+        }
+        self.queue_in(KEEP_EVERY_US, Step::KeepDisk);
+    }
+
+    /// Cuts the power; the broker finds the disk of `age_ms` ago when it starts, or an empty one if
+    /// that is 0 or longer ago than anything was kept.
+    pub(super) fn exchange_disk(&mut self, age_ms: u64, down_ms: u64) -> bool {
+        if self.has_foreign_disk() || !self.crash(true, down_ms) {
+            return false;
+        }
+        let then_us = self.now_us().saturating_sub(age_ms * 1_000);
+        // What was kept since is of a disk that is not there any more.
+        self.kept_disks.retain(|(at_us, _)| age_ms > 0 && *at_us <= then_us);
+        let old = self.kept_disks.back().map(|(_, platter)| platter);
+        let is_other = self.node.disk().exchange(old) > 0;
+        if is_other {
+            self.mark(Mark::OtherDisk { node: self.node.id() });
+        }
+        is_other
+    }
+
+    /// Takes the disk away; the broker may end, and starts again `down_ms` later.
+    pub(super) fn take_disk(&mut self, for_ms: u64, down_ms: u64) -> bool {
+        if !self.node.disk().take_away() {
+            return false;
+        }
+        self.may_fail = true;
+        self.down_ms = down_ms;
+        self.queue_in(for_ms * 1_000, Step::DiskIsBack);
+        true
+    }
+
+    /// Gives the disk back. A broker that has not noticed will never have it: it is started again.
+    pub(super) fn return_disk(&mut self) {
+        self.node.disk().bring_back();
+        if !self.node.has_disk() {
+            self.crash(false, DOWN_MS);
+        }
+    }
+
     /// One file and its content on the platter, without the zeros at its end.
     fn pick_file(&self, (path, pick): (&str, u64)) -> Option<(String, Vec<u8>)> {
+        if self.has_foreign_disk() {
+            // What it excuses is this broker's own loss.
+            return None;
+        }
         let disk = self.node.disk();
         let mut files: Vec<String> =
             disk.durable_files().into_iter().filter(|file| file.contains(path)).collect();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rivven_io::sim::disk::{DiskControl, DiskFaults};
 
 use crate::history::event::Mark;
-use crate::plan::SERVER;
 use crate::plan::fault::{Fault, When};
 use crate::run::supervisor::{Aimed, Loop, Step, Supervisor};
 
@@ -69,17 +68,20 @@ impl Supervisor<'_> {
                 self.queue_in(for_ms * 1_000, Step::DiskIsFast);
                 true
             }
-            Fault::Reset => self.has_connections() && self.world.net().reset_some(SERVER) > 0,
+            Fault::Reset => {
+                self.has_connections() && self.world.net().reset_some(self.node.id()) > 0
+            }
             Fault::HalfOpen => {
-                self.has_connections() && self.world.net().half_open_some(SERVER) > 0
+                self.has_connections() && self.world.net().half_open_some(self.node.id()) > 0
             }
             Fault::BlackHole { hole, for_ms } => self.black_hole(*hole, *for_ms),
+            Fault::SwapDisks { other, for_ms } => self.swap_disks(*other, *for_ms),
             _ => {
                 self.inject_drive(fault) || self.inject_network(fault) || self.inject_process(fault)
             }
         };
         if done {
-            self.note_injected(fault, SERVER);
+            self.note_injected(fault, self.node.id());
         }
     }
 
@@ -101,6 +103,8 @@ impl Supervisor<'_> {
             Fault::MisdirectedWrite { path } => self.lie(DiskControl::misdirect_next_write, path),
             Fault::PhantomWrite { path } => self.lie(DiskControl::forget_next_write, path),
             Fault::MisdirectedRead { path } => self.lie(DiskControl::misdirect_next_read, path),
+            Fault::OldDisk { age_ms, down_ms } => self.exchange_disk(*age_ms, *down_ms),
+            Fault::DiskGone { for_ms, down_ms } => self.take_disk(*for_ms, *down_ms),
             _ => false,
         }
     }
@@ -132,7 +136,7 @@ impl Supervisor<'_> {
     }
 
     fn has_connections(&self) -> bool {
-        self.world.net().connection_count(SERVER) > 0
+        self.world.net().connection_count(self.node.id()) > 0
     }
 
     fn begin_watch(&mut self, when: &When, crash: Aimed) -> bool {

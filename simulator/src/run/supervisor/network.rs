@@ -8,12 +8,12 @@ use rivven_io::sim::net::LinkConfig;
 use rivven_io::sim::rng::stream;
 use rivven_io::sim::trace;
 
+use crate::plan::CLIENTS;
 use crate::plan::fault::{Fault, Hole};
-use crate::plan::{CLIENTS, SERVER};
 use crate::run::server;
-use crate::run::supervisor::{Step, Supervisor};
+use crate::run::supervisor::{NODES_EACH, Step, Supervisor};
 
-/// The node from which requests come again.
+/// The node from which requests come again, of the first broker.
 const ECHO: u64 = 60_001;
 /// How long it waits for an answer.
 const ECHO_PATIENCE: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ impl Supervisor<'_> {
     pub(super) fn inject_network(&mut self, fault: &Fault) -> bool {
         match fault {
             Fault::Isolate { client, hole, for_ms } => {
-                let links = self.client(*client).map(|client| links(*hole, client));
+                let links = self.client(*client).map(|client| self.links(*hole, client));
                 links.is_some_and(|links| self.block(links.collect(), *for_ms))
             }
             Fault::Swizzle { order, gap_ms, for_ms } => self.swizzle(*order, (*gap_ms, *for_ms)),
@@ -68,8 +68,16 @@ impl Supervisor<'_> {
         clients.get(index).copied()
     }
 
+    /// The links that vanish between a client and the broker.
+    fn links(&self, hole: Hole, client: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let server = self.node.id();
+        let there = (hole != Hole::FromBroker).then_some((client, server));
+        let back = (hole != Hole::ToBroker).then_some((server, client));
+        there.into_iter().chain(back)
+    }
+
     fn all_links(&self, hole: Hole) -> Vec<(u64, u64)> {
-        self.clients().into_iter().flat_map(|client| links(hole, client)).collect()
+        self.clients().into_iter().flat_map(|client| self.links(hole, client)).collect()
     }
 
     pub(super) fn black_hole(&mut self, hole: Hole, for_ms: u64) -> bool {
@@ -86,14 +94,14 @@ impl Supervisor<'_> {
 
     /// N5: clogs one client after the other, and unclogs them in another order.
     fn swizzle(&mut self, order: u64, (gap_ms, for_ms): (u64, u64)) -> bool {
-        let mut draws = stream(order, "swizzle", SERVER, 0);
+        let mut draws = stream(order, "swizzle", self.node.id(), 0);
         let mut clients = self.clients();
         let count = clients.len() as u64;
         for (k, client) in (0..).zip(shuffled(&mut clients, |end| draws.below(end))) {
             self.queue_in(k * gap_ms * 1_000, Step::Clog(client));
         }
         for (k, client) in (0..).zip(shuffled(&mut clients, |end| draws.below(end))) {
-            let links = links(Hole::Both, client).collect();
+            let links = self.links(Hole::Both, client).collect();
             let after_ms = (count + k) * gap_ms + for_ms;
             self.queue_in(after_ms * 1_000, Step::HoleEnds(links));
         }
@@ -107,13 +115,14 @@ impl Supervisor<'_> {
         };
         let until_us = self.now_us().saturating_sub(age_ms * 1_000);
         let Some(frame) = element.answered_until(until_us) else { return false };
-        let node = self.world.node(ECHO);
+        let own = ECHO + NODES_EACH * self.broker;
+        let node = self.world.node(own);
         let (env, broker) = (node.env(), self.node.ip());
         drop(node.spawn(async move {
             let clock = env.clock.clone();
             let answered = clock.timeout(ECHO_PATIENCE, echo(&env, (broker, &frame))).await;
             if answered.is_ok_and(|answer| answer.is_ok_and(|bytes| bytes > 0)) {
-                trace::fault(ECHO, "N2", frame.len() as u64);
+                trace::fault(own, "N2", frame.len() as u64);
             }
         }));
         true
@@ -124,13 +133,6 @@ async fn echo(env: &Env, (broker, frame): (std::net::IpAddr, &[u8])) -> std::io:
     let mut stream = env.net.connect((broker, server::PORT).into()).await?;
     stream.writer.write_all(frame).await?;
     stream.reader.read(&mut BytesMut::with_capacity(4_096)).await
-}
-
-/// The links that vanish between a client and the broker.
-fn links(hole: Hole, client: u64) -> impl Iterator<Item = (u64, u64)> {
-    let there = (hole != Hole::FromBroker).then_some((client, SERVER));
-    let back = (hole != Hole::ToBroker).then_some((SERVER, client));
-    there.into_iter().chain(back)
 }
 
 /// `all` in an order in which each has an equal chance of each place.

@@ -11,11 +11,10 @@ use rivven_core::kafka::codec::message::Message;
 use rivven_core::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use rivven_core::record::batches::Batches;
 use rivven_core::record::header::{ATTRIBUTES_POSITION, BatchHeader, HEADER_BYTES, MAGIC_POSITION};
-use rivven_io::clock::Clock;
+use rivven_io::clock::{Clock, Monotonic};
 use rivven_io::sim::World;
 use rivven_io::sim::net::Passing;
 
-use crate::plan::SERVER;
 use crate::run::supervisor::micros;
 
 /// Requests that are remembered; then every second one is forgotten.
@@ -26,9 +25,14 @@ const FOLLOWED_MAX: usize = 256;
 const FRAME_BYTES_MAX: usize = 256 << 10;
 const LENGTH_BYTES: usize = 4;
 
-/// The supervisor's end of the middlebox.
+/// A supervisor's end of the middlebox: what passes between its broker and that one's clients.
 #[derive(Clone)]
-pub(super) struct Element(Arc<Mutex<State>>);
+pub(super) struct Element {
+    server: u64,
+    clock: Clock,
+    begin: Monotonic,
+    state: Arc<Mutex<State>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -56,19 +60,27 @@ struct Followed {
 }
 
 impl Element {
-    /// Puts a middlebox on all links of the world.
-    pub(super) fn put_into(world: &World, clock: Clock) -> Element {
-        let element = Element(Arc::new(Mutex::new(State::default())));
-        let (inside, begin) = (element.clone(), clock.now());
+    /// The one of a broker, which is not in the world yet.
+    pub(super) fn of(server: u64, clock: Clock) -> Element {
+        let begin = clock.now();
+        Element { server, clock, begin, state: Arc::default() }
+    }
+
+    /// Puts a middlebox on all links of the world, if there is an element.
+    pub(super) fn put_all_into(world: &World, elements: Vec<Element>) {
+        if elements.is_empty() {
+            return;
+        }
         world.net().set_middlebox(Some(Box::new(move |passing| {
-            let now_us = micros(clock.now().since(begin));
-            inside.lock().pass(passing, now_us)
+            let ends = [passing.from, passing.to];
+            let element = elements.iter().find(|element| ends.contains(&element.server))?;
+            let now_us = micros(element.clock.now().since(element.begin));
+            element.lock().pass(passing, (element.server, now_us))
         })));
-        element
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Spoils the next batch that is sent to the broker.
@@ -89,15 +101,12 @@ impl Element {
 }
 
 impl State {
-    fn pass(&mut self, passing: &Passing<'_>, now_us: u64) -> Option<Bytes> {
-        if passing.from != SERVER && passing.to != SERVER {
-            return None;
-        }
+    fn pass(&mut self, passing: &Passing<'_>, (server, now_us): (u64, u64)) -> Option<Bytes> {
         if self.followed.len() >= FOLLOWED_MAX && !self.followed.contains_key(&passing.conn) {
             self.followed.pop_first();
         }
         let followed = self.followed.entry(passing.conn).or_default();
-        if passing.to != SERVER {
+        if passing.to != server {
             let answered = followed.take_answers(passing.data);
             self.answered.extend(answered.map(|frame| Answered { at_us: now_us, frame }));
             if self.answered.len() > ANSWERED_MAX {
@@ -211,6 +220,7 @@ mod tests {
     use rivven_core::record::builder::{BatchBuilder, NewRecord};
 
     use super::*;
+    use crate::plan::SERVER;
 
     fn batch(producer: i64) -> Bytes {
         let mut builder = BatchBuilder::new(TimestampMs(1)).push(NewRecord::value(b"value"));
@@ -258,10 +268,10 @@ mod tests {
             let sent = request(producer);
             let (first, rest) = (sent.slice(..9), sent.slice(9..));
             for piece in [first, rest] {
-                assert_eq!(state.pass(&passing(10, SERVER, &piece), 1), None);
+                assert_eq!(state.pass(&passing(10, SERVER, &piece), (SERVER, 1)), None);
             }
             assert!(state.answered.is_empty());
-            state.pass(&passing(SERVER, 10, &answer(code)), 2);
+            state.pass(&passing(SERVER, 10, &answer(code)), (SERVER, 2));
             let kept: Vec<&Bytes> = state.answered.iter().map(|request| &request.frame).collect();
             assert_eq!(kept, if remembered { vec![&sent] } else { vec![] });
         }

@@ -1,11 +1,12 @@
-//! Faults of clocks, processors and tasks.
+//! Faults of clocks, processors and tasks, and the memory that a process takes.
 
 use std::time::Duration;
 
 use rivven_io::sim::SimNode;
 
-use crate::plan::SERVER;
+use crate::oracles::MemoryReading;
 use crate::plan::fault::{Fault, Target};
+use crate::run::server::Life;
 use crate::run::supervisor::{Step, Supervisor};
 
 /// The tasks of the broker of which it is defined what a panic does: a connection's ends that
@@ -19,6 +20,9 @@ const TASKS: [&str; 7] = [
     "accept",
     "groups",
 ];
+
+/// How often the memory of connections is looked at.
+const LOOK_EVERY_US: u64 = 20_000;
 
 impl Supervisor<'_> {
     /// Sets the clocks that are wrong from the start of the world on.
@@ -63,9 +67,27 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Notes what the broker's connections take if it is the most so far, and looks again soon.
+    pub(super) fn look_at_memory(&mut self) {
+        if let Some(memory) = self.life.as_ref().and_then(Life::memory) {
+            let reading = MemoryReading {
+                node: self.node.id(),
+                at_ns: self.now_us() * 1_000,
+                bytes: memory.bytes as u64,
+                bytes_max: memory.bytes_max as u64,
+                connections: self.world.net().connection_count(self.node.id()) as u64,
+            };
+            let most = self.memory.map_or(0, |most| most.bytes);
+            if reading.bytes > most {
+                self.memory = Some(reading);
+            }
+        }
+        self.queue_in(LOOK_EVERY_US, Step::LookAtMemory);
+    }
+
     fn target(&self, who: Target) -> Option<SimNode> {
         let node = match who {
-            Target::Broker => SERVER,
+            Target::Broker => self.node.id(),
             Target::Client(pick) => self.client(pick)?,
         };
         Some(self.world.node(node))

@@ -49,6 +49,26 @@ fn an_error_that_passes_leaves_the_page_as_it_was() {
     });
 }
 
+#[test]
+fn two_machines_swap_what_was_durable_and_nothing_else() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        write(&file, 0, vec![9; 4096]).await;
+        let other = world.node(2);
+        crash_with(&node, only(0, 100, 0, 0));
+        other.power_cut();
+        node.swap_disks(&other);
+        assert_eq!(node.disk().content(Path::new(PATH)), None);
+        let content = other.disk().content(Path::new(PATH)).unwrap();
+        assert_eq!(pages_of(&content), [0, 1, 2, 3], "what was not synced went before");
+        assert_eq!(node.disk().faults().crash.kept, 0, "faults stay with the machine");
+        other.restart();
+        let found = other.env().disk.open(Path::new(PATH), OpenOptions::read()).await.unwrap();
+        assert_eq!(pages_of(&found.read_full_at(0, 4096).await.unwrap()), [0]);
+    });
+}
+
 /// What the platter has once four more pages, with 4 to 7 in them, are synced over the first four.
 fn after_a_lie(seed: u64, lie: fn(&SimNode)) -> (Vec<u8>, BTreeMap<&'static str, u64>) {
     let world = World::new(seed);
@@ -101,5 +121,120 @@ fn a_misdirected_read_brings_other_bytes_once() {
         assert_ne!(pages_of(&file.read_full_at(0, 4096).await.unwrap()), [0]);
         assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 1, 2, 3]);
         assert_eq!(node.disk().fault_counts()["D9"], 1);
+    });
+}
+
+fn eio<T>(result: std::io::Result<T>) {
+    const EIO: i32 = 5;
+    assert_eq!(result.err().and_then(|error| error.raw_os_error()), Some(EIO));
+}
+
+/// Tries everything that a process can do with a disk and an open file; each try must fail.
+async fn all_fails((node, file): (&SimNode, &File)) {
+    let (path, other) = (Path::new(PATH), Path::new("/data/other"));
+    let disk = node.env().disk;
+    eio(file.read_full_at(0, 4096).await);
+    let mut cached = BytesMut::with_capacity(4096);
+    assert_eq!(file.try_read_cached(0, 4096, &mut cached).unwrap(), None);
+    eio(file.write_all_at(0, vec![Bytes::from(vec![7; 4096])]).await);
+    eio(file.sync_data().await);
+    eio(file.start_writeback(0, 4096).await);
+    eio(file.len().await);
+    eio(file.set_len(1).await);
+    eio(file.allocate(1 << 20).await);
+    eio(file.map(4096).await);
+    eio(disk.open(path, OpenOptions::read()).await);
+    eio(disk.open(other, OpenOptions::write(Create::New)).await);
+    eio(disk.create_dir_all(other).await);
+    eio(disk.rename(path, other).await);
+    eio(disk.remove_file(path).await);
+    eio(disk.remove_dir_all(Path::new("/data")).await);
+    eio(disk.sync_dir(Path::new("/data")).await);
+    eio(disk.read_dir(Path::new("/data")).await);
+    eio(disk.file_len(path).await);
+    eio(disk.lock(path).await);
+    eio(disk.space(Path::new("/data")).await);
+    eio(disk.supports_direct(Path::new("/data")).await);
+}
+
+#[test]
+fn a_disk_that_is_gone_does_nothing_and_comes_back_without_what_was_not_synced() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        write(&file, 0, vec![9; 4096]).await;
+        let crash = only(0, 1, 0, 0);
+        node.disk().set_faults(DiskFaults { crash, ..DiskFaults::default() });
+        let lock = node.env().disk.lock(Path::new("/data/lock")).await.unwrap();
+        assert!(node.disk().take_away() && !node.disk().take_away(), "it goes once");
+        assert!(!node.has_disk());
+        assert_eq!(node.disk().fault_counts().get("D14"), None, "nobody has met it");
+        all_fails((&node, &file)).await;
+        assert_eq!(node.disk().fault_counts()["D14"], 20);
+        assert!(node.disk().bring_back() && !node.disk().bring_back(), "it comes back once");
+        all_fails((&node, &file)).await;
+        drop((file, lock));
+        node.restart();
+        assert!(node.has_disk());
+        let disk = node.env().disk;
+        let file = disk.open(Path::new(PATH), OpenOptions::read()).await.unwrap();
+        assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_process_that_starts_without_its_disk_never_has_it() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, _file) = four_pages(&world).await;
+        assert!(node.disk().take_away());
+        node.restart();
+        let read = || async { node.env().disk.file_len(Path::new(PATH)).await };
+        eio(read().await);
+        assert!(node.disk().bring_back());
+        eio(read().await);
+        node.restart();
+        assert_eq!(read().await.unwrap(), Some(4 * 4096));
+    });
+}
+
+#[test]
+fn a_sync_during_which_the_disk_goes_fails_and_may_have_done_nothing() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        write(&file, 0, vec![9; 4096]).await;
+        let crash = only(0, 1, 0, 0);
+        node.disk().set_faults(DiskFaults { crash, ..DiskFaults::default() });
+        let goes = async { assert!(node.disk().take_away()) };
+        let (synced, ()) = tokio::join!(biased; file.sync_data(), goes);
+        eio(synced);
+        node.disk().bring_back();
+        let durable = node.disk().durable(Path::new(PATH)).unwrap();
+        assert_eq!(pages_of(&durable), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn an_older_disk_has_what_was_synced_by_then_and_an_empty_one_nothing() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        let old = node.disk().platter();
+        write(&file, 0, vec![9; 4096]).await;
+        file.sync_data().await.unwrap();
+        let options = OpenOptions::write(Create::New);
+        let disk = node.env().disk;
+        disk.open(Path::new("/data/later"), options).await.unwrap();
+        disk.sync_dir(Path::new("/data")).await.unwrap();
+        node.power_cut();
+        assert_eq!(node.disk().exchange(Some(&old)), 2);
+        assert_eq!(node.disk().files(), [PATH]);
+        let content = pages_of(&node.disk().content(Path::new(PATH)).unwrap());
+        assert_eq!(content, [0, 1, 2, 3]);
+        assert_eq!(node.disk().exchange(Some(&old)), 0, "it is there already");
+        assert_eq!(node.disk().exchange(None), 1);
+        assert_eq!(node.disk().files(), Vec::<String>::new());
+        assert_eq!(node.disk().fault_counts()["D15"], 2);
     });
 }
