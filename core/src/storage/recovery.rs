@@ -34,7 +34,7 @@ pub(crate) struct Recovered {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) shape: RingShape,
     /// What earlier starts closed since the checkpoint.
-    pub(crate) rolled: BTreeMap<PartitionId, Rolled>,
+    pub(crate) rolled: BTreeMap<PartitionId, Vec<Rolled>>,
     /// Where the WAL that must be applied ends.
     pub(crate) end: WalPosition,
 }
@@ -114,7 +114,7 @@ async fn probe_direct(env: &Env, layout: &Layout) -> Result<bool, OpenError> {
 #[derive(Default)]
 struct FoundFirst {
     pages: Vec<WalRecord>,
-    rolled: BTreeMap<PartitionId, Rolled>,
+    rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 }
 
 impl FoundFirst {
@@ -128,7 +128,7 @@ impl FoundFirst {
                     self.pages.push(WalRecord::Page { partition, segment_base, position, bytes });
                 }
                 WalRecord::Rolled { partition, rolled } => {
-                    self.rolled.insert(partition, rolled);
+                    self.rolled.entry(partition).or_default().push(rolled);
                 }
                 _ => {}
             }

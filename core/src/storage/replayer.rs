@@ -32,7 +32,7 @@ use crate::storage::writer::PAGE_BYTES;
 pub(crate) async fn replay(
     shared: &Arc<Shared>,
     (shape, from, end): (&RingShape, WalPosition, WalPosition),
-    rolled: BTreeMap<PartitionId, Rolled>,
+    rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 ) -> Result<(), OpenError> {
     let mut replayer = Replayer::new(shared, rolled);
     let env = shared.env.clone();
@@ -70,11 +70,11 @@ struct Replayer {
     /// Partitions of which no further change of the cleaner is applied.
     uncompacted: BTreeSet<PartitionId>,
     /// Segments that were closed where a checkpoint's trust ends.
-    rolled: BTreeMap<PartitionId, Rolled>,
+    rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 }
 
 impl Replayer {
-    fn new(shared: &Arc<Shared>, rolled: BTreeMap<PartitionId, Rolled>) -> Replayer {
+    fn new(shared: &Arc<Shared>, rolled: BTreeMap<PartitionId, Vec<Rolled>>) -> Replayer {
         Replayer { shared: shared.clone(), uncompacted: BTreeSet::new(), rolled }
     }
 
@@ -188,25 +188,29 @@ impl Replayer {
         placement: Placement,
     ) -> Result<Placement, OpenError> {
         let id = partition.id();
+        let rolled = self.rolled.get(&id).map_or(&[][..], Vec::as_slice);
+        let placement = Rolled::moved_by_all(rolled, placement);
         let place = (placement.segment_base, placement.position);
         let (is_next, goes_on) = {
             let state = partition.lock();
             let is_next = placement.base_offset == state.log.positions().log_end;
             (is_next, state.durable.end == place && state.must_log_page(place))
         };
-        if is_next && goes_on && !self.rolled.contains_key(&id) {
-            let found = segment_end::is_readable(&self.shared, partition, place).await;
-            if !found.map_err(|error| self.io("looking at a segment of", id, error))? {
-                let (closed, bytes) = place;
-                let rolled = Rolled { closed, bytes, base: placement.base_offset };
-                segment_end::report(partition, place, rolled.base);
-                // Before the first batch that is placed behind it: the next start may find that
-                // the page can be read.
-                self.shared.change(Change::Rolled { partition: id, rolled }).await?;
-                self.rolled.insert(id, rolled);
-            }
+        if !is_next || !goes_on {
+            return Ok(placement);
         }
-        Ok(self.rolled.get(&id).map_or(placement, |rolled| rolled.moved(placement)))
+        let found = segment_end::is_readable(&self.shared, partition, place).await;
+        if found.map_err(|error| self.io("looking at a segment of", id, error))? {
+            return Ok(placement);
+        }
+        let (closed, bytes) = place;
+        let rolled = Rolled { closed, bytes, base: placement.base_offset };
+        segment_end::report(partition, place, rolled.base);
+        // Before the first batch that is placed behind it: the next start may find that the page
+        // can be read.
+        self.shared.change(Change::Rolled { partition: id, rolled }).await?;
+        self.rolled.entry(id).or_default().push(rolled);
+        Ok(rolled.moved(placement))
     }
 
     /// Before the first batch of a segment that no checkpoint knows: what stands under its name is

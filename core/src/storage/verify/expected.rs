@@ -43,7 +43,7 @@ pub(super) struct Expected {
     pub(super) partitions: BTreeMap<PartitionId, ExpectedPartition>,
     /// Segments that starts closed since the checkpoint. Each stands in the WAL behind the batches
     /// that it moves, so it has to be known before the first of them.
-    pub(super) rolled: BTreeMap<PartitionId, Rolled>,
+    pub(super) rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 }
 
 impl ExpectedPartition {
@@ -120,7 +120,8 @@ impl Expected {
             return Ok(());
         }
         let rules = roll_rules(&topic.config);
-        let placement = self.rolled.get(&id).map_or(placement, |rolled| rolled.moved(placement));
+        let rolled = self.rolled.get(&id).map_or(&[][..], Vec::as_slice);
+        let placement = Rolled::moved_by_all(rolled, placement);
         let header = check_batch(placement, batch);
         let continued = header.and_then(|header| {
             let valid = stored_batch(&header);

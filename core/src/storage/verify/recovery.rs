@@ -135,14 +135,14 @@ impl Verifier<'_> {
         &self,
         shape: &RingShape,
         checkpoint: &Checkpoint,
-    ) -> BTreeMap<PartitionId, Rolled> {
-        let mut rolled = BTreeMap::new();
+    ) -> BTreeMap<PartitionId, Vec<Rolled>> {
+        let mut rolled: BTreeMap<PartitionId, Vec<Rolled>> = BTreeMap::new();
         let mut replay = Replay::new(self.env, shape, checkpoint.wal);
         while let Ok(Some(commit)) = replay.next().await {
             let mut payload = commit.payload.clone();
             while let Some(record) = WalRecord::decode(&mut payload) {
                 if let WalRecord::Rolled { partition, rolled: found } = record {
-                    rolled.insert(partition, found);
+                    rolled.entry(partition).or_default().push(found);
                 }
             }
         }

@@ -105,6 +105,12 @@ impl Rolled {
         }
     }
 
+    /// Where a batch goes after all of them, in the order of the WAL.
+    #[must_use]
+    pub fn moved_by_all(all: &[Rolled], placement: Placement) -> Placement {
+        all.iter().fold(placement, |placement, rolled| rolled.moved(placement))
+    }
+
     fn is_sound(&self) -> bool {
         Offset::ZERO <= self.closed
             && self.closed < self.base
@@ -346,6 +352,9 @@ mod tests {
         ] {
             assert_eq!(rolled.moved(from), to, "{from:?}");
         }
+        let next = Rolled { closed: Offset(40), bytes: 201, base: Offset(45) };
+        let moved = Rolled::moved_by_all(&[rolled, next], place(45, 8, 1200));
+        assert_eq!(moved, place(45, 45, 0));
     }
 
     #[test]
