@@ -36,6 +36,7 @@ mod recovery;
 mod replayer;
 #[cfg(test)]
 mod sample;
+mod segment_end;
 mod segment_read;
 pub mod segment_walk;
 mod segment_write;
@@ -123,7 +124,7 @@ impl Storage {
         let writer = writer::run(shared.clone(), guard("the writer"));
         let writer = tasks.spawn_dedicated("segment-writer", writer);
         let span = (&recovered.shape, recovered.checkpoint.wal, recovered.end);
-        replayer::replay(&shared, span).await?;
+        replayer::replay(&shared, span, recovered.rolled).await?;
         shared.recent.begin();
         let checkpointer = Checkpointer::new(shared.clone(), &recovered.checkpoint);
         let checkpointer = checkpointer.run(guard("the checkpointer"));

@@ -139,6 +139,11 @@ fn record_json(record: &WalRecord) -> Value {
                    "created_ms": segment.created.0, "generation": segment.generation,
                    "cleaned": cleaned.0})
         }
+        WalRecord::Rolled { partition, rolled } => {
+            json!({"kind": "rolled", "topic_id": partition.topic.to_string(),
+                   "partition": partition.index, "closed": rolled.closed.0,
+                   "bytes": rolled.bytes, "base": rolled.base.0})
+        }
     }
 }
 
@@ -168,6 +173,10 @@ fn record_text(record: &WalRecord) -> String {
                 "compacted {partition} segment {base}..{end} generation {generation} bytes \
                  {bytes}, cleaned to {cleaned}"
             )
+        }
+        WalRecord::Rolled { partition, rolled } => {
+            let (closed, bytes, base) = (rolled.closed, rolled.bytes, rolled.base);
+            format!("rolled {partition} segment {closed} closed at {bytes} bytes, on in {base}")
         }
     }
 }

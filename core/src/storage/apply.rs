@@ -55,7 +55,7 @@ pub(crate) fn apply_change(shared: &Shared, change: Change) {
                 shared.note_dirty(partition.clone());
             }
         }
-        Change::Pages(_) | Change::Barrier | Change::Checkpointed(_) => {}
+        Change::Pages(_) | Change::Rolled { .. } | Change::Barrier | Change::Checkpointed(_) => {}
     }
 }
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use rivven_io::disk::Create;
 
 use crate::ids::{Offset, PartitionId};
@@ -15,7 +14,7 @@ use crate::storage::error::ReadError;
 use crate::storage::layout;
 use crate::storage::partition::Partition;
 use crate::storage::read::ReadRequest;
-use crate::storage::segment_read::{self, SegmentReader, SegmentSpan};
+use crate::storage::segment_read::{self, BuiltIndex, SegmentReader, SegmentSpan};
 use crate::storage::shared::Shared;
 
 /// Index entries held for closed segments, of 16 bytes each. An index counts as one more: one
@@ -32,13 +31,37 @@ pub(crate) struct IndexCache {
 
 #[derive(Default)]
 struct CacheState {
-    indexes: BTreeMap<(PartitionId, SegmentName), (Arc<SparseIndex>, u64)>,
+    indexes: BTreeMap<(PartitionId, SegmentName), (SegmentIndex, u64)>,
     entries: usize,
     clock: u64,
 }
 
+/// The index of a segment that is not in the partition's log.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentIndex {
+    index: Arc<SparseIndex>,
+    is_whole: bool,
+}
+
+impl SegmentIndex {
+    fn whole(index: SparseIndex) -> SegmentIndex {
+        SegmentIndex { index: Arc::new(index), is_whole: true }
+    }
+
+    /// Where offsets stand.
+    pub(crate) fn offsets(&self) -> &SparseIndex {
+        &self.index
+    }
+
+    /// Where timestamps stand, too; `None` if it was built around batches that are damaged or could
+    /// not be read, whose timestamps it does not know.
+    pub(crate) fn timestamps(&self) -> Option<&SparseIndex> {
+        self.is_whole.then_some(&*self.index)
+    }
+}
+
 impl IndexCache {
-    fn get(&self, key: (PartitionId, SegmentName)) -> Option<Arc<SparseIndex>> {
+    fn get(&self, key: (PartitionId, SegmentName)) -> Option<SegmentIndex> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let now = state.clock;
@@ -47,7 +70,7 @@ impl IndexCache {
         Some(index.clone())
     }
 
-    fn keep(&self, key: (PartitionId, SegmentName), index: Arc<SparseIndex>) {
+    fn keep(&self, key: (PartitionId, SegmentName), index: SegmentIndex) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let now = state.clock;
@@ -73,8 +96,8 @@ impl IndexCache {
     }
 }
 
-fn cost(index: &SparseIndex) -> usize {
-    index.entries().len() + 1
+fn cost(index: &SegmentIndex) -> usize {
+    index.index.entries().len() + 1
 }
 
 /// Base offset and position of a batch at or before the one that holds `request.from`, for a
@@ -89,7 +112,7 @@ pub(crate) async fn position_of(
     };
     let delta =
         u32::try_from(request.from.0 - span.name.base.0).expect("a segment spans 2^31 offsets");
-    let (floor_delta, position) = index.floor(delta);
+    let (floor_delta, position) = index.offsets().floor(delta);
     Ok(Some((span.name.base.plus(i64::from(floor_delta)), u64::from(position))))
 }
 
@@ -98,7 +121,7 @@ pub(crate) async fn index_of(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     (span, cold): (SegmentSpan, bool),
-) -> Result<Option<Arc<SparseIndex>>, ReadError> {
+) -> Result<Option<SegmentIndex>, ReadError> {
     let base = span.name.base;
     let key = (partition.id(), span.name);
     if let Some(index) = shared.indexes.get(key) {
@@ -114,20 +137,21 @@ pub(crate) async fn index_of(
     if !span.active
         && let Some(index) = stored(shared, partition, span).await.map_err(reading)?
     {
-        return Ok(Some(keep(shared, (partition, span.name), index)));
+        return Ok(Some(keep(shared, (partition, span.name), SegmentIndex::whole(index))));
     }
     let interval = partition.config().index_interval_bytes;
     // A disk that does not answer says nothing about what is on it.
     let unopened = |error| segment_read::failed(partition, base, error);
     let file = shared.files.segment(partition, span.name, Create::Never).await.map_err(unopened)?;
     rivven_io::probe!("index_rebuilt");
-    let mut reader =
-        SegmentReader { file: &file, end: span.end, cold, position: 0, bytes: Bytes::new() };
-    let index = reader.build_index(base, interval).await.map_err(reading)?;
-    if span.active {
+    let mut reader = SegmentReader::new(&file, span.end, cold);
+    let BuiltIndex { index, is_whole } =
+        reader.build_index(base, interval).await.map_err(reading)?;
+    if span.active && is_whole {
         partition.lock().log.adopt_index(base, index.clone());
-        return Ok(Some(Arc::new(index)));
+        return Ok(Some(SegmentIndex::whole(index)));
     }
+    let index = SegmentIndex { index: Arc::new(index), is_whole };
     Ok(Some(keep(shared, (partition, span.name), index)))
 }
 
@@ -135,9 +159,9 @@ pub(crate) async fn index_of(
 fn keep(
     shared: &Shared,
     (partition, name): (&Partition, SegmentName),
-    index: SparseIndex,
-) -> Arc<SparseIndex> {
-    let (key, index) = ((partition.id(), name), Arc::new(index));
+    index: SegmentIndex,
+) -> SegmentIndex {
+    let key = (partition.id(), name);
     shared.indexes.keep(key, index.clone());
     if partition.lock().is_stray(name) {
         shared.indexes.forget(key);
@@ -173,7 +197,7 @@ mod tests {
         let key = |base| (PartitionId { topic, index: 0 }, SegmentName::appended(Offset(base)));
         cache.state.lock().expect("unpoisoned").entries = ENTRIES_MAX - 2;
         for base in 0..5 {
-            cache.keep(key(base), Arc::default());
+            cache.keep(key(base), SegmentIndex::whole(SparseIndex::default()));
         }
         let held: Vec<_> = (0..5).filter(|base| cache.get(key(*base)).is_some()).collect();
         assert_eq!(held, [3, 4], "the oldest go first");

@@ -112,10 +112,18 @@ async fn read_from_disk(
 }
 
 fn report(shared: &Shared, partition: &Partition, error: ReadError) -> ReadError {
-    if let ReadError::Corrupt { offset, reason, .. } = &error {
-        shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(partition = %partition.id(), topic = partition.topic(), %offset, reason,
-            "damaged batch, not served");
+    match &error {
+        ReadError::Corrupt { offset, reason, .. } => {
+            shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(partition = %partition.id(), topic = partition.topic(), %offset, reason,
+                "damaged batch, not served");
+        }
+        ReadError::Io { reason, .. } => {
+            shared.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(partition = %partition.id(), topic = partition.topic(), reason,
+                "a batch cannot be read");
+        }
+        ReadError::OutOfRange { .. } | ReadError::Gone(_) => {}
     }
     error
 }

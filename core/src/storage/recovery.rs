@@ -23,7 +23,7 @@ use crate::storage::partition::{Partition, PartitionPlace};
 use crate::storage::replayer;
 use crate::storage::shared::{Shared, SharedParts};
 use crate::storage::wal::commit::Lsn;
-use crate::storage::wal::record::WalRecord;
+use crate::storage::wal::record::{Rolled, WalRecord};
 use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
 use crate::storage::wal::ring::Ring;
 
@@ -33,6 +33,8 @@ pub(crate) struct Recovered {
     pub(crate) ring: Ring,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) shape: RingShape,
+    /// What earlier starts closed since the checkpoint.
+    pub(crate) rolled: BTreeMap<PartitionId, Vec<Rolled>>,
     /// Where the WAL that must be applied ends.
     pub(crate) end: WalPosition,
 }
@@ -57,11 +59,11 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
         file_bytes: options.wal_file_bytes,
     };
     let mut replay = Replay::new(&env, &shape, checkpoint.wal);
-    let mut pages = Vec::new();
+    let mut found = FoundFirst::default();
     let mut unsynced = Unsynced::default();
     let mut place = replay.position();
     while let Some(commit) = replay.next().await? {
-        pages.extend(page_records(&commit));
+        found.note(&commit);
         unsynced.note(place, replay.synced());
         place = replay.position();
     }
@@ -87,8 +89,8 @@ pub(crate) async fn recover(parts: RecoveryParts) -> Result<Recovered, OpenError
     }
     // Not before the newest commit is durable: the images may stand in it, and a page that is being
     // written is at risk.
-    replayer::restore_pages(&shared, pages).await?;
-    Ok(Recovered { shared, ring, checkpoint, shape, end })
+    replayer::restore_pages(&shared, found.pages).await?;
+    Ok(Recovered { shared, ring, checkpoint, shape, rolled: found.rolled, end })
 }
 
 /// Whether segments can be written past the page cache.
@@ -108,17 +110,30 @@ async fn probe_direct(env: &Env, layout: &Layout) -> Result<bool, OpenError> {
     Ok(direct)
 }
 
-fn page_records(commit: &ReplayedCommit) -> Vec<WalRecord> {
-    let mut payload = commit.payload.clone();
-    let mut pages = Vec::new();
-    while let Some(record) = WalRecord::decode(&mut payload) {
-        if let WalRecord::Page { partition, segment_base, position, bytes } = record {
-            // A slice would hold all that was read with it.
-            let bytes = Bytes::copy_from_slice(&bytes);
-            pages.push(WalRecord::Page { partition, segment_base, position, bytes });
+/// What must be known before the first record is applied.
+#[derive(Default)]
+struct FoundFirst {
+    pages: Vec<WalRecord>,
+    rolled: BTreeMap<PartitionId, Vec<Rolled>>,
+}
+
+impl FoundFirst {
+    fn note(&mut self, commit: &ReplayedCommit) {
+        let mut payload = commit.payload.clone();
+        while let Some(record) = WalRecord::decode(&mut payload) {
+            match record {
+                WalRecord::Page { partition, segment_base, position, bytes } => {
+                    // A slice would hold all that was read with it.
+                    let bytes = Bytes::copy_from_slice(&bytes);
+                    self.pages.push(WalRecord::Page { partition, segment_base, position, bytes });
+                }
+                WalRecord::Rolled { partition, rolled } => {
+                    self.rolled.entry(partition).or_default().push(rolled);
+                }
+                _ => {}
+            }
         }
     }
-    pages
 }
 
 /// The newer valid checkpoint; an empty one if there is none.

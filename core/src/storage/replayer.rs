@@ -1,11 +1,11 @@
 //! Applies replayed commits to the recovered state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rivven_io::disk::Create;
 
 use crate::ids::{Offset, PartitionId, ProducerId, TimestampMs};
@@ -19,18 +19,22 @@ use crate::storage::error::OpenError;
 use crate::storage::folder;
 use crate::storage::layout;
 use crate::storage::partition::{Partition, TailEntry};
+use crate::storage::segment_end;
 use crate::storage::shared::{Change, Shared};
 use crate::storage::stage::roll_rules;
 use crate::storage::stored::stored_batch;
-use crate::storage::wal::record::WalRecord;
+use crate::storage::wal::record::{Rolled, WalRecord};
 use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape, WalPosition};
+use crate::storage::writer::PAGE_BYTES;
 
-/// Applies every commit after the checkpoint, through `recovered.end`.
+/// Applies every commit after the checkpoint, through `end`; `rolled` is what earlier starts have
+/// closed since.
 pub(crate) async fn replay(
     shared: &Arc<Shared>,
     (shape, from, end): (&RingShape, WalPosition, WalPosition),
+    rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 ) -> Result<(), OpenError> {
-    let mut replayer = Replayer::new(shared);
+    let mut replayer = Replayer::new(shared, rolled);
     let env = shared.env.clone();
     // Before the writer touches a segment: what it writes would hide that the rest is missing.
     let damages = damage::find(shared).await?;
@@ -50,7 +54,7 @@ pub(crate) async fn restore_pages(
     shared: &Arc<Shared>,
     pages: Vec<WalRecord>,
 ) -> Result<(), OpenError> {
-    let replayer = Replayer::new(shared);
+    let replayer = Replayer::new(shared, BTreeMap::new());
     for page in pages {
         if let WalRecord::Page { partition, segment_base, position, bytes } = page
             && let Some(partition) = shared.partition(partition)
@@ -65,11 +69,13 @@ struct Replayer {
     shared: Arc<Shared>,
     /// Partitions of which no further change of the cleaner is applied.
     uncompacted: BTreeSet<PartitionId>,
+    /// Segments that were closed where a checkpoint's trust ends.
+    rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 }
 
 impl Replayer {
-    fn new(shared: &Arc<Shared>) -> Replayer {
-        Replayer { shared: shared.clone(), uncompacted: BTreeSet::new() }
+    fn new(shared: &Arc<Shared>, rolled: BTreeMap<PartitionId, Vec<Rolled>>) -> Replayer {
+        Replayer { shared: shared.clone(), uncompacted: BTreeSet::new(), rolled }
     }
 
     async fn apply(&mut self, commit: &ReplayedCommit) -> Result<(), OpenError> {
@@ -105,11 +111,13 @@ impl Replayer {
         match record {
             WalRecord::Append { partition, placement, appended, batch } => {
                 if let Some(partition) = self.shared.partition(partition) {
+                    let placement = self.place(&partition, placement).await?;
                     self.begin_segment(&partition, placement).await?;
                     self.append(&partition, (placement, appended), batch)?;
                 }
             }
-            WalRecord::Page { .. } => {}
+            // Both were looked for before.
+            WalRecord::Page { .. } | WalRecord::Rolled { .. } => {}
             WalRecord::LogStart { partition, log_start } => {
                 if let Some(partition) = self.shared.partition(partition)
                     && !rivven_io::planted!("B43")
@@ -170,6 +178,39 @@ impl Replayer {
             counted = segment.bytes, "a compacted segment is lost; what it was made of stays");
         self.uncompacted.insert(id);
         Ok(false)
+    }
+
+    /// Where a batch of the WAL goes: where it was placed, or in a segment of its own if the page
+    /// in which it would go on cannot be read.
+    async fn place(
+        &mut self,
+        partition: &Arc<Partition>,
+        placement: Placement,
+    ) -> Result<Placement, OpenError> {
+        let id = partition.id();
+        let rolled = self.rolled.get(&id).map_or(&[][..], Vec::as_slice);
+        let placement = Rolled::moved_by_all(rolled, placement);
+        let place = (placement.segment_base, placement.position);
+        let (is_next, goes_on) = {
+            let state = partition.lock();
+            let is_next = placement.base_offset == state.log.positions().log_end;
+            (is_next, state.durable.end == place && state.must_log_page(place))
+        };
+        if !is_next || !goes_on {
+            return Ok(placement);
+        }
+        let found = segment_end::is_readable(&self.shared, partition, place).await;
+        if found.map_err(|error| self.io("looking at a segment of", id, error))? {
+            return Ok(placement);
+        }
+        let (closed, bytes) = place;
+        let rolled = Rolled { closed, bytes, base: placement.base_offset };
+        segment_end::report(partition, place, rolled.base);
+        // Before the first batch that is placed behind it: the next start may find that the page
+        // can be read.
+        self.shared.change(Change::Rolled { partition: id, rolled }).await?;
+        self.rolled.entry(id).or_default().push(rolled);
+        Ok(rolled.moved(placement))
     }
 
     /// Before the first batch of a segment that no checkpoint knows: what stands under its name is
@@ -268,7 +309,12 @@ impl Replayer {
             }
             folder::ensure_folder(&self.shared, partition).await?;
             let file = self.shared.files.segment(partition, name, Create::IfMissing).await?;
-            file.write_all_at(position, vec![bytes]).await?;
+            // The whole page: part of one that cannot be read could not be written. What comes
+            // behind the image stands in the WAL.
+            let mut page = BytesMut::from(&bytes[..]);
+            page.resize(usize::try_from(PAGE_BYTES).expect("a page fits memory"), 0);
+            assert!(bytes.len() <= page.len(), "an image is the front of one page");
+            file.write_all_at(position, vec![page.freeze()]).await?;
             self.shared.touch(partition.clone(), segment_base);
             self.shared.note_folder(partition.folder().clone());
             Ok(())
@@ -305,7 +351,7 @@ mod tests {
             ..StorageOptions::new(directory.path().join("data"), 1)
         };
         let storage = Storage::open(&Env::real(), options).await.unwrap();
-        let mut replayer = Replayer::new(&storage.shared);
+        let mut replayer = Replayer::new(&storage.shared, BTreeMap::new());
         let create = |number, id| {
             let command = MetadataCommand::CreateTopic {
                 name: "t".to_owned(),

@@ -16,12 +16,18 @@ use crate::storage::indexes;
 use crate::storage::partition::Partition;
 use crate::storage::read::ReadRequest;
 use crate::storage::shared::Shared;
+use crate::storage::writer::{PAGE_BYTES, is_lost};
 
 /// Bytes read at once while a batch is looked for.
 const WINDOW_BYTES: usize = 64 << 10;
 /// Bytes that the kernel is asked to read behind what had to be waited for, so that one who reads
 /// on waits once in a while only.
 const READ_AHEAD_BYTES: u64 = 4 << 20;
+/// Stands for each byte of a page that cannot be read: an offset that begins with it is negative.
+const UNREADABLE: u8 = 0xFF;
+/// Pages in a row that are tried in vain, each of which may take the drive seconds, before the rest
+/// of a piece is given up.
+const UNREADABLE_IN_A_ROW_MAX: usize = 4;
 
 /// Where in a segment to look.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +86,7 @@ pub(crate) async fn read_span(
         }
         None => return Ok(Span::WouldWait),
     };
-    let mut reader = SegmentReader {
-        file: &file,
-        end: span.end,
-        cold: request.cold,
-        position: 0,
-        bytes: Bytes::new(),
-    };
+    let mut reader = SegmentReader::new(&file, span.end, request.cold);
     // What is read ahead takes the disk's time without being counted.
     let reads_ahead = request.cold && !shared.pace.is_busy();
     if request.cold {
@@ -97,8 +97,7 @@ pub(crate) async fn read_span(
         Found::Behind => return Ok(Span::Passed),
         Found::WouldWait => return Ok(Span::WouldWait),
         Found::Damaged(reason) => {
-            let partition = partition.id();
-            return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+            return Err(reader.damage(partition, (request.from, reason)));
         }
     };
     let taken = take_batches(&mut reader, partition, (first, span, request)).await?;
@@ -153,15 +152,14 @@ async fn take_batches(
     }
     if good == 0 {
         let reason = "its checksum does not match".to_owned();
-        let partition = partition.id();
-        return Err(ReadError::Corrupt { partition, offset: request.from, reason });
+        return Err(reader.damage(partition, (request.from, reason)));
     }
     Ok(Span::Batches(data.slice(..good)))
 }
 
 pub(super) fn failed(partition: &Partition, offset: Offset, error: io::Error) -> ReadError {
     let partition = partition.id();
-    if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::UnexpectedEof {
+    if is_lost(&error) {
         let reason = format!("its segment is missing or too short: {error}");
         return ReadError::Corrupt { partition, offset, reason };
     }
@@ -178,14 +176,38 @@ enum Found {
 
 /// A window over one segment's file.
 pub(crate) struct SegmentReader<'a> {
-    pub(crate) file: &'a Arc<File>,
-    pub(crate) end: u64,
-    pub(crate) cold: bool,
-    pub(crate) position: u64,
-    pub(crate) bytes: Bytes,
+    file: &'a Arc<File>,
+    end: u64,
+    cold: bool,
+    position: u64,
+    bytes: Bytes,
+    /// Why some page that was looked at could not be read.
+    unreadable: Option<io::Error>,
 }
 
-impl SegmentReader<'_> {
+/// An index that was built from what can be read of a segment.
+pub(crate) struct BuiltIndex {
+    pub(crate) index: SparseIndex,
+    /// Whether no batch was passed over: otherwise it does not know the timestamps of some.
+    pub(crate) is_whole: bool,
+}
+
+impl<'a> SegmentReader<'a> {
+    pub(crate) fn new(file: &'a Arc<File>, end: u64, cold: bool) -> SegmentReader<'a> {
+        SegmentReader { file, end, cold, position: 0, bytes: Bytes::new(), unreadable: None }
+    }
+
+    /// What is said of a batch that is not there as it should be. An error of the disk may pass.
+    fn damage(&self, partition: &Partition, (offset, reason): (Offset, String)) -> ReadError {
+        let partition = partition.id();
+        match &self.unreadable {
+            Some(error) => {
+                ReadError::Io { partition, reason: format!("at offset {offset}: {error}") }
+            }
+            None => ReadError::Corrupt { partition, offset, reason },
+        }
+    }
+
     /// `len` bytes from `position`, fewer at the end; `None` if the disk must be waited for.
     pub(crate) async fn window(&mut self, position: u64, len: usize) -> io::Result<Option<Bytes>> {
         let len =
@@ -204,20 +226,91 @@ impl SegmentReader<'_> {
         Ok(Some(self.bytes.slice(from..from + len)))
     }
 
-    async fn load(&self, position: u64, want: usize) -> io::Result<Option<Bytes>> {
+    async fn load(&mut self, position: u64, want: usize) -> io::Result<Option<Bytes>> {
         if self.cold {
-            return self.file.read_full_at(position, want).await.map(|bytes| Some(bytes.freeze()));
+            let read = self.file.read_full_at(position, want).await;
+            let bytes = match read {
+                Err(error) if !is_lost(&error) => self.load_pieces(position, want, error).await?,
+                read => read?,
+            };
+            return Ok(Some(bytes.freeze()));
         }
         let mut bytes = BytesMut::with_capacity(want);
         while bytes.len() < want {
             let at = position + bytes.len() as u64;
-            match self.file.try_read_cached(at, want - bytes.len(), &mut bytes)? {
-                None => return Ok(None),
-                Some(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                Some(_) => {}
+            match self.file.try_read_cached(at, want - bytes.len(), &mut bytes) {
+                // Whoever waits for the disk is told which page it is.
+                Ok(None) | Err(_) => return Ok(None),
+                Ok(Some(0)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok(Some(_)) => {}
             }
         }
         Ok(Some(bytes.freeze()))
+    }
+
+    /// Reads in smaller pieces after `failure`: a page that cannot be read takes none beside it
+    /// with it. In its place stands what no header begins with, and what a checksum shows in a
+    /// batch.
+    async fn load_pieces(
+        &mut self,
+        position: u64,
+        want: usize,
+        failure: io::Error,
+    ) -> io::Result<BytesMut> {
+        let mut bytes = BytesMut::with_capacity(want);
+        let mut unreadable = 0;
+        while bytes.len() < want {
+            let len = WINDOW_BYTES.min(want - bytes.len());
+            match self.file.read_full_at(position + bytes.len() as u64, len).await {
+                Err(error) if is_lost(&error) => return Err(error),
+                Err(_) => unreadable += self.load_pages(position, len, &mut bytes).await?,
+                Ok(read) => bytes.extend_from_slice(&read),
+            }
+        }
+        assert_eq!(bytes.len(), want, "every piece was looked at");
+        if unreadable == want {
+            // Maybe it is not the page but the disk.
+            return Err(failure);
+        }
+        if unreadable > 0 {
+            rivven_io::probe!("page_unreadable");
+            self.unreadable = Some(failure);
+        }
+        Ok(bytes)
+    }
+
+    /// Adds `len` bytes to what was read from `position`, page by page; how many could not be read.
+    /// Behind a few such pages in a row none is tried any more.
+    async fn load_pages(
+        &self,
+        position: u64,
+        len: usize,
+        bytes: &mut BytesMut,
+    ) -> io::Result<usize> {
+        let end = bytes.len() + len;
+        let (mut unreadable, mut in_a_row) = (0, 0);
+        while bytes.len() < end {
+            let at = position + bytes.len() as u64;
+            let to_page_end = usize::try_from(PAGE_BYTES - at % PAGE_BYTES).expect("a page");
+            let page = to_page_end.min(end - bytes.len());
+            let read = match in_a_row < UNREADABLE_IN_A_ROW_MAX {
+                true => Some(self.file.read_full_at(at, page).await),
+                false => None,
+            };
+            match read {
+                Some(Ok(read)) => {
+                    in_a_row = 0;
+                    bytes.extend_from_slice(&read);
+                }
+                Some(Err(error)) if is_lost(&error) => return Err(error),
+                _ => {
+                    in_a_row += 1;
+                    unreadable += page;
+                    bytes.resize(bytes.len() + page, UNREADABLE);
+                }
+            }
+        }
+        Ok(unreadable)
     }
 
     /// Position of the batch that holds `offset`, or of the next one if the cleaner took it, looked
@@ -286,18 +379,33 @@ impl SegmentReader<'_> {
         Ok(None)
     }
 
-    /// Builds the index of the first `self.end` bytes of a segment anew.
+    /// Builds the index of the first `self.end` bytes of a segment anew. Past a stretch that cannot
+    /// be read at all it knows nothing; readers look from its last entry on.
     pub(crate) async fn build_index(
         &mut self,
         base: Offset,
         interval: u64,
-    ) -> io::Result<SparseIndex> {
+    ) -> io::Result<BuiltIndex> {
         let mut index = SparseIndex::default();
+        match self.note_batches(&mut index, (base, interval)).await {
+            Err(error) if is_lost(&error) || self.bytes.is_empty() => Err(error),
+            noted => Ok(BuiltIndex { index, is_whole: noted.is_ok_and(|is_whole| is_whole) }),
+        }
+    }
+
+    /// Notes all batches; whether none was passed over.
+    async fn note_batches(
+        &mut self,
+        index: &mut SparseIndex,
+        (base, interval): (Offset, u64),
+    ) -> io::Result<bool> {
         let mut position = 0;
         let mut max_timestamp = crate::ids::TimestampMs(-1);
+        let mut is_whole = true;
         while position < self.end {
             let Some(head) = self.window(position, HEADER_BYTES).await? else { break };
             let Some(header) = plausible(&head, self.end - position) else {
+                is_whole = false;
                 match self.resync(position).await? {
                     Some(next) => position = next,
                     None => break,
@@ -320,7 +428,7 @@ impl SegmentReader<'_> {
             max_timestamp = max_timestamp.max(header.max_timestamp);
             position += header.size() as u64;
         }
-        Ok(index)
+        Ok(is_whole)
     }
 }
 
@@ -330,6 +438,8 @@ pub(crate) fn plausible(head: &[u8], left: u64) -> Option<BatchHeader> {
     let right = header.size() as u64 <= left
         && header.size() <= BATCH_BYTES_MAX
         && header.base_offset >= Offset::ZERO
-        && header.last_offset_delta >= 0;
+        && header.last_offset_delta >= 0
+        // What stands behind a border between two pages, if the second one cannot be read.
+        && header.count >= 0;
     right.then_some(header)
 }

@@ -26,6 +26,7 @@ use crate::storage::pace::Pace;
 use crate::storage::partition::Partition;
 use crate::storage::recent::Recent;
 use crate::storage::stats::Stats;
+use crate::storage::wal::record::Rolled;
 use crate::storage::wal::replay::WalPosition;
 
 /// A batch to append. Its CRC is checked, and `header` describes it.
@@ -66,6 +67,8 @@ pub(crate) enum Change {
     Compacted { partition: Arc<Partition>, segment: Segment, cleaned: Offset },
     /// Pages of segments that are about to be written again.
     Pages(Vec<PageImage>),
+    /// A start closed a segment whose end cannot be read.
+    Rolled { partition: PartitionId, rolled: Rolled },
     /// Nothing; answered when everything that was applied before is published.
     Barrier,
     /// A checkpoint covers everything through this place.
@@ -96,7 +99,13 @@ impl Request {
     /// room itself.
     fn is_urgent(&self) -> bool {
         let Request::Change { change, .. } = self else { return false };
-        matches!(change, Change::Pages(_) | Change::Barrier | Change::Checkpointed(_))
+        match change {
+            Change::Pages(_)
+            | Change::Rolled { .. }
+            | Change::Barrier
+            | Change::Checkpointed(_) => true,
+            Change::Metadata { .. } | Change::LogStart { .. } | Change::Compacted { .. } => false,
+        }
     }
 }
 

@@ -16,10 +16,11 @@ use crate::storage::committer::{Committer, Done};
 use crate::storage::error::{AppendError, StorageFailed};
 use crate::storage::folder;
 use crate::storage::partition::{Partition, TailEntry};
+use crate::storage::segment_end;
 use crate::storage::shared::{AppendRequest, Appended, Change};
 use crate::storage::wal::commit::COMMIT_HEADER_BYTES;
 use crate::storage::wal::record::{
-    APPEND_OVERHEAD_BYTES, COMPACTED_BYTES, PAGE_OVERHEAD_BYTES, WalRecord,
+    APPEND_OVERHEAD_BYTES, COMPACTED_BYTES, PAGE_OVERHEAD_BYTES, ROLLED_BYTES, WalRecord,
 };
 
 /// A commit in the making.
@@ -110,7 +111,7 @@ impl Committer {
                     request.partition.lock().log.plant_producer_state(&request.header, self.now());
                 }
                 match self.reserve(&request, placement).await {
-                    Ok(()) => self.place(request, placement, staged),
+                    Ok(placement) => self.place(request, placement, staged),
                     Err(error) => staged.answered.push((request, Err(error))),
                 }
             }
@@ -135,19 +136,28 @@ impl Committer {
         Ok(state.log.plan_append(&request.header, &rules, self.now())?)
     }
 
-    /// Makes sure that the batch's bytes will find room in their segment.
+    /// Makes sure that the batch's bytes will find room in their segment; where they go. The first
+    /// batch of this life in a segment begins another one if the writer could not go on in it.
     async fn reserve(
         &self,
         request: &AppendRequest,
-        placement: Placement,
-    ) -> Result<(), AppendError> {
-        let end = placement.position + request.batch.len() as u64;
-        let (base, room, segment_bytes) = {
+        mut placement: Placement,
+    ) -> Result<Placement, AppendError> {
+        let mut end = placement.position + request.batch.len() as u64;
+        let (base, room, segment_bytes, goes_on) = {
             let state = request.partition.lock();
-            (state.room.0, state.room.1, roll_rules(&state.config).segment_bytes)
+            let base = state.room.0;
+            let place = (placement.segment_base, placement.position);
+            let goes_on = base != placement.segment_base && state.must_log_page(place);
+            (base, state.room.1, roll_rules(&state.config).segment_bytes, goes_on)
         };
         if base == placement.segment_base && end <= room {
-            return Ok(());
+            return Ok(placement);
+        }
+        if goes_on && self.is_unreadable(&request.partition, placement).await {
+            placement.segment_base = placement.base_offset;
+            placement.position = 0;
+            end = request.batch.len() as u64;
         }
         let wanted = room_after(end, segment_bytes);
         let is_first = placement.position == 0 && base < placement.segment_base;
@@ -161,7 +171,7 @@ impl Committer {
         match reserved.await {
             Ok(reserved) => {
                 request.partition.lock().room = (placement.segment_base, reserved);
-                Ok(())
+                Ok(placement)
             }
             Err(error) => {
                 tracing::warn!(partition = %request.partition.id(), %error, "no room for a batch");
@@ -170,6 +180,18 @@ impl Committer {
                 Err(AppendError::NoRoom { partition: request.partition.id(), bytes })
             }
         }
+    }
+
+    /// Whether what stands before a batch in its page cannot be read. An error that does not say
+    /// so meets the batch again when its room is reserved.
+    async fn is_unreadable(&self, partition: &Partition, placement: Placement) -> bool {
+        let place = (placement.segment_base, placement.position);
+        let found = segment_end::is_readable(&self.shared, partition, place).await;
+        let is_unreadable = found.is_ok_and(|is_readable| !is_readable);
+        if is_unreadable {
+            segment_end::report(partition, place, placement.base_offset);
+        }
+        is_unreadable
     }
 
     /// Reserves `wanted` bytes of a segment's file, or at least `needed` when the disk is nearly
@@ -243,6 +265,9 @@ impl Committer {
                 segment: *segment,
                 cleaned: *cleaned,
             }],
+            Change::Rolled { partition, rolled } => {
+                vec![WalRecord::Rolled { partition: *partition, rolled: *rolled }]
+            }
             Change::Barrier | Change::Checkpointed(_) => Vec::new(),
         };
         for record in records {
@@ -261,6 +286,7 @@ pub(crate) fn change_bytes(change: &Change) -> usize {
         }
         Change::LogStart { .. } => APPEND_OVERHEAD_BYTES,
         Change::Compacted { .. } => COMPACTED_BYTES,
+        Change::Rolled { .. } => ROLLED_BYTES,
         Change::Pages(pages) => {
             pages.iter().map(|page| PAGE_OVERHEAD_BYTES + page.bytes.len()).sum()
         }

@@ -13,7 +13,7 @@ use crate::record::header::BatchHeader;
 use crate::record::timestamp::{find_timestamp, max_timestamp_offset, timestamp_at};
 use crate::record::unpacked::UnreadableBatch;
 use crate::storage::error::ReadError;
-use crate::storage::indexes;
+use crate::storage::indexes::{self, SegmentIndex};
 use crate::storage::partition::Partition;
 use crate::storage::read::{ReadRequest, batches, read};
 use crate::storage::segment_read::SegmentSpan;
@@ -245,7 +245,8 @@ async fn start_in(
     Ok(offset.max(partition.positions().log_start))
 }
 
-/// What a segment's index says; `None` if there is none (yet, or any more).
+/// What a segment's index says; `None` if there is none (yet, or any more), or none that knows the
+/// timestamps of all batches.
 async fn indexed<T>(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
@@ -273,7 +274,7 @@ async fn indexed<T>(
         behind: segment.end,
     };
     match load(shared, partition, span).await {
-        Ok(index) => Ok(index.map(|index| ask(&index))),
+        Ok(index) => Ok(index.as_ref().and_then(SegmentIndex::timestamps).map(ask)),
         // The cleaner replaced it meanwhile.
         Err(_) if !partition.lock().wants(span.name) => Ok(None),
         Err(error) => Err(error),
@@ -285,7 +286,7 @@ async fn load(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     span: SegmentSpan,
-) -> Result<Option<Arc<SparseIndex>>, ReadError> {
+) -> Result<Option<SegmentIndex>, ReadError> {
     if partition.lock().flushed().0 <= span.name.base {
         return Ok(None);
     }

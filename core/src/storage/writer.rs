@@ -24,7 +24,7 @@ use crate::storage::error::lacks_room;
 use crate::storage::partition::Partition;
 use crate::storage::segment_write::{SegmentWriter, Stretch};
 use crate::storage::shared::{Change, EndGuard, PageImage, Shared};
-use crate::storage::{folder, layout};
+use crate::storage::{folder, layout, segment_end};
 
 /// Unit of what a disk may spoil, in bytes.
 pub(crate) const PAGE_BYTES: u64 = 4096;
@@ -124,24 +124,20 @@ fn take_piece(partition: &Arc<Partition>) -> Option<Piece> {
 async fn log_pages(shared: &Arc<Shared>, pieces: &[Piece]) -> Result<(), String> {
     let mut pages = Vec::new();
     for piece in pieces.iter().filter(|piece| piece.log_page) {
-        let page = piece.position / PAGE_BYTES * PAGE_BYTES;
-        let bytes = usize::try_from(piece.position - page).expect("less than a page");
-        let read = async {
-            let name = SegmentName::appended(piece.segment_base);
-            let file = shared.files.segment(&piece.partition, name, Create::Never).await?;
-            file.read_full_at(page, bytes).await
-        };
-        match read.await {
+        let place = (piece.segment_base, piece.position);
+        match segment_end::read_front(shared, &piece.partition, place).await {
             Ok(bytes) => pages.push(PageImage {
                 partition: piece.partition.id(),
                 segment_base: piece.segment_base,
-                position: page,
+                position: piece.position / PAGE_BYTES * PAGE_BYTES,
                 bytes: bytes.freeze(),
             }),
             Err(_) if !piece.partition.lock().wants_segment(piece.segment_base) => {}
             // The disk lost the file or its end: there is nothing left to protect, recovery reports
             // it, and all other partitions go on.
             Err(error) if is_lost(&error) => {}
+            // The next start finds these batches in the WAL and a page that cannot be read, and
+            // gives them a segment of their own.
             Err(error) => return Err(describe("reading a page of", piece, &error)),
         }
     }
@@ -175,8 +171,8 @@ async fn write_piece(
     }
     for closed in settle(shared, &piece) {
         let base = closed.segment.base;
-        log_pages(shared, &[closing(&piece.partition, &closed)]).await?;
-        let sealed = seal_segment(shared, &piece.partition, &closed).await;
+        let cut = prepare_cut(shared, &piece.partition, &closed).await?;
+        let sealed = seal_segment(shared, &piece.partition, (&closed, cut)).await;
         let mut state = piece.partition.lock();
         if let Err(error) = sealed
             && state.wants_segment(base)
@@ -187,6 +183,25 @@ async fn write_piece(
         state.closed.retain(|waiting| waiting.segment.base != base);
     }
     Ok(())
+}
+
+/// Where a closed segment is to be cut off, after its last page is logged if it must be. One that
+/// cannot be read is left whole.
+async fn prepare_cut(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    closed: &ClosedSegment,
+) -> Result<u64, String> {
+    let piece = closing(partition, closed);
+    let place = (piece.segment_base, piece.position);
+    if piece.log_page {
+        let found = segment_end::is_readable(shared, partition, place).await;
+        if found.is_ok_and(|is_readable| !is_readable) {
+            return Ok(segment_end::page_end(closed.segment.bytes));
+        }
+    }
+    log_pages(shared, &[piece]).await?;
+    Ok(closed.segment.bytes)
 }
 
 /// To cut a closed segment off in the middle of a page is a write to that page.
@@ -244,17 +259,20 @@ async fn copy(shared: &Arc<Shared>, segments: &mut SegmentWriter, piece: &Piece)
     Ok(())
 }
 
-/// Gives a closed segment its final length and indexes. They are synced by the next checkpoint.
+/// Cuts a closed segment off, and writes its indexes. They are synced by the next checkpoint.
 async fn seal_segment(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-    closed: &ClosedSegment,
+    (closed, cut): (&ClosedSegment, u64),
 ) -> io::Result<()> {
     let base = closed.segment.base;
+    assert!(cut >= closed.segment.bytes, "no batch is cut off");
     assert!(!closed.segment.is_empty(), "an empty segment is never closed");
     let name = closed.segment.name();
     let file = shared.files.segment(partition, name, Create::Never).await?;
-    file.set_len(closed.segment.bytes).await?;
+    if cut == closed.segment.bytes || file.len().await? > cut {
+        file.set_len(cut).await?;
+    }
     shared.touch(partition.clone(), base);
     if closed.indexed_from > 0 {
         return Ok(());

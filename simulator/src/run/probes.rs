@@ -38,8 +38,17 @@ pub const COMPONENTS: [Component; 11] = [
     },
     Component {
         name: "damage",
-        modules: &["core/src/storage/damage.rs", "core/src/storage/segment_read.rs"],
-        probes: &["partition_quarantined", "resync_after_damage"],
+        modules: &[
+            "core/src/storage/damage.rs",
+            "core/src/storage/segment_end.rs",
+            "core/src/storage/segment_read.rs",
+        ],
+        probes: &[
+            "page_unreadable",
+            "partition_quarantined",
+            "resync_after_damage",
+            "segment_end_unreadable",
+        ],
     },
     Component {
         name: "recovery",

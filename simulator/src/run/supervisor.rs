@@ -123,7 +123,7 @@ pub(crate) struct Supervisor<'a> {
     may_fail: bool,
     /// An operation of the disk is going to fail, in this life of the process or a later one.
     armed: bool,
-    /// Bytes that only this disk had were changed.
+    /// Bytes that only this disk had were changed, and not only in segments.
     rotten: bool,
     /// The broker found that what it acknowledged is damaged, said so, and does not start.
     pub(crate) refused: bool,

@@ -16,7 +16,7 @@ use crate::storage::layout::Layout;
 use crate::storage::stage::roll_rules;
 use crate::storage::stored::stored_batch;
 use crate::storage::verify::contents::Contents;
-use crate::storage::wal::record::WalRecord;
+use crate::storage::wal::record::{Rolled, WalRecord};
 
 /// One partition as a start would find it.
 pub(super) struct ExpectedPartition {
@@ -41,6 +41,9 @@ pub(super) struct Expected {
     /// Number of the last metadata command applied to the image.
     pub(super) commands: u64,
     pub(super) partitions: BTreeMap<PartitionId, ExpectedPartition>,
+    /// Segments that starts closed since the checkpoint. Each stands in the WAL behind the batches
+    /// that it moves, so it has to be known before the first of them.
+    pub(super) rolled: BTreeMap<PartitionId, Vec<Rolled>>,
 }
 
 impl ExpectedPartition {
@@ -100,6 +103,7 @@ impl Expected {
                 }
                 Ok(())
             }
+            WalRecord::Rolled { .. } => Ok(()),
             WalRecord::Metadata { number, command } => self.command(layout, number, &command),
         }
     }
@@ -116,6 +120,8 @@ impl Expected {
             return Ok(());
         }
         let rules = roll_rules(&topic.config);
+        let rolled = self.rolled.get(&id).map_or(&[][..], Vec::as_slice);
+        let placement = Rolled::moved_by_all(rolled, placement);
         let header = check_batch(placement, batch);
         let continued = header.and_then(|header| {
             let valid = stored_batch(&header);

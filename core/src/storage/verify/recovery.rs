@@ -1,5 +1,7 @@
 //! Reads checkpoints and WAL as a start would, and reports what is wrong with either.
 
+use std::collections::BTreeMap;
+
 use crate::ids::PartitionId;
 use crate::log::machine::PartitionLog;
 use crate::storage::checkpoint_file::{CHECKPOINT_BYTES_MAX, Checkpoint, decode_log};
@@ -8,7 +10,7 @@ use crate::storage::layout::{self, NEW_REWRITTEN_WAL, REWRITTEN_WAL};
 use crate::storage::recovery::decode_image;
 use crate::storage::verify::Verifier;
 use crate::storage::verify::expected::{Expected, ExpectedPartition};
-use crate::storage::wal::record::WalRecord;
+use crate::storage::wal::record::{Rolled, WalRecord};
 use crate::storage::wal::replay::{Replay, ReplayedCommit, RingShape};
 
 /// One of the two checkpoint files.
@@ -105,6 +107,7 @@ impl Verifier<'_> {
     /// Walks the WAL from the checkpoint to its end and applies what it holds.
     pub(super) async fn walk_wal(&mut self, checkpoint: &Checkpoint, expected: &mut Expected) {
         let Some(shape) = self.ring_shape().await else { return };
+        expected.rolled = self.find_rolled(&shape, checkpoint).await;
         let mut replay = Replay::new(self.env, &shape, checkpoint.wal);
         loop {
             match replay.next().await {
@@ -124,6 +127,26 @@ impl Verifier<'_> {
         }
         self.report.wal.end_lsn = replay.position().lsn.0;
         assert!(self.report.wal.end_lsn >= checkpoint.wal.lsn.0, "a walk never goes back");
+    }
+
+    /// What starts closed since the checkpoint. What is wrong, the walk reports that applies the
+    /// rest.
+    async fn find_rolled(
+        &self,
+        shape: &RingShape,
+        checkpoint: &Checkpoint,
+    ) -> BTreeMap<PartitionId, Vec<Rolled>> {
+        let mut rolled: BTreeMap<PartitionId, Vec<Rolled>> = BTreeMap::new();
+        let mut replay = Replay::new(self.env, shape, checkpoint.wal);
+        while let Ok(Some(commit)) = replay.next().await {
+            let mut payload = commit.payload.clone();
+            while let Some(record) = WalRecord::decode(&mut payload) {
+                if let WalRecord::Rolled { partition, rolled: found } = record {
+                    rolled.entry(partition).or_default().push(found);
+                }
+            }
+        }
+        rolled
     }
 
     fn wal_error(&mut self, error: OpenError) {

@@ -10,13 +10,15 @@
 //! 4 metadata u64 number of the command · command (postcard)
 //! 5 compacted u8[16] topic id · u32 partition · u32 zero · i64 base · i64 end · u64 bytes
 //!            · i64 max timestamp · i64 created · u32 generation · u32 zero · i64 cleaned
+//! 6 rolled   u8[16] topic id · u32 partition · u32 zero · i64 closed segment base · u64 its bytes
+//!            · i64 base of the new segment
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::ids::{Offset, PartitionId, TimestampMs, TopicId};
 use crate::log::machine::Placement;
-use crate::log::segment::Segment;
+use crate::log::segment::{SEGMENT_BYTES_MAX, Segment};
 use crate::record::header::BatchHeader;
 
 /// Bytes of an append record before its batch.
@@ -26,13 +28,18 @@ pub const PAGE_OVERHEAD_BYTES: usize = 8 + 24 + 16;
 /// Bytes of a compacted record.
 pub const COMPACTED_BYTES: usize = 8 + 24 + COMPACTED_BODY_BYTES;
 
+/// Bytes of a rolled record.
+pub const ROLLED_BYTES: usize = 8 + 24 + ROLLED_BODY_BYTES;
+
 const COMPACTED_BODY_BYTES: usize = 5 * 8 + 2 * 4 + 8;
+const ROLLED_BODY_BYTES: usize = 3 * 8;
 
 const APPEND: u8 = 1;
 const PAGE: u8 = 2;
 const LOG_START: u8 = 3;
 const METADATA: u8 = 4;
 const COMPACTED: u8 = 5;
+const ROLLED: u8 = 6;
 
 /// One record of the WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +73,49 @@ pub enum WalRecord {
         /// End of what the cleaner has compared.
         cleaned: Offset,
     },
+    /// A start closed a segment whose end cannot be read. It stands behind the batches that it
+    /// moves.
+    Rolled {
+        partition: PartitionId,
+        rolled: Rolled,
+    },
+}
+
+/// A segment that was closed where its trusted bytes end, although the WAL places more in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rolled {
+    /// Base offset of the closed segment.
+    pub closed: Offset,
+    /// Bytes of the closed segment.
+    pub bytes: u64,
+    /// Where it ends, and base offset of the segment that goes on.
+    pub base: Offset,
+}
+
+impl Rolled {
+    /// Where a batch goes that the WAL places at `placement`.
+    #[must_use]
+    pub fn moved(&self, placement: Placement) -> Placement {
+        let is_behind = placement.segment_base == self.closed && placement.base_offset >= self.base;
+        match placement.position.checked_sub(self.bytes) {
+            Some(position) if is_behind => {
+                Placement { segment_base: self.base, position, ..placement }
+            }
+            _ => placement,
+        }
+    }
+
+    /// Where a batch goes after all of them, in the order of the WAL.
+    #[must_use]
+    pub fn moved_by_all(all: &[Rolled], placement: Placement) -> Placement {
+        all.iter().fold(placement, |placement, rolled| rolled.moved(placement))
+    }
+
+    fn is_sound(&self) -> bool {
+        Offset::ZERO <= self.closed
+            && self.closed < self.base
+            && (1..=SEGMENT_BYTES_MAX).contains(&self.bytes)
+    }
 }
 
 impl WalRecord {
@@ -78,6 +128,7 @@ impl WalRecord {
             WalRecord::LogStart { .. } => 8 + 24 + 8,
             WalRecord::Metadata { command, .. } => 8 + 8 + command.len(),
             WalRecord::Compacted { .. } => COMPACTED_BYTES,
+            WalRecord::Rolled { .. } => ROLLED_BYTES,
         }
     }
 
@@ -91,6 +142,7 @@ impl WalRecord {
             WalRecord::LogStart { .. } => LOG_START,
             WalRecord::Metadata { .. } => METADATA,
             WalRecord::Compacted { .. } => COMPACTED,
+            WalRecord::Rolled { .. } => ROLLED,
         };
         out.put_u32_le(u32::from(kind));
         out.put_u32_le(u32::try_from(body).expect("limits keep a record below 4 GiB"));
@@ -120,6 +172,12 @@ impl WalRecord {
                 put_partition(out, *partition);
                 put_segment(out, segment);
                 out.put_i64_le(cleaned.0);
+            }
+            WalRecord::Rolled { partition, rolled } => {
+                put_partition(out, *partition);
+                out.put_i64_le(rolled.closed.0);
+                out.put_u64_le(rolled.bytes);
+                out.put_i64_le(rolled.base.0);
             }
         }
         assert_eq!(out.len() - before, self.encoded_bytes(), "a record has its announced size");
@@ -174,6 +232,13 @@ impl WalRecord {
                 // What a cleaner never writes would not be a segment of any log.
                 let is_sound = segment.has_gaps() && segment.is_sound() && cleaned >= Offset::ZERO;
                 is_sound.then_some(WalRecord::Compacted { partition, segment, cleaned })
+            }
+            ROLLED => {
+                let partition = get_partition(&mut body, ROLLED_BODY_BYTES)?;
+                let closed = Offset(body.get_i64_le());
+                let bytes = body.get_u64_le();
+                let rolled = Rolled { closed, bytes, base: Offset(body.get_i64_le()) };
+                rolled.is_sound().then_some(WalRecord::Rolled { partition, rolled })
             }
             _ => None,
         }
@@ -262,7 +327,34 @@ mod tests {
                 },
                 cleaned: Offset(39),
             },
+            WalRecord::Rolled {
+                partition,
+                rolled: Rolled { closed: Offset(8), bytes: 999, base: Offset(40) },
+            },
         ]
+    }
+
+    #[test]
+    fn only_what_lies_behind_a_closed_segment_is_moved() {
+        let rolled = Rolled { closed: Offset(8), bytes: 999, base: Offset(40) };
+        let place = |base_offset, segment_base, position| Placement {
+            base_offset: Offset(base_offset),
+            segment_base: Offset(segment_base),
+            position,
+        };
+        for (from, to) in [
+            (place(40, 8, 999), place(40, 40, 0)),
+            (place(45, 8, 1200), place(45, 40, 201)),
+            (place(39, 8, 900), place(39, 8, 900)),
+            (place(60, 40, 1500), place(60, 40, 1500)),
+            (place(70, 70, 0), place(70, 70, 0)),
+            (place(40, 8, 998), place(40, 8, 998)),
+        ] {
+            assert_eq!(rolled.moved(from), to, "{from:?}");
+        }
+        let next = Rolled { closed: Offset(40), bytes: 201, base: Offset(45) };
+        let moved = Rolled::moved_by_all(&[rolled, next], place(45, 8, 1200));
+        assert_eq!(moved, place(45, 45, 0));
     }
 
     #[test]

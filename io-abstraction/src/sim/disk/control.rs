@@ -158,6 +158,14 @@ impl DiskControl {
         inner.tree.file_mut(id).is_ok_and(|file| file.spoil(position))
     }
 
+    /// D6 passes: the spoiled page at `position` can be read again, and holds what it held. Returns
+    /// whether it could not be read.
+    pub fn mend(&self, path: &Path, position: u64) -> bool {
+        let mut inner = self.disk.inner.lock();
+        let Some(id) = inner.tree.find_durable(path) else { return false };
+        inner.tree.file_mut(id).is_ok_and(|file| file.mend(position))
+    }
+
     /// The file's content as the running system reads it; `None` if there is no such file.
     #[must_use]
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {

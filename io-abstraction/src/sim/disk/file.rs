@@ -330,6 +330,11 @@ impl FileData {
         is_there
     }
 
+    /// See [`crate::sim::disk::control::DiskControl::mend`].
+    pub(crate) fn mend(&mut self, position: u64) -> bool {
+        self.bad.remove(&(position / PAGE_BYTES as u64))
+    }
+
     /// Whether a page of the range cannot be read.
     pub(crate) fn is_bad(&self, position: u64, len: usize) -> bool {
         !self.bad.is_empty()

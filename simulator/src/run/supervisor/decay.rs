@@ -10,8 +10,8 @@ use rivven_io::sim::disk::DiskControl;
 use crate::history::event::Mark;
 use crate::run::supervisor::{DOWN_MS, Step, Supervisor};
 
-/// What a drive cannot read, it cannot read whole.
-const PAGE_BYTES: u64 = 4096;
+/// How the names of segments end.
+const SEGMENT: &str = ".log";
 
 /// How often the disk is kept for a later moment, and how many times at most.
 const KEEP_EVERY_US: u64 = 500_000;
@@ -27,7 +27,7 @@ impl Supervisor<'_> {
         }
         let len = usize::try_from(bytes).unwrap_or(1);
         let changed = self.node.disk().rot(Path::new(&file), position, len);
-        self.rotten |= changed > 0;
+        self.note_decay(changed > 0, &file);
         changed > 0
     }
 
@@ -36,21 +36,16 @@ impl Supervisor<'_> {
         let Some((file, content)) = self.pick_file(place) else { return false };
         let end = pick_below(place.1, content.len() as u64);
         let lost = self.node.disk().lose_end(Path::new(&file), end);
-        self.rotten |= lost > 0;
+        self.note_decay(lost > 0, &file);
         lost > 0
     }
 
-    /// Makes one page of a file whose path contains `path` unreadable; not the last one, which the
-    /// writer has to read before it goes on: without it the broker does not start (004).
+    /// Makes one page of a file whose path contains `path` unreadable.
     pub(super) fn spoil(&mut self, place: (&str, u64)) -> bool {
         let Some((file, content)) = self.pick_file(place) else { return false };
-        let last_page = content.len().saturating_sub(1) as u64 / PAGE_BYTES * PAGE_BYTES;
-        if last_page == 0 {
-            return false;
-        }
-        let position = pick_below(place.1, last_page);
+        let position = pick_below(place.1, content.len() as u64);
         let spoiled = self.node.disk().spoil(Path::new(&file), position);
-        self.rotten |= spoiled;
+        self.note_decay(spoiled, &file);
         spoiled
     }
 
@@ -60,8 +55,13 @@ impl Supervisor<'_> {
             return false;
         }
         lie(&self.node.disk(), path);
-        self.rotten = true;
+        self.note_decay(true, path);
         true
+    }
+
+    /// What happens to a segment never keeps a broker from starting.
+    fn note_decay(&mut self, changed: bool, path: &str) {
+        self.rotten |= changed && !path.ends_with(SEGMENT);
     }
 
     /// Keeps what the disk has now, for a later moment, and does so again soon.

@@ -37,6 +37,19 @@ fn a_spoiled_page_cannot_be_read_until_it_is_written() {
 }
 
 #[test]
+fn an_error_that_passes_leaves_the_page_as_it_was() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = four_pages(&world).await;
+        assert!(node.disk().spoil(Path::new(PATH), 2 * 4096));
+        assert!(!node.disk().mend(Path::new(PATH), 4096), "this one can be read");
+        assert!(file.read_full_at(8192, 1).await.is_err());
+        assert!(node.disk().mend(Path::new(PATH), 2 * 4096 + 7));
+        assert_eq!(pages_of(&file.read_full_at(0, 4 * 4096).await.unwrap()), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
 fn two_machines_swap_what_was_durable_and_nothing_else() {
     let world = World::new(1);
     world.run(async {
