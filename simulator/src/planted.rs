@@ -14,7 +14,7 @@ pub struct PlantedBug {
 }
 
 /// Every planted bug, by id.
-pub const ALL: [PlantedBug; 43] = [
+pub const ALL: [PlantedBug; 44] = [
     PlantedBug {
         id: "B01",
         what: "a batch is acknowledged before the WAL is synced",
@@ -315,6 +315,13 @@ pub const ALL: [PlantedBug; 43] = [
         origin: "before KAFKA-1070 nothing on the disk said whose it is",
         scenario: "neighbours",
         oracles: &["I1", "I2", "I12", "I33", "I48"],
+    },
+    PlantedBug {
+        id: "B99",
+        what: "the offset of the largest timestamp is that of its batch's last record",
+        origin: "KAFKA-16310",
+        scenario: "power_cuts",
+        oracles: &["I50"],
     },
 ];
 

@@ -108,7 +108,11 @@ fn largest_of(
     start: Offset,
     at_least: TimestampMs,
 ) -> Result<Found, UnreadableBatch> {
-    let is_whole = BatchHeader::parse(batch)?.base_offset >= start;
+    let header = BatchHeader::parse(batch)?;
+    if rivven_io::planted!("B99") {
+        return Ok(Some((header.max_timestamp, header.last_offset())));
+    }
+    let is_whole = header.base_offset >= start;
     let found = max_timestamp_offset(batch, start)?;
     Ok(found.filter(|(timestamp, _)| is_whole || *timestamp >= at_least))
 }

@@ -81,4 +81,5 @@ every_bug![
     b96_is_found "B96",
     b97_is_found "B97",
     b98_is_found "B98",
+    b99_is_found "B99",
 ];

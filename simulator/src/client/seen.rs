@@ -65,7 +65,8 @@ mod tests {
         });
         let builder =
             BatchBuilder::new(TimestampMs(5)).base_offset(Offset(10)).producer(ProducerId(4), 1, 7);
-        let bytes = values.iter().fold(builder, |builder, value| value.push_to(builder)).build();
+        let bytes =
+            values.iter().fold(builder, |builder, value| value.push_to(builder, None)).build();
         let (batches, garbage) = seen_batches(&bytes);
         assert_eq!((batches.len(), garbage), (1, None));
         let batch = &batches[0];

@@ -154,9 +154,25 @@ pub struct Produce {
     pub bytes: u64,
     /// When it was made, which its records' timestamps say.
     pub made_ns: u64,
-    /// The timestamp of all of its records, if the client gave them one.
+    /// The timestamp of its first record, if the client gave it one; see [`stamp_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamped_ms: Option<i64>,
+}
+
+/// What the timestamps of a batch's records have over that of the first, in milliseconds, in turn:
+/// they do not rise, and the largest may stand twice.
+const STAMP_SHIFTS_MS: [i64; 4] = [0, 40, -25, 40];
+
+/// Timestamp of the record at `index` of a batch that begins with `first_ms`.
+pub(crate) fn stamp_of(first_ms: i64, index: usize) -> i64 {
+    first_ms + STAMP_SHIFTS_MS[index % STAMP_SHIFTS_MS.len()]
+}
+
+impl Produce {
+    /// Timestamp of the record at `index`, if the client gave it one.
+    pub(crate) fn stamp_of(&self, index: usize) -> Option<i64> {
+        Some(stamp_of(self.stamped_ms?, index))
+    }
 }
 
 /// The identity of an idempotent producer's batch (KIP-98).

@@ -7,6 +7,7 @@
 //! Numbers are big endian. The counter counts a client's records to one partition from 0. A
 //! tombstone has no value: its id stands in a header.
 
+use rivven_core::ids::TimestampMs;
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_core::record::records::Record;
 use serde::{Deserialize, Serialize};
@@ -95,15 +96,17 @@ impl Value {
 
     /// Puts it into a batch.
     #[must_use]
-    pub fn push_to(&self, batch: BatchBuilder) -> BatchBuilder {
+    pub fn push_to(&self, batch: BatchBuilder, timestamp: Option<TimestampMs>) -> BatchBuilder {
         if self.tombstone {
             return batch.push(NewRecord {
+                timestamp,
                 key: Some(&self.key_bytes()),
                 headers: &[(ID_HEADER, Some(&self.id.0.to_be_bytes()))],
                 ..NewRecord::default()
             });
         }
-        batch.push(NewRecord::keyed(&self.key_bytes(), &self.value_bytes()))
+        let (key, value) = (self.key_bytes(), self.value_bytes());
+        batch.push(NewRecord { timestamp, ..NewRecord::keyed(&key, &value) })
     }
 }
 
@@ -153,7 +156,6 @@ fn split_mix(state: &mut u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use rivven_core::ids::TimestampMs;
     use rivven_core::record::batches::Batches;
     use rivven_core::record::records::Records;
 
@@ -163,7 +165,7 @@ mod tests {
     fn a_value_is_known_again_in_the_batch_that_carries_it() {
         for filler_bytes in [0, 1, 7, 8, 1000] {
             let value = Value { filler_bytes, ..value() };
-            let bytes = value.push_to(BatchBuilder::new(TimestampMs(1))).build();
+            let bytes = value.push_to(BatchBuilder::new(TimestampMs(1)), None).build();
             let batch = Batches::new(&bytes).next().unwrap().unwrap();
             let record = Records::new(&batch.header, batch.body()).next().unwrap().unwrap();
             assert_eq!(id_of(&record), Some(value.id));
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn a_tombstone_is_known_again_by_its_header() {
         let tombstone = Value { tombstone: true, ..value() };
-        let bytes = tombstone.push_to(BatchBuilder::new(TimestampMs(1))).build();
+        let bytes = tombstone.push_to(BatchBuilder::new(TimestampMs(1)), None).build();
         let batch = Batches::new(&bytes).next().unwrap().unwrap();
         let record = Records::new(&batch.header, batch.body()).next().unwrap().unwrap();
         assert_eq!((record.value, id_of(&record)), (None, Some(tombstone.id)));

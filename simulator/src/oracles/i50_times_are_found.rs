@@ -12,11 +12,10 @@ use crate::ledger::{Moment, Outcome, PartitionLedger, SearchSeen};
 pub(super) const ORACLE: Oracle =
     Oracle { id: "I50", about: "a search by time finds the first record that fits", check };
 
-/// A batch whose place and timestamp are known.
+/// A record whose place and timestamp are known.
 struct Stamped {
     acked: Moment,
-    base: i64,
-    count: i64,
+    offset: i64,
     timestamp: i64,
 }
 
@@ -44,33 +43,30 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
 }
 
 fn acked(case: &Case<'_>, partition: &PartitionLedger<'_>) -> Vec<Stamped> {
-    let stamped = case.ledger.sent_to(partition).filter_map(|sent| match sent.outcome {
-        Outcome::Acked { base_offset, at } if base_offset >= 0 => Some(Stamped {
-            acked: at,
-            base: base_offset,
-            count: i64::try_from(sent.call.values.len()).expect("a small batch"),
-            timestamp: sent.call.stamped_ms?,
-        }),
+    let batches = case.ledger.sent_to(partition).filter_map(|sent| match sent.outcome {
+        Outcome::Acked { base_offset, at } if base_offset >= 0 => Some((sent, base_offset, at)),
         _ => None,
     });
-    stamped.collect()
+    let records = batches.flat_map(|(sent, base_offset, acked)| {
+        (base_offset..).zip(0..sent.call.values.len()).filter_map(move |(offset, index)| {
+            Some(Stamped { acked, offset, timestamp: sent.call.stamp_of(index)? })
+        })
+    });
+    records.collect()
 }
 
 /// The timestamps of the records at the offsets that were answered, as far as they are known.
 fn seen(case: &Case<'_>, partition: &PartitionLedger<'_>, acked: &[Stamped]) -> BTreeMap<i64, i64> {
     let found = partition.searches.iter().filter_map(|search| search.found);
     let answered: BTreeSet<i64> = found.map(|(offset, _)| offset).collect();
-    let mut known = BTreeMap::new();
-    for batch in acked {
-        for offset in answered.range(batch.base..batch.base + batch.count) {
-            known.insert(*offset, batch.timestamp);
-        }
-    }
+    let of_acked = acked.iter().map(|record| (record.offset, record.timestamp));
+    let mut known: BTreeMap<i64, i64> =
+        of_acked.filter(|(offset, _)| answered.contains(offset)).collect();
     let batches = partition.fetches.iter().flat_map(|fetch| &fetch.reply.batches);
     for record in batches.flat_map(|batch| &batch.records) {
         if answered.contains(&record.offset)
-            && let Some((batch, _)) = record.value.and_then(|id| case.ledger.values.get(&id))
-            && let Some(timestamp) = case.ledger.sent[*batch].call.stamped_ms
+            && let Some((batch, index)) = record.value.and_then(|id| case.ledger.values.get(&id))
+            && let Some(timestamp) = case.ledger.sent[*batch].call.stamp_of(*index)
         {
             known.insert(record.offset, timestamp);
         }
@@ -99,22 +95,23 @@ fn passed_over(
     (acked, lost_below): (&[Stamped], i64),
     findings: &mut Findings,
 ) -> Option<String> {
-    let there = acked.iter().filter(|batch| batch.acked < search.invoked);
-    let fits = |batch: &&Stamped| match search.asked {
+    let there =
+        acked.iter().filter(|record| record.acked < search.invoked && record.offset >= lost_below);
+    let fits = |record: &&Stamped| match search.asked {
         MAX_TIMESTAMP => true,
-        asked => batch.timestamp >= asked,
+        asked => record.timestamp >= asked,
     };
-    let best = there.filter(|batch| batch.base >= lost_below).filter(fits).min_by_key(|batch| {
-        let earliest = (batch.base, 0);
-        if search.asked == MAX_TIMESTAMP { (-batch.timestamp, batch.base) } else { earliest }
+    let best = there.filter(fits).min_by_key(|record| match search.asked {
+        MAX_TIMESTAMP => (-record.timestamp, record.offset),
+        _ => (record.offset, 0),
     })?;
     findings.judged(1);
-    let Stamped { base, timestamp, .. } = *best;
+    let Stamped { offset: first, timestamp, .. } = *best;
     let is_worse = |(offset, told): (i64, i64)| match search.asked {
-        MAX_TIMESTAMP => told < timestamp || told == timestamp && offset > base,
-        _ => offset > base,
+        MAX_TIMESTAMP => told < timestamp || told == timestamp && offset > first,
+        _ => offset > first,
     };
-    let better = format!("{base} with {timestamp} was acknowledged before");
+    let better = format!("{first} with {timestamp} was acknowledged before");
     match search.found {
         None => Some(format!("told of no record, and {better}")),
         Some(found) if is_worse(found) => {
@@ -146,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Offsets 0 and 1 with timestamp 10, 2 with 30, 3 with 20.
+    /// Offset 0 with timestamp 10, 1 with 50, 2 with 30, 3 with 20.
     fn story() -> Story {
         let (name, id) = ("t".to_owned(), partition(1).topic);
         let topic = KnownTopic { name, id, leader_epochs: vec![0] };
@@ -160,17 +157,18 @@ mod tests {
     fn the_first_record_that_fits_passes_and_any_other_answer_fires() {
         let cases = [
             (5, (0, 10), false),
-            (5, (1, 10), true),
+            (5, (1, 50), true),
             (10, (0, 10), false),
-            (11, (2, 30), false),
+            (11, (1, 50), false),
+            (11, (1, 49), true),
             (11, (0, 10), true),
-            (11, (2, 20), true),
-            (11, (3, 20), true),
+            (11, (2, 30), true),
             (11, (-1, -1), true),
-            (30, (2, 30), false),
-            (31, (-1, -1), false),
-            (MAX_TIMESTAMP, (2, 30), false),
-            (MAX_TIMESTAMP, (3, 20), true),
+            (50, (1, 50), false),
+            (51, (-1, -1), false),
+            (MAX_TIMESTAMP, (1, 50), false),
+            (MAX_TIMESTAMP, (0, 10), true),
+            (MAX_TIMESTAMP, (2, 30), true),
             (MAX_TIMESTAMP, (-1, -1), true),
         ];
         for (asked, found, broken) in cases {
@@ -185,12 +183,12 @@ mod tests {
     #[test]
     fn a_record_that_nobody_was_told_of_may_be_the_answer() {
         let mut story = story();
-        story.unknown(&[5]).searched(11, (2, 30)).searched(40, (4, 40));
+        story.unknown(&[5]).searched(11, (1, 50)).searched(60, (4, 60));
         assert!(!story.is_broken("I50"));
         // Acknowledged only after the question was asked.
-        let call = Call::ListOffsets { partition: partition(1), timestamp: 40 };
+        let call = Call::ListOffsets { partition: partition(1), timestamp: 60 };
         let reply = Reply::Listed { offset: -1, timestamp: -1, leader_epoch: 0 };
-        story.event(900, 2, EventKind::Invoke(call)).stamped(&[6], (5, 50));
+        story.event(900, 2, EventKind::Invoke(call)).stamped(&[6], (5, 70));
         story.event(900, 2, EventKind::Ok(reply));
         assert!(!story.is_broken("I50"));
     }

@@ -12,7 +12,7 @@ use rivven_core::record::builder::BatchBuilder;
 use rivven_core::record::compression::Codec;
 
 use crate::client::reads::Place;
-use crate::history::event::{Produce, SentValue, Stamp};
+use crate::history::event::{Produce, SentValue, Stamp, stamp_of};
 use crate::history::value::Value;
 use crate::workload::operations::Operation;
 use crate::workload::{ClientContext, ClientParams};
@@ -160,7 +160,8 @@ impl Lanes {
                 filler_bytes: usize::try_from(filler).expect("at most 128 KiB"),
             };
             *counter += 1;
-            builder = value.push_to(builder);
+            let timestamp = TimestampMs(stamp_of(wall_ms, values.len()));
+            builder = value.push_to(builder, Some(timestamp));
             values.push(value.sent());
         }
         let bytes = Bytes::from(builder.build());
