@@ -24,6 +24,13 @@ use crate::workload::operations::BegunOperation;
 /// Set in the environment of every child: the id of its parent's process. It has always the same
 /// length, so that it moves nothing in the child's memory.
 const CHILD: &str = "RIVVEN_SIMULATOR_CHILD";
+/// Has the C library keep what is freed, instead of giving it back to the system over and over: a
+/// child lives for seconds.
+const MEMORY_KEPT: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "1073741824"),
+    ("MALLOC_TRIM_THRESHOLD_", "1073741824"),
+    ("MALLOC_TOP_PAD_", "16777216"),
+];
 /// What begins the line with the outcome; other output of the child is a log.
 const OUTCOME: &str = "outcome ";
 /// What begins a line of a history, before the broker's number.
@@ -162,6 +169,7 @@ impl Launcher {
         let parent = format!("{:010}", std::process::id());
         command.args(&self.command[1..]).env(CHILD, parent).kill_on_drop(true);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(MEMORY_KEPT);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         id.store(child.id().unwrap_or(0), Relaxed);
@@ -243,7 +251,7 @@ pub(crate) fn serve_with(run: impl FnOnce(&Job) -> Result<Run, String>) -> ! {
     }
     let run = run(&job).expect("the records can be written");
     let mut text = String::new();
-    if job.records.history {
+    if job.records.history.is_wanted(&run.outcome) {
         for (broker, history) in run.histories.iter().enumerate() {
             let mut lines = Vec::new();
             history.write_jsonl(&mut lines).expect("memory takes every write");

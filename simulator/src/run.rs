@@ -29,7 +29,7 @@ use crate::history::event::Mark;
 use crate::linear::Looked;
 use crate::oracles::{Evidence, ResourceReading, Violation, judge};
 use crate::plan::{CLIENTS, Plan, SERVER};
-use crate::run::outcome::Outcome;
+use crate::run::outcome::{Outcome, Verdict};
 use crate::run::supervisor::{Supervisor, Tally};
 use crate::workload::{self, ClientContext, ClientParams, Stop};
 
@@ -54,13 +54,33 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(333);
 /// Oracles of the end of a run, which a broker that rightly refuses to start does not reach.
 const NEEDS_SERVICE: [&str; 4] = ["I1", "I13", "I42", "I45"];
 
+/// Of which runs something is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Wanted {
+    #[default]
+    Never,
+    /// Of those that do not pass.
+    OfFailed,
+    Always,
+}
+
+impl Wanted {
+    pub(crate) fn is_wanted(self, outcome: &Outcome) -> bool {
+        match self {
+            Wanted::Never => false,
+            Wanted::OfFailed => outcome.verdict() != Verdict::Pass,
+            Wanted::Always => true,
+        }
+    }
+}
+
 /// What to write down besides the outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Records {
     /// File of the host for the trace, one event a line.
     pub trace: Option<PathBuf>,
     /// Whether the history is wanted.
-    pub history: bool,
+    pub history: Wanted,
     /// Whether a list of the clients' operations is wanted.
     #[serde(default)]
     pub operations: bool,

@@ -13,7 +13,7 @@ use rivven_simulator::history::event::{Call, Event, EventKind};
 use rivven_simulator::launch::{self, Job, Launcher, Report};
 use rivven_simulator::plan::Plan;
 use rivven_simulator::plan::fault::{Fault, PlannedFault};
-use rivven_simulator::run::Records;
+use rivven_simulator::run::{Records, Wanted};
 use rivven_simulator::scenario::registry;
 use rivven_simulator::shrink::parts::operations;
 use rivven_simulator::workload::operations::PlannedOperation;
@@ -42,7 +42,7 @@ fn run(plan: &Plan) -> Report {
         let test = ["--exact", "a_child_process_runs_one_plan", "--nocapture"];
         let program = std::env::current_exe().unwrap().into_os_string();
         let command = [program].into_iter().chain(test.map(Into::into)).collect();
-        let records = Records { history: true, operations: true, ..Records::default() };
+        let records = Records { history: Wanted::Always, operations: true, ..Records::default() };
         let launcher = Launcher::new(command, WATCHDOG).await;
         launcher.run(&Job { plan: plan.clone(), records, log: String::new() }).await
     })

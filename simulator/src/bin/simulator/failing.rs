@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 use rivven_simulator::ensemble::run_all;
 use rivven_simulator::launch::{Job, Launcher, Report};
 use rivven_simulator::plan::Plan;
-use rivven_simulator::run::Records;
 use rivven_simulator::run::outcome::{Outcome, Verdict};
+use rivven_simulator::run::{Records, Wanted};
 
 use crate::args::Runs;
 use crate::artefacts::{Artefacts, Partial, Trace};
@@ -134,7 +134,7 @@ fn show_failure(
 }
 
 async fn run_one(launcher: &Launcher, artefacts: &Artefacts, plan: Plan) -> Done {
-    let records = Records { history: true, ..Records::default() };
+    let records = Records { history: Wanted::OfFailed, ..Records::default() };
     let job = Job { plan, records, log: "warn".to_owned() };
     let report = launcher.run(&job).await;
     let left = match report.outcome.verdict() {

@@ -7,8 +7,8 @@ use rivven_simulator::ensemble::Totals;
 use rivven_simulator::launch::{Job, Report};
 use rivven_simulator::oracles::{ORACLES, Violation};
 use rivven_simulator::plan::Plan;
-use rivven_simulator::run::Records;
 use rivven_simulator::run::outcome::{Outcome, Verdict};
+use rivven_simulator::run::{Records, Wanted};
 
 use crate::args::{One, Replay};
 use crate::build_id::build_id;
@@ -33,7 +33,8 @@ pub(crate) async fn replay(args: Replay) -> Result<u8, String> {
     let trace = outputs.trace.as_ref().map(Output::beside);
     let trace = trace.or(scratch.as_ref().map(|file| file.0.as_path()));
     let until_us = args.until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX));
-    let history = args.history.is_some() || args.history_edn.is_some();
+    let is_history_wanted = args.history.is_some() || args.history_edn.is_some();
+    let history = if is_history_wanted { Wanted::Always } else { Wanted::Never };
     let trace_file = trace.map(Path::to_owned);
     let records = Records { trace: trace_file, history, until_us, ..Records::default() };
     let launcher = selection::launcher(args.watchdog).await?;
