@@ -53,6 +53,8 @@ pub(crate) struct Tree {
     open: BTreeMap<InodeId, u64>,
     /// Names taken away since the last sweep.
     unswept_count: usize,
+    /// What lost a name, and may have none any more.
+    nameless: BTreeSet<InodeId>,
     /// What `used_bytes` answers, as long as it is known.
     used_bytes: Option<u64>,
 }
@@ -87,6 +89,7 @@ impl Tree {
             journal: Vec::new(),
             open: BTreeMap::new(),
             unswept_count: 0,
+            nameless: BTreeSet::new(),
             used_bytes: None,
         }
     }
@@ -253,7 +256,8 @@ impl Tree {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         self.dir_mut(from.0).live.remove(&from.1);
-        self.dir_mut(to.0).live.insert(to.1.clone(), id);
+        let replaced = self.dir_mut(to.0).live.insert(to.1.clone(), id);
+        self.nameless.extend(replaced);
         self.journal.push(Change::Rename(from, to, id));
         self.name_went();
         Ok(())
@@ -272,7 +276,8 @@ impl Tree {
     }
 
     fn unlink(&mut self, place: Place) {
-        self.dir_mut(place.0).live.remove(&place.1);
+        let gone = self.dir_mut(place.0).live.remove(&place.1);
+        self.nameless.extend(gone);
         self.journal.push(Change::Unlink(place));
         self.name_went();
     }
@@ -430,7 +435,9 @@ impl Tree {
             if *count == 0 {
                 self.open.remove(&id);
                 // The room of a file without a name is free once its last handle is closed.
-                self.used_bytes = None;
+                if self.nameless.contains(&id) {
+                    self.used_bytes = None;
+                }
                 self.sweep_if_due();
             }
         }
@@ -486,6 +493,7 @@ impl Tree {
             }
         }
         self.inodes.retain(|id, _| reached.contains(id));
+        self.nameless.retain(|id| reached.contains(id));
         self.unswept_count = 0;
     }
 }
