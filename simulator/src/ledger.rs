@@ -101,6 +101,8 @@ pub(crate) struct FinalLog<'a> {
     pub(crate) batches: Vec<&'a SeenBatch>,
     /// Ranges (start, end exclusive, why) that answered errors.
     pub(crate) gaps: Vec<(i64, i64, String)>,
+    /// Times that were searched for in vain, and why.
+    pub(crate) failed_searches: Vec<(i64, String)>,
     /// The offset behind the last one read or given up; `None` if the read-back did not end.
     pub(crate) next_offset: Option<i64>,
 }

@@ -263,7 +263,13 @@ impl<'a> SegmentReader<'a> {
             let len = WINDOW_BYTES.min(want - bytes.len());
             match self.file.read_full_at(position + bytes.len() as u64, len).await {
                 Err(error) if is_lost(&error) => return Err(error),
-                Err(_) => unreadable += self.load_pages(position, len, &mut bytes).await?,
+                Err(_) => {
+                    let missing = self.load_pages(position, len, &mut bytes).await?;
+                    // Behind a whole piece nobody waits for the drive to give up again.
+                    let left = if missing == len { want - bytes.len() } else { 0 };
+                    bytes.resize(bytes.len() + left, UNREADABLE);
+                    unreadable += missing + left;
+                }
                 Ok(read) => bytes.extend_from_slice(&read),
             }
         }

@@ -392,6 +392,13 @@ pub enum Mark {
         end: i64,
         error: Failure,
     },
+    /// A search by time in a partition that was read back got no answer but errors.
+    SearchFailed {
+        partition: PartitionId,
+        /// The time that was asked for, or -3 for the largest one.
+        asked: i64,
+        error: Failure,
+    },
     /// The read-back of a partition is over; the last offset that it got, or gave up, plus one.
     ReadBackEnd {
         partition: PartitionId,

@@ -349,6 +349,11 @@ impl<'a> Builder<'a> {
                     log.gaps.push((*from, *end, error.why.clone()));
                 }
             }
+            Mark::SearchFailed { partition, asked, error } => {
+                if let Some(log) = &mut self.partition(*partition).final_log {
+                    log.failed_searches.push((*asked, error.why.clone()));
+                }
+            }
             Mark::ReadBackEnd { partition, next_offset } => {
                 if let Some(log) = &mut self.partition(*partition).final_log {
                     log.next_offset = Some(*next_offset);

@@ -1,7 +1,8 @@
 //! I50: a search by time (ListOffsets with a timestamp, or for the largest one: KIP-79, KIP-734)
 //! answers the first record that fits. The record at its offset was sent with the timestamp that is
 //! told, and no record that was acknowledged before the question fits better. Where records may be
-//! removed meanwhile, what is not there any more binds nothing.
+//! removed meanwhile, what is not there any more binds nothing. At the end of a run, a log that can
+//! be read whole can be searched.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,12 @@ fn check(case: &Case<'_>, findings: &mut Findings) {
         return;
     }
     for (id, partition) in &case.ledger.partitions {
+        if let Some(log) = partition.final_log.as_ref().filter(|log| log.gaps.is_empty()) {
+            for (asked, why) in &log.failed_searches {
+                let text = format!("{} {id}: asked for time {asked}: {why}", partition.topic);
+                findings.add(log.at.at_ns, text);
+            }
+        }
         if partition.searches.is_empty() {
             continue;
         }
@@ -124,7 +131,7 @@ fn passed_over(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::event::{Call, EventKind, KnownTopic, Reply};
+    use crate::history::event::{Call, EventKind, Failure, KnownTopic, Mark, Reply};
     use crate::story::{Story, partition};
 
     impl Story {
@@ -191,6 +198,24 @@ mod tests {
         story.event(900, 2, EventKind::Invoke(call)).stamped(&[6], (5, 70));
         story.event(900, 2, EventKind::Ok(reply));
         assert!(!story.is_broken("I50"));
+    }
+
+    #[test]
+    fn a_log_that_is_read_whole_is_searched_too() {
+        for (has_gap, broken) in [(false, true), (true, false)] {
+            let partition = partition(1);
+            let topic = "t".to_owned();
+            let mut story = story();
+            story.mark(Mark::ReadBackBegin { topic, partition, log_start: 0, high_watermark: 4 });
+            let error = Failure { code: Some(56), why: "KAFKA_STORAGE_ERROR".to_owned() };
+            if has_gap {
+                let error = error.clone();
+                story.mark(Mark::ReadBackGap { partition, from: 1, end: 2, error });
+            }
+            story.mark(Mark::SearchFailed { partition, asked: 5, error });
+            story.mark(Mark::ReadBackEnd { partition, next_offset: 4 });
+            assert_eq!(story.is_broken("I50"), broken, "gap: {has_gap}");
+        }
     }
 
     #[test]

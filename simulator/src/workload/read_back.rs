@@ -16,7 +16,7 @@ use super::producer::read_answer;
 use super::{ClientContext, ClientKind, ClientParams};
 use crate::client::connection::ConnectionConfig;
 use crate::client::groups::Membership;
-use crate::client::reads::{EARLIEST, FetchSize, LATEST, Place};
+use crate::client::reads::{EARLIEST, FetchSize, LATEST, MAX_TIMESTAMP, Place};
 use crate::client::{Client, ClientConfig, Trouble};
 use crate::history::event::{Call, CommittedOffset, EventKind, Failure, Fetched, Mark, Reply};
 use crate::history::{LIVENESS_CLIENT, READ_BACK_CLIENT};
@@ -25,6 +25,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: i32 = 1 << 20;
 /// Offsets that are tried one by one behind a range that answers errors.
 const GAP_OFFSETS_MAX: i64 = 20_000;
+/// How long ago the record was made that is searched for, in milliseconds.
+const SEARCHED_AGE_MS: i64 = 30_000;
 
 pub(crate) fn fresh_client(context: &ClientContext, number: u32) -> Client {
     let connection = ConnectionConfig {
@@ -198,7 +200,24 @@ impl Reader {
                 }
             }
         }
+        let now_ms = self.client.env.clock.wall_ms();
+        for asked in [MAX_TIMESTAMP, 0, now_ms - SEARCHED_AGE_MS] {
+            self.search(place, asked).await;
+        }
         self.mark(Mark::ReadBackEnd { partition, next_offset: offset });
+    }
+
+    /// Asks for a record by its time, for the oracles.
+    async fn search(&mut self, place: &Place, asked: i64) {
+        let deadline = self.client.env.clock.now().after(self.patience);
+        while let Err(trouble) = self.client.search(place, asked).await {
+            if self.client.env.clock.now() >= deadline {
+                let (partition, error) = (place.partition, failure(&trouble));
+                self.mark(Mark::SearchFailed { partition, asked, error });
+                return;
+            }
+            self.client.back_off().await;
+        }
     }
 
     /// What a group has committed, for the oracles.
@@ -270,11 +289,15 @@ impl Reader {
                 Err(_) => return None,
             }
         }
-        let error = Failure { code: trouble.code().map(|code| code.0), why: trouble.to_string() };
+        let error = failure(trouble);
         if !matches!(trouble, Trouble::Refused { .. }) {
             return None;
         }
         self.mark(Mark::ReadBackGap { partition: place.partition, from, end, error });
         Some(end)
     }
+}
+
+fn failure(trouble: &Trouble) -> Failure {
+    Failure { code: trouble.code().map(|code| code.0), why: trouble.to_string() }
 }
