@@ -101,13 +101,18 @@ pub(crate) struct FinalLog<'a> {
     pub(crate) batches: Vec<&'a SeenBatch>,
     /// Ranges (start, end exclusive, why) that answered errors.
     pub(crate) gaps: Vec<(i64, i64, String)>,
-    /// Times that were searched for in vain, and why.
-    pub(crate) failed_searches: Vec<(i64, String)>,
+    /// Times that were searched for in vain, why, and when that was given up.
+    pub(crate) failed_searches: Vec<(i64, String, Moment)>,
     /// The offset behind the last one read or given up; `None` if the read-back did not end.
     pub(crate) next_offset: Option<i64>,
 }
 
 impl FinalLog<'_> {
+    /// Whether each of its offsets was served.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.gaps.is_empty() && self.next_offset.is_some_and(|next| next >= self.high_watermark)
+    }
+
     /// Every record from the log start on, in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = &SeenRecord> {
         let all = self.batches.iter().flat_map(|batch| &batch.records);

@@ -265,7 +265,8 @@ impl<'a> SegmentReader<'a> {
                 Err(error) if is_lost(&error) => return Err(error),
                 Err(_) => {
                     let missing = self.load_pages(position, len, &mut bytes).await?;
-                    // Behind a whole piece nobody waits for the drive to give up again.
+                    // Behind a piece of which no page was read, nobody waits for the drive to give
+                    // up again.
                     let left = if missing == len { want - bytes.len() } else { 0 };
                     bytes.resize(bytes.len() + left, UNREADABLE);
                     unreadable += missing + left;
@@ -379,6 +380,8 @@ impl<'a> SegmentReader<'a> {
                 if whole.is_some_and(|whole| compute_crc(&whole) == header.crc) {
                     return Ok(Some(position));
                 }
+                // What that header claimed may be wrong, and reach far into what cannot be read.
+                self.bytes = Bytes::new();
             }
             position += 1;
         }

@@ -152,7 +152,7 @@ pub struct Produce {
     pub values: Vec<SentValue>,
     /// Size of the batch.
     pub bytes: u64,
-    /// When it was made, which its records' timestamps say.
+    /// When it was made; see `stamped_ms` for what its records say.
     pub made_ns: u64,
     /// The timestamp of its first record, if the client gave it one; see [`stamp_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -395,7 +395,8 @@ pub enum Mark {
     /// A search by time in a partition that was read back got no answer but errors.
     SearchFailed {
         partition: PartitionId,
-        /// The time that was asked for, or -3 for the largest one.
+        /// The time that was looked for, or -3 for the largest one; a connection that speaks a
+        /// version before that asks for the first record instead.
         asked: i64,
         error: Failure,
     },

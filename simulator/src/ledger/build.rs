@@ -351,7 +351,7 @@ impl<'a> Builder<'a> {
             }
             Mark::SearchFailed { partition, asked, error } => {
                 if let Some(log) = &mut self.partition(*partition).final_log {
-                    log.failed_searches.push((*asked, error.why.clone()));
+                    log.failed_searches.push((*asked, error.why.clone(), at));
                 }
             }
             Mark::ReadBackEnd { partition, next_offset } => {

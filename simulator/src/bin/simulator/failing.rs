@@ -133,8 +133,8 @@ fn show_failure(
     }
 }
 
-/// The log of a run. Which task said something costs every run a twentieth of its time: it is in the
-/// log of a failing run, which is repeated.
+/// The log of a run. Which task said something costs every run a twentieth of its time: it is in
+/// the log of a failing run, which is repeated if it came to its end.
 const LOG: &str = "warn,madsim=off";
 const LOG_OF_FAILED: &str = "warn";
 
