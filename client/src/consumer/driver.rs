@@ -68,9 +68,10 @@ impl Jobs {
         shared: &Arc<Shared>,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        let under_way = UnderWay { job, shared: shared.clone() };
+        let under_way = UnderWay { job, shared: shared.clone(), has_begun: false };
         let task = shared.client.env().tasks.spawn("consumer-job", async move {
-            let _under_way = under_way;
+            let mut under_way = under_way;
+            under_way.has_begun = true;
             work.await;
         });
         self.0.insert(job, task);
@@ -81,11 +82,52 @@ impl Jobs {
 struct UnderWay {
     job: Job,
     shared: Arc<Shared>,
+    has_begun: bool,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        if !self.has_begun {
+            // A runtime that ends drops what it is given. It waits for the driver to rest, which
+            // would begin the same job again and again.
+            return;
+        }
         self.shared.lock().under_way.remove(&self.job);
         self.shared.work.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rivven_io::Env;
+
+    use super::*;
+    use crate::assignor::TopicPartition;
+    use crate::client::Client;
+    use crate::config::ClientConfig;
+    use crate::consumer::config::ConsumerConfig;
+    use crate::consumer::partitions::Start;
+
+    #[test]
+    fn a_driver_rests_when_nothing_is_begun_any_more() {
+        let ended = tokio::runtime::Runtime::new().expect("a runtime");
+        let shared = ended.block_on(async {
+            let config = ClientConfig::to("127.0.0.1:1");
+            let client = Client::new(Env::real(), config).expect("a client");
+            Arc::new(Shared::new(client, ConsumerConfig::default()))
+        });
+        drop(ended);
+        shared.add([TopicPartition::new("t", 0)], Start::Committed);
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            let env = Env::real();
+            let clock = env.clock.clone();
+            let driver = env.tasks.spawn_dedicated("driver", async move {
+                clock.timeout(Duration::from_millis(50), run(shared)).await.is_err()
+            });
+            let rested = env.clock.timeout(Duration::from_secs(10), driver).await;
+            assert!(matches!(rested, Ok(Ok(true))), "it never waits");
+        });
     }
 }
