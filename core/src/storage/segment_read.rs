@@ -55,6 +55,12 @@ impl SegmentSpan {
             _ => header.base_offset >= expected && header.last_offset() < self.behind,
         }
     }
+
+    /// Whether a batch may be the first one of an answer from `offset` on.
+    fn may_answer(&self, offset: Offset, header: &BatchHeader) -> bool {
+        let has_gaps = self.name.generation > 0;
+        header.last_offset() >= offset && (has_gaps || header.base_offset <= offset)
+    }
 }
 
 /// What was found.
@@ -121,7 +127,17 @@ async fn take_batches(
     let Some(mut data) = reader.window(first, wanted).await.map_err(io)? else {
         return Ok(Span::WouldWait);
     };
-    let header = BatchHeader::parse(&data).expect("find saw this header");
+    let header = plausible(&data, reader.end - first);
+    let Some(header) = header.filter(|header| span.may_answer(request.from, header)) else {
+        // One of the two reads erred, and the next one may tell which.
+        let reason = "its header was another one when it was read again".to_owned();
+        return Err(match reader.damage(partition, (request.from, reason)) {
+            ReadError::Corrupt { partition, offset, reason } => {
+                ReadError::Io { partition, reason: format!("at offset {offset}: {reason}") }
+            }
+            error => error,
+        });
+    };
     if header.size() > request.bytes_max {
         if !request.at_least_one {
             return Ok(Span::Batches(Bytes::new()));
