@@ -81,6 +81,7 @@ every_scenario![
     late_duplicates,
     clocks,
     pauses,
+    long_pauses,
     slow_cpu,
     neighbours,
     delete_recreate,

@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 37] = scenarios![
+const FILES: [(&str, &str); 38] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -40,6 +40,7 @@ const FILES: [(&str, &str); 37] = scenarios![
     "network/late_duplicates.toml",
     "process/clocks.toml",
     "process/pauses.toml",
+    "process/long_pauses.toml",
     "process/slow_cpu.toml",
     "process/neighbours.toml",
     "administration/delete_recreate.toml",
