@@ -214,3 +214,30 @@ fn a_link_among_the_topics_is_removed_and_not_followed() {
         storage.shutdown().await.expect("shuts down");
     });
 }
+
+/// What stands in a folder that is not the partition's own is evidence, and nobody's to remove.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test looks at files and damages one")]
+fn files_in_a_folder_with_another_id_stay() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "orders", 1).await;
+        for _ in 0..500 {
+            append(&storage, &partition, &"v".repeat(3000)).await.expect("appended");
+        }
+        storage.shutdown().await.expect("shuts down");
+        let folder = fixture.path().join("topics/orders/partition-0");
+        let id = folder.join("partition.id");
+        let own = std::fs::read_to_string(&id).expect("read");
+        std::fs::write(&id, own.replace('6', "7")).expect("written");
+        let stray = folder.join("00000000000000000007.log");
+        std::fs::write(&stray, "a stray").expect("written");
+        for _ in 0..2 {
+            let storage = Storage::open(&env, options(&fixture)).await.expect("opens again");
+            env.clock.sleep(Duration::from_millis(1500)).await;
+            storage.shutdown().await.expect("shuts down");
+        }
+        assert_eq!(std::fs::read_to_string(&stray).expect("it is there"), "a stray");
+    });
+}

@@ -361,3 +361,40 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::ids::{TimestampMs, TopicId};
+
+    #[test]
+    fn what_followers_of_the_log_read_next_stays_until_it_is_told_to_go() {
+        let place = PartitionPlace {
+            id: PartitionId { topic: TopicId::NIL, index: 0 },
+            topic: "t".into(),
+            folder: PathBuf::from("/t/0"),
+        };
+        let log = PartitionLog::new(TimestampMs(0));
+        let partition = Partition::new(place, log, Arc::new(TopicConfig::default()));
+        let mut state = partition.lock();
+        for first in 0..5 {
+            state.tail.push_back(TailEntry {
+                base_offset: Offset(first),
+                end: Offset(first + 1),
+                segment_base: Offset::ZERO,
+                position: first.unsigned_abs() * 100,
+                batch: Bytes::from_static(&[0; 100]),
+            });
+        }
+        assert_eq!(state.note_copied(Offset(3)), 300);
+        // To where batches may go, and the first that is still there.
+        for (end, expected) in [(0, 0), (1, 1), (2, 2), (5, 3)] {
+            state.drop_copied(Offset(end));
+            let first = state.tail.front().map(|entry| entry.base_offset);
+            assert_eq!(first, Some(Offset(expected)), "through {end}");
+        }
+        assert_eq!((state.copied, state.note_copied(Offset(5))), (0, 200));
+    }
+}

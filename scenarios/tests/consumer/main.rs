@@ -4,6 +4,8 @@
 
 #[cfg(feature = "sim")]
 mod away;
+#[cfg(feature = "sim")]
+mod cold;
 mod fixture;
 mod groups;
 mod reading;
