@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plain_records::{append, read_all};
 use real_world::run;
-use rivven_core::ids::{Offset, TimestampMs};
+use rivven_core::ids::{Offset, PartitionId, TimestampMs};
 use rivven_core::record::builder::{BatchBuilder, NewRecord};
 use rivven_core::storage::Storage;
 use rivven_core::storage::error::ReadError;
@@ -222,22 +222,31 @@ fn files_in_a_folder_with_another_id_stay() {
     run(async |env| {
         let fixture = Fixture::new();
         let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
-        let partition = create_topic(&storage, "orders", 1).await;
-        for _ in 0..500 {
-            append(&storage, &partition, &"v".repeat(3000)).await.expect("appended");
+        let topic = create_topic(&storage, "orders", 3).await.id().topic;
+        for index in 0..3 {
+            let partition = storage.partition(PartitionId { topic, index }).expect("it is there");
+            for _ in 0..500 {
+                append(&storage, &partition, &"v".repeat(3000)).await.expect("appended");
+            }
         }
         storage.shutdown().await.expect("shuts down");
-        let folder = fixture.path().join("topics/orders/partition-0");
-        let id = folder.join("partition.id");
+        let folder = |index: u32| fixture.path().join(format!("topics/orders/partition-{index}"));
+        let id = folder(1).join("partition.id");
         let own = std::fs::read_to_string(&id).expect("read");
         std::fs::write(&id, own.replace('6', "7")).expect("written");
-        let stray = folder.join("00000000000000000007.log");
-        std::fs::write(&stray, "a stray").expect("written");
-        for _ in 0..2 {
-            let storage = Storage::open(&env, options(&fixture)).await.expect("opens again");
-            env.clock.sleep(Duration::from_millis(1500)).await;
-            storage.shutdown().await.expect("shuts down");
+        let strays = [0, 1, 2].map(|index| folder(index).join("00000000000000000007.log"));
+        for stray in &strays {
+            std::fs::write(stray, "a stray").expect("written");
         }
-        assert_eq!(std::fs::read_to_string(&stray).expect("it is there"), "a stray");
+
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens again");
+        for _ in 0..500 {
+            if !strays[0].exists() && !strays[2].exists() {
+                break;
+            }
+            env.clock.sleep(Duration::from_millis(10)).await;
+        }
+        storage.shutdown().await.expect("shuts down");
+        assert_eq!(strays.map(|stray| stray.exists()), [false, true, false]);
     });
 }
