@@ -182,6 +182,72 @@ fn searches_by_time_find_the_first_of_what_was_not_deleted() {
     });
 }
 
+#[test]
+fn a_read_gives_what_fits_and_one_batch_if_it_must() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "read", 1).await;
+        for k in 0..10 {
+            append(&storage, &partition, &format!("value {k}")).await.expect("appended");
+        }
+        let id = partition.id();
+        let read = async |storage: &Storage, bytes_max, at_least_one| {
+            let partition = storage.partition(id).expect("it is there");
+            let from = Offset::ZERO;
+            let request = ReadRequest { from, bytes_max, at_least_one, cold: true };
+            let data = storage.read(&partition, request).await.expect("readable").data;
+            data.iter().map(|bytes| bytes.len()).sum::<usize>()
+        };
+        let one = read(&storage, 1, true).await;
+        let cases = [
+            (1, false, 0),
+            (1, true, 1),
+            (one, false, 1),
+            (2 * one + 1, false, 2),
+            (2 * one + 1, true, 2),
+            (10 * one - 1, true, 9),
+            (1 << 20, true, 10),
+        ];
+        for (bytes_max, at_least_one, batches) in cases {
+            let found = read(&storage, bytes_max, at_least_one).await;
+            assert_eq!(found, batches * one, "from memory, at most {bytes_max}");
+        }
+        storage.shutdown().await.expect("shuts down");
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens again");
+        for (bytes_max, at_least_one, batches) in cases {
+            let found = read(&storage, bytes_max, at_least_one).await;
+            assert_eq!(found, batches * one, "from the disk, at most {bytes_max}");
+        }
+        storage.shutdown().await.expect("shuts down");
+    });
+}
+
+/// The largest timestamp of the first of two segments was deleted, and what is left there is less
+/// than what the second one has.
+#[test]
+fn the_largest_timestamp_is_not_in_the_segment_that_had_the_largest_one() {
+    run(async |env| {
+        let fixture = Fixture::new();
+        let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
+        let partition = create_topic(&storage, "deleted", 1).await;
+        let filler = vec![b'x'; 220_000];
+        for times in [[5_000, 10], [20, 30], [200, 100]] {
+            let mut batch = BatchBuilder::new(TimestampMs(1));
+            for timestamp in times.map(TimestampMs).map(Some) {
+                batch.append(NewRecord { timestamp, ..NewRecord::value(&filler) });
+            }
+            append_batch(&storage, &partition, batch.build()).await.expect("appended");
+        }
+        for (start, largest) in [(0, (5_000, 0)), (1, (200, 4)), (4, (200, 4)), (5, (100, 5))] {
+            storage.move_log_start(&partition, Offset(start)).await.expect("moved");
+            let found = storage.max_timestamp(&partition).await.expect("searched");
+            assert_eq!(found, Some((TimestampMs(largest.0), Offset(largest.1))), "from {start}");
+        }
+        storage.shutdown().await.expect("shuts down");
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_among_the_topics_is_removed_and_not_followed() {

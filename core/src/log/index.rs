@@ -92,3 +92,33 @@ impl SparseIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_do_not_rise_are_no_index() {
+        let entry = |(offset_delta, position, before): (u32, u32, i64)| IndexEntry {
+            offset_delta,
+            position,
+            max_timestamp_before: TimestampMs(before),
+        };
+        // What follows (5, 100, 30), and whether it may.
+        let cases = [
+            ((6, 200, 30), true),
+            ((6, 200, 31), true),
+            ((5, 200, 31), false),
+            ((4, 200, 31), false),
+            ((6, 100, 31), false),
+            ((6, 99, 31), false),
+            ((6, 200, 29), false),
+        ];
+        for (next, may_follow) in cases {
+            let entries = [(1, 10, 20), (5, 100, 30), next].map(entry).to_vec();
+            let built = SparseIndex::from_entries(entries.clone());
+            assert_eq!(built.is_some(), may_follow, "{next:?}");
+            assert!(built.is_none_or(|index| index.entries() == entries));
+        }
+    }
+}

@@ -167,10 +167,33 @@ fn cluster_id(bytes: [u8; 16]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::storage::real_world::run;
+
+    #[test]
+    fn a_meta_file_that_is_too_long_or_no_json_is_none_of_ours() {
+        run(async |env| {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let layout = Layout { root: dir.path().to_owned() };
+            assert!(read_meta(&env, &layout).await.expect("there is none").is_none());
+            let too_long = usize::try_from(META_BYTES_MAX).expect("small") + 1;
+            for bytes in [too_long, 5] {
+                let options = OpenOptions::write(Create::IfMissing);
+                let file = env.disk.open(&layout.meta(), options).await.expect("made");
+                file.set_len(0).await.expect("emptied");
+                file.write_all_at(0, vec![vec![b' '; bytes].into()]).await.expect("written");
+                match read_meta(&env, &layout).await {
+                    Err(OpenError::Foreign { path, .. }) => assert_eq!(path, layout.meta()),
+                    other => panic!("{other:?} of {bytes} bytes"),
+                }
+            }
+        });
+    }
+
     #[test]
     fn a_cluster_id_is_base64url_of_16_bytes() {
-        assert_eq!(super::cluster_id([0; 16]), "AAAAAAAAAAAAAAAAAAAAAA");
-        assert_eq!(super::cluster_id([0xff; 16]), "_____________________w");
-        assert_eq!(super::cluster_id(*b"0123456789abcdef"), "MDEyMzQ1Njc4OWFiY2RlZg");
+        assert_eq!(cluster_id([0; 16]), "AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(cluster_id([0xff; 16]), "_____________________w");
+        assert_eq!(cluster_id(*b"0123456789abcdef"), "MDEyMzQ1Njc4OWFiY2RlZg");
     }
 }

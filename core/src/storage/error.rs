@@ -74,3 +74,19 @@ pub enum ReadError {
     #[error("partition {0} is gone")]
     Gone(PartitionId),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_or_quota_lacks_room() {
+        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+        assert!(full.into_iter().all(|kind| lacks_room(&Error::from(kind))));
+        let others = [ErrorKind::Other, ErrorKind::NotFound, ErrorKind::UnexpectedEof];
+        assert!(!others.into_iter().any(|kind| lacks_room(&Error::from(kind))));
+        assert!(!lacks_room(&Error::from_raw_os_error(5)), "EIO");
+    }
+}

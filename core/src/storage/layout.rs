@@ -170,4 +170,9 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn people_find_the_topics_where_the_reference_has_them() {
+        let layout = Layout { root: PathBuf::from("/data") };
+        assert_eq!(layout.topic_export(), Path::new("/data/topic_metadata.json"));
+    }
 }

@@ -118,3 +118,21 @@ impl StorageOptions {
         file.saturating_sub(8192).min(crate::limits::BATCH_BYTES_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_images_of_all_partitions_have_room_and_some_is_left() {
+        let options = StorageOptions {
+            wal_file_bytes: 10 * PARTITION_IMAGES_BYTES,
+            wal_files: 8,
+            ..StorageOptions::new(PathBuf::from("/data"), 1)
+        };
+        assert_eq!(options.partitions_max(), 60);
+        for (partitions, files) in [(0, 1), (1, 1), (10, 1), (11, 2), (20, 2), (60, 6), (600, 6)] {
+            assert_eq!(options.reserved_files(partitions), files, "of {partitions} partitions");
+        }
+    }
+}

@@ -468,3 +468,6 @@ pub(crate) fn plausible(head: &[u8], left: u64) -> Option<BatchHeader> {
         && header.count >= 0;
     right.then_some(header)
 }
+
+#[cfg(test)]
+mod tests;

@@ -317,4 +317,32 @@ mod tests {
             }
         });
     }
+    /// The offset of a batch is not under its checksum.
+    #[test]
+    fn a_batch_with_another_offset_is_one_damage_and_the_next_follows_on() {
+        run(async |env| {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let path = dir.path().join("segment");
+            let file = env.disk.open(&path, OpenOptions::write(Create::New)).await.expect("made");
+            let mut bytes = Vec::new();
+            for base in [0, 70, 4, 6] {
+                let builder = BatchBuilder::new(TimestampMs(1)).push(NewRecord::value(b"v"));
+                let mut batch = builder.push(NewRecord::value(b"w")).build();
+                patch(&mut batch, Offset(base), LeaderEpoch(0));
+                bytes.extend(batch);
+            }
+            let end = bytes.len() as u64;
+            file.write_all_at(0, vec![Bytes::from(bytes)]).await.expect("written");
+            let stretch = Stretch { base: Some(Offset(0)), bytes: end, ..Stretch::default() };
+            let mut walk = SegmentWalk::new(&file, stretch).await.expect("begun");
+            let mut steps = Vec::new();
+            while let Some(step) = walk.next().await.expect("read") {
+                steps.push(match step {
+                    Step::Batch { header, .. } => Ok(header.base_offset.0),
+                    Step::Damage(damage) => Err(damage.expected.map(|expected| expected.0)),
+                });
+            }
+            assert_eq!(steps, [Ok(0), Err(Some(2)), Ok(4), Ok(6)]);
+        });
+    }
 }

@@ -317,3 +317,37 @@ pub(crate) fn is_lost(error: &io::Error) -> bool {
 fn describe(doing: &str, piece: &Piece, error: &io::Error) -> String {
     format!("{doing} segment {} of {}: {error}", piece.segment_base, piece.partition.id())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::storage::real_world::run;
+    use crate::storage::sample::Sample;
+
+    #[test]
+    fn a_piece_of_which_the_log_kept_nothing_is_settled_and_not_remembered() {
+        run(async |env| {
+            let sample = Sample::new(&env, &["a"]).await;
+            let partition = &sample.partition;
+            while partition.lock().uncopied().is_some() {
+                env.clock.sleep(Duration::from_millis(1)).await;
+            }
+            let piece = Piece {
+                partition: partition.clone(),
+                segment_base: Offset::ZERO,
+                position: 0,
+                batches: Vec::new(),
+                bytes: 0,
+                end: partition.lock().log.positions().log_end,
+                log_page: false,
+            };
+            assert!(settle(&sample.storage.shared, &piece).is_empty(), "no segment was closed");
+            let error = io::Error::other("worn out");
+            let expected = format!("writing segment 0 of {}: worn out", partition.id());
+            assert_eq!(describe("writing", &piece, &error), expected);
+            sample.storage.shutdown().await.expect("shuts down");
+        });
+    }
+}

@@ -211,6 +211,7 @@ fn a_written_segment_takes_the_place_of_those_it_stands_for_or_of_none() {
         (0, 30, 2, 2),
         (10, 30, 3, 0),
     ] {
+        assert_eq!(log.would_replace(&written(base, end, generation)), replaced > 0);
         let found = log.replace(written(base, end, generation), Offset(end));
         assert_eq!(found.len(), replaced, "{base} to {end} of generation {generation}");
         log.check_all();

@@ -286,3 +286,59 @@ impl Window {
 fn reading(path: &Path, error: std::io::Error) -> OpenError {
     OpenError::Io { doing: format!("reading {}", path.display()), error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::real_world::run;
+    use crate::storage::wal::commit::seal;
+
+    /// A commit with 100 bytes of payload.
+    fn commit((lsn, synced): (u64, u64)) -> BytesMut {
+        let mut commit = BytesMut::zeroed(COMMIT_HEADER_BYTES + 100);
+        let (lsn, synced) = (Lsn(lsn), Lsn(synced));
+        let (file_sequence, start, records) = (0, 1, 1);
+        let header =
+            CommitHeader { lsn, synced, file_sequence, start, payload_bytes: 100, records };
+        seal(&mut commit, &header);
+        commit
+    }
+
+    #[test]
+    fn a_missing_commit_is_damage_only_if_a_later_one_calls_it_synced() {
+        /// Commits that are there, each with the one that it calls synced.
+        type Commits = &'static [(u64, u64)];
+        // The last commit that is found, `None` for damage.
+        let cases: [(Commits, Option<u64>); 6] = [
+            (&[(1, 0), (2, 1)], Some(2)),
+            (&[(1, 0), (3, 0)], Some(1)),
+            (&[(1, 0), (3, 1)], Some(1)),
+            (&[(1, 0), (3, 2)], None),
+            (&[(1, 0), (3, 1), (4, 1), (5, 1)], Some(1)),
+            (&[(1, 0), (3, 1), (4, 3)], None),
+        ];
+        run(async |env| {
+            for (commits, expected) in cases {
+                let dir = tempfile::tempdir().expect("a temporary directory");
+                let shape = RingShape { dir: dir.path().to_owned(), files: 3, file_bytes: 1 << 20 };
+                let options = OpenOptions::write(rivven_io::disk::Create::New);
+                let file = env.disk.open(&shape.path_of(0), options).await.expect("made");
+                for (lsn, synced) in commits {
+                    let at = (lsn - 1) * COMMIT_ALIGN as u64;
+                    let bytes = commit((*lsn, *synced)).freeze();
+                    file.write_all_at(at, vec![bytes]).await.expect("written");
+                }
+                let mut replay = Replay::new(&env, &shape, WalPosition::default());
+                let end = loop {
+                    match replay.next().await {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break Some(replay.position().lsn.0),
+                        Err(OpenError::Corrupt { .. }) => break None,
+                        Err(error) => panic!("{error}"),
+                    }
+                };
+                assert_eq!(end, expected, "{commits:?}");
+            }
+        });
+    }
+}

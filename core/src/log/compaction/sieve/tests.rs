@@ -317,3 +317,29 @@ fn control_batches_stay_whole() {
     };
     assert_eq!(sieve.sift(&batch).unwrap(), Sifted::Whole);
 }
+
+#[test]
+fn a_batch_of_megabytes_is_written_anew_as_a_small_one_is() {
+    let value = vec![b'v'; 2 << 20];
+    let batch = BatchBuilder::new(TimestampMs(1))
+        .base_offset(Offset(4))
+        .push(NewRecord { headers: &[(b"h", None)], ..NewRecord::keyed(b"a", &value) })
+        .push(NewRecord { headers: &[(b"h", None)], ..NewRecord::keyed(b"b", &value) })
+        .build();
+    let mut map = OffsetMap::new((10, 1000), Offset(0), [3, 4]);
+    assert!(map.note(b"a", Offset(9)));
+    map.pass(Offset(1000));
+    let (producers, now) = (BTreeMap::new(), TimestampMs(5));
+    let sieve = Sieve {
+        map: &map,
+        now,
+        delete_retention_ms: 7,
+        producers: &producers,
+        holds_tombstones: false,
+    };
+    let Sifted::Written(written) = sieve.sift(&batch).unwrap() else {
+        panic!("there is room for what is left of it");
+    };
+    let left = seen(&written).into_iter().map(|(offset, key, ..)| (offset, key));
+    assert_eq!(left.collect::<Vec<_>>(), [(5, Some(b"b".to_vec()))]);
+}
