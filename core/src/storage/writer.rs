@@ -320,8 +320,6 @@ fn describe(doing: &str, piece: &Piece, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::storage::real_world::run;
     use crate::storage::sample::Sample;
@@ -329,11 +327,9 @@ mod tests {
     #[test]
     fn a_piece_of_which_the_log_kept_nothing_is_settled_and_not_remembered() {
         run(async |env| {
-            let sample = Sample::new(&env, &["a"]).await;
+            let mut sample = Sample::new(&env, &["a"]).await;
+            sample.reopen(&env).await;
             let partition = &sample.partition;
-            while partition.lock().uncopied().is_some() {
-                env.clock.sleep(Duration::from_millis(1)).await;
-            }
             let piece = Piece {
                 partition: partition.clone(),
                 segment_base: Offset::ZERO,

@@ -1,7 +1,5 @@
 //! What a read says of bytes that are not what they were when it looked for them.
 
-use std::time::Duration;
-
 use super::*;
 use crate::storage::real_world::run;
 use crate::storage::sample::Sample;
@@ -9,11 +7,9 @@ use crate::storage::sample::Sample;
 #[test]
 fn a_header_that_promises_more_than_the_segment_has_is_an_error_of_the_disk() {
     run(async |env| {
-        let sample = Sample::new(&env, &["a", "b"]).await;
+        let mut sample = Sample::new(&env, &["a", "b"]).await;
+        sample.reopen(&env).await;
         let (shared, partition) = (&sample.storage.shared, &sample.partition);
-        while partition.lock().uncopied().is_some() {
-            env.clock.sleep(Duration::from_millis(1)).await;
-        }
         let segment = partition.lock().log.sealed()[0];
         let opened = shared.files.segment(partition, segment.name(), Create::Never).await;
         let file = opened.expect("it was copied");
