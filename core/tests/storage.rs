@@ -54,6 +54,8 @@ fn appended_batches_are_read_back_before_and_after_a_restart() {
         let fixture = Fixture::new();
         let storage = Storage::open(&env, options(&fixture)).await.expect("opens");
         let partition = create_topic(&storage, "orders", 1).await;
+        let stats = storage.stats();
+        assert!(stats.wal_used_bytes <= stats.wal_bytes / 4, "one file of several: {stats:?}");
         for k in 0..100_i64 {
             let appended = append(&storage, &partition, &format!("value {k}")).await;
             assert_eq!(appended.expect("appended").base_offset, Offset(k));

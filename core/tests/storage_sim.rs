@@ -19,10 +19,12 @@ use rivven_core::ids::{PartitionId, TimestampMs, TopicId};
 use rivven_core::metadata::command::MetadataCommand;
 use rivven_core::storage::Storage;
 use rivven_core::storage::options::StorageOptions;
+use rivven_core::storage::partition::Partition;
 use rivven_core::storage::read::{ReadRequest, batches};
 use rivven_io::Env;
-use rivven_io::sim::World;
+use rivven_io::disk::{Create, OpenOptions};
 use rivven_io::sim::disk::DiskFaults;
+use rivven_io::sim::{SimNode, World};
 use support::create_topic;
 
 const PARTITIONS: u32 = 4;
@@ -70,12 +72,7 @@ async fn live(env: Env, acked: Acked, round: u32) {
     }
 }
 
-async fn check(
-    storage: &Storage,
-    partition: &Arc<rivven_core::storage::partition::Partition>,
-    acked: &Acked,
-    index: u32,
-) {
+async fn check(storage: &Storage, partition: &Arc<Partition>, acked: &Acked, index: u32) {
     let found: BTreeMap<i64, String> = read_all(storage, partition).await.into_iter().collect();
     assert_eq!(found.len() as i64, partition.positions().log_end.0, "offsets are dense");
     for ((_, offset), value) in acked.lock().expect("unpoisoned").range((index, 0)..(index + 1, 0))
@@ -250,4 +247,102 @@ fn a_shutdown_ends_whatever_is_under_way() {
             test.await.unwrap_or_else(|end| panic!("round {round}: {end:?}"));
         });
     }
+}
+
+/// What fills a segment in a few steps.
+const BULK_BYTES: usize = 300 << 10;
+
+/// Lives in which nothing is copied or counted before it has to be.
+async fn idle(env: &Env) -> Storage {
+    let options = StorageOptions {
+        wal_file_bytes: 4 << 20,
+        checkpoint_interval: Duration::from_secs(3600),
+        retention_interval: Duration::from_secs(3600),
+        ..sim_options()
+    };
+    Storage::open(env, options).await.expect("opens")
+}
+
+/// The segments of a topic that a checkpoint counts the first batch of.
+async fn counted(node: &SimNode) {
+    let env = node.env();
+    let life = node.spawn(async move {
+        let storage = idle(&env).await;
+        let partition = create_topic(&storage, "t", 1).await;
+        append(&storage, &partition, "v").await.expect("appended");
+        storage.shutdown().await.expect("shuts down");
+    });
+    life.await.expect("it does not panic");
+}
+
+fn segments(node: &SimNode) -> Vec<PathBuf> {
+    let files = node.disk().files().into_iter();
+    files.filter(|path| path.ends_with(".log")).map(PathBuf::from).collect()
+}
+
+fn the_partition(storage: &Storage) -> Arc<Partition> {
+    let topic = storage.image().topic("t").expect("created").id;
+    storage.partition(PartitionId { topic, index: 0 }).expect("it is there")
+}
+
+#[test]
+fn damage_takes_no_more_batches_although_there_is_no_room_for_its_mark() {
+    let world = World::new(0);
+    world.run(async {
+        let node = world.node(1);
+        counted(&node).await;
+        assert!(node.disk().lose_end(&segments(&node)[0], 0) > 0);
+        let env = node.env();
+        let life = node.spawn(async move {
+            let storage = idle(&env).await;
+            append(&storage, &the_partition(&storage), "v").await.is_err()
+        });
+        let exists = |ending| node.disk().files().iter().any(|path| path.ends_with(ending));
+        let clock = node.env().clock;
+        // The last page is taken by someone else just as the mark is about to be written.
+        while !exists("/damaged.new") {
+            clock.sleep(Duration::from_nanos(100)).await;
+        }
+        let (capacity_bytes, faults) = (Some(node.disk().used_bytes()), node.disk().faults());
+        node.disk().set_faults(DiskFaults { capacity_bytes, ..faults });
+        assert!(life.await.expect("it starts"), "it is out of service");
+        assert!(!exists("/damaged"));
+    });
+}
+
+#[test]
+fn a_segment_that_no_checkpoint_counts_is_made_anew() {
+    const JUNK: &[u8] = b"of an earlier life";
+    let world = World::new(0);
+    world.run(async {
+        let node = world.node(1);
+        counted(&node).await;
+        let env = node.env();
+        let life = node.spawn(async move {
+            let storage = idle(&env).await;
+            let partition = the_partition(&storage);
+            for _ in 0..6 {
+                append(&storage, &partition, &"v".repeat(BULK_BYTES)).await.expect("appended");
+            }
+            env.clock.sleep(Duration::from_secs(1)).await;
+        });
+        life.await.expect("it does not panic");
+        let begun = segments(&node).pop().expect("a second segment");
+        assert_eq!(segments(&node).len(), 2);
+        let file = node.env().disk.open(&begun, OpenOptions::write(Create::Never)).await;
+        let file = file.expect("it is there");
+        file.write_all_at(1_000_000, vec![JUNK.into()]).await.expect("written");
+        node.kill();
+        node.restart();
+        let env = node.env();
+        let life = node.spawn(async move {
+            let storage = idle(&env).await;
+            let found = read_all(&storage, &the_partition(&storage)).await;
+            assert_eq!(found.last().expect("the newest is kept").0, 6);
+            storage.shutdown().await.expect("shuts down");
+        });
+        life.await.expect("it does not panic");
+        let content = node.disk().content(&begun).expect("it is made anew");
+        assert!(!content.windows(JUNK.len()).any(|bytes| bytes == JUNK));
+    });
 }

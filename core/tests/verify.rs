@@ -382,6 +382,10 @@ fn one_torn_checkpoint_is_a_warning_while_the_wal_covers_for_it() {
             assert!(report.findings.iter().any(|f| found(&f)), "{name}: {report:#?}");
             assert!(report.ok, "{name}: {report:#?}");
             assert_eq!(report.records, listed.len() as u64, "{name}");
+            let other = if name == "checkpoint.a" { "checkpoint.b" } else { "checkpoint.a" };
+            std::fs::remove_file(torn.join(other)).expect("it is there");
+            let report = look(&env, &torn).await;
+            assert!(report.findings.iter().any(|f| found(&f)), "{name} alone: {report:#?}");
         }
     });
 }

@@ -254,6 +254,19 @@ fn a_group_waits_for_an_id_that_was_handed_out() {
 }
 
 #[test]
+fn an_id_that_was_handed_out_outlives_a_generation_that_does_not_wait_for_it() {
+    let mut place = place(GroupRules { initial_delay: SESSION / 2, ..RULES });
+    place.join(Join { needs_known_id: true, ..join_of(member(""), "x") });
+    let first = place.join_new("a");
+    place.wait(SESSION / 2);
+    assert!(place.joined(first).unwrap().is_ok(), "the first generation begins at its time");
+    let ticket = place.rejoin("x");
+    assert_eq!(place.joined(ticket), None, "the next one waits for a");
+    place.rejoin("a");
+    assert!(place.joined(ticket).unwrap().is_ok());
+}
+
+#[test]
 fn members_that_stay_away_are_removed() {
     let mut place = Place::two(RULES);
     // b says nothing; a is heard of.

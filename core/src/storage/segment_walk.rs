@@ -317,6 +317,7 @@ mod tests {
             }
         });
     }
+
     /// The offset of a batch is not under its checksum.
     #[test]
     fn a_batch_with_another_offset_is_one_damage_and_the_next_follows_on() {
@@ -333,16 +334,19 @@ mod tests {
             }
             let end = bytes.len() as u64;
             file.write_all_at(0, vec![Bytes::from(bytes)]).await.expect("written");
-            let stretch = Stretch { base: Some(Offset(0)), bytes: end, ..Stretch::default() };
+            let bytes = end + 40;
+            let stretch = Stretch { base: Some(Offset(0)), bytes, ..Stretch::default() };
             let mut walk = SegmentWalk::new(&file, stretch).await.expect("begun");
             let mut steps = Vec::new();
             while let Some(step) = walk.next().await.expect("read") {
                 steps.push(match step {
                     Step::Batch { header, .. } => Ok(header.base_offset.0),
-                    Step::Damage(damage) => Err(damage.expected.map(|expected| expected.0)),
+                    Step::Damage(damage) => Err(damage.reason),
                 });
             }
-            assert_eq!(steps, [Ok(0), Err(Some(2)), Ok(4), Ok(6)]);
+            let error = |reason: &str| Err(reason.to_owned());
+            let another = error("the batch says offset 70 where 2 must stand");
+            assert_eq!(steps, [Ok(0), another, Ok(4), Ok(6), error("40 bytes are missing")]);
         });
     }
 }

@@ -66,6 +66,7 @@ every_scenario![
     compaction,
     compaction_packed,
     compaction_rot,
+    compaction_in_trouble,
     bit_rot,
     wal_rot,
     lying_disk,
@@ -90,5 +91,7 @@ every_scenario![
     group_members,
     library_members,
     topics_come_and_go,
+    groups_on_bad_disks,
+    extreme_group_knobs,
     overload,
 ];

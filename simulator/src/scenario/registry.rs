@@ -11,7 +11,7 @@ macro_rules! scenarios {
 }
 
 /// Path below `scenarios/`, and text.
-const FILES: [(&str, &str); 38] = scenarios![
+const FILES: [(&str, &str); 41] = scenarios![
     "storage/power_cuts.toml",
     "storage/kill_storm.toml",
     "storage/torn_reordered.toml",
@@ -25,6 +25,7 @@ const FILES: [(&str, &str); 38] = scenarios![
     "storage/compaction.toml",
     "storage/compaction_packed.toml",
     "storage/compaction_rot.toml",
+    "storage/compaction_in_trouble.toml",
     "storage/bit_rot.toml",
     "storage/wal_rot.toml",
     "storage/lying_disk.toml",
@@ -49,6 +50,8 @@ const FILES: [(&str, &str); 38] = scenarios![
     "groups/group_members.toml",
     "groups/library_members.toml",
     "groups/topics_come_and_go.toml",
+    "groups/groups_on_bad_disks.toml",
+    "groups/extreme_group_knobs.toml",
     "clients/overload.toml",
 ];
 

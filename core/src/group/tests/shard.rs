@@ -322,6 +322,34 @@ fn a_shard_weighs_nothing_when_all_of_it_is_gone() {
 }
 
 #[test]
+fn the_name_of_a_topic_that_offsets_are_committed_for_has_a_weight() {
+    let mut world = World::new();
+    world.commit("g", ("t", 1), None).unwrap();
+    world.answer_all();
+    let long = "l".repeat(249);
+    let [short, long] = ["s", &long].map(|topic| {
+        world.recreate(topic);
+        let before = world.shard.bytes();
+        world.commit("g", (topic, 1), None).unwrap();
+        world.answer_all();
+        world.shard.bytes() - before
+    });
+    assert_eq!(long, short + 248);
+}
+
+#[test]
+fn the_name_of_an_instance_has_a_weight() {
+    let [short, long] = [1, 101].map(|length| {
+        let mut world = World::new();
+        let join = join_of(fixed("", &"i".repeat(length)), "a");
+        world.step(|shard, now, ticket, out| shard.join(now, "g", (ticket, join), out));
+        world.answer_all();
+        world.shard.bytes()
+    });
+    assert_eq!(long, short + 2 * 100, "it is kept by the member and by the group");
+}
+
+#[test]
 fn a_member_brings_a_bounded_number_of_bytes() {
     let mut world = World::new();
     let mut join = join_of(Caller::default(), "a");

@@ -1,6 +1,10 @@
 //! What a read says of bytes that are not what they were when it looked for them.
 
+use rivven_io::disk::OpenOptions;
+
 use super::*;
+use crate::ids::TimestampMs;
+use crate::record::builder::{BatchBuilder, NewRecord};
 use crate::storage::real_world::run;
 use crate::storage::sample::Sample;
 
@@ -32,5 +36,34 @@ fn a_header_that_promises_more_than_the_segment_has_is_an_error_of_the_disk() {
             }
         }
         sample.storage.shutdown().await.expect("shuts down");
+    });
+}
+
+#[test]
+fn an_index_that_is_built_anew_has_an_entry_for_each_interval() {
+    run(async |env| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("segment");
+        let file =
+            Arc::new(env.disk.open(&path, OpenOptions::write(Create::New)).await.expect("made"));
+        let mut bytes = Vec::new();
+        let mut positions = Vec::new();
+        for k in 0..6 {
+            let builder = BatchBuilder::new(TimestampMs(1000 + k)).base_offset(Offset(70 + k));
+            positions.push(u32::try_from(bytes.len()).expect("small"));
+            bytes.extend(builder.push(NewRecord::value(&[b'v'; 500])).build());
+        }
+        let end = bytes.len() as u64;
+        file.write_all_at(0, vec![Bytes::from(bytes)]).await.expect("written");
+        let mut reader = SegmentReader::new(&file, end, true);
+        let built = reader.build_index(Offset(70), 1000).await.expect("built");
+        let found: Vec<_> = built
+            .index
+            .entries()
+            .iter()
+            .map(|entry| (entry.offset_delta, entry.position, entry.max_timestamp_before.0))
+            .collect();
+        assert!(built.is_whole);
+        assert_eq!(found, [(2, positions[2], 1001), (4, positions[4], 1003)]);
     });
 }

@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     write_count: u64,
     crash_count: u64,
     unslept_ns: u64,
+    /// What the last operation was charged with; above it, the disk has become slower.
+    latency_percent: u32,
 }
 
 /// One stream per kind of fault: switching one off leaves the draws of the others as they were.
@@ -111,6 +113,7 @@ impl DiskState {
             write_count: 0,
             crash_count: 0,
             unslept_ns: 0,
+            latency_percent: DiskFaults::default().latency_percent,
         };
         DiskState { node, inner: Exclusive::new(inner) }
     }
@@ -239,7 +242,11 @@ impl Inner {
         let mean = op.cost_ns(bytes);
         let spread = self.draws.latency.between(mean / 2, mean + mean / 2);
         let slow = if self.draws.latency.below(SLOW_ONE_IN) == 0 { 8 } else { 1 };
-        self.unslept_ns += spread * slow * u64::from(self.faults.latency_percent) / 100;
+        let percent = self.faults.latency_percent;
+        if std::mem::replace(&mut self.latency_percent, percent) < percent {
+            core.fault(node, "D13", u64::from(percent));
+        }
+        self.unslept_ns += spread * slow * u64::from(percent) / 100;
         if self.faults.apply_to(path) && self.draws.stall.chance(self.faults.stall) {
             let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
             let (low, high) = (ns(self.faults.stall_min), ns(self.faults.stall_max));

@@ -367,6 +367,29 @@ fn a_stall_holds_every_operation_of_the_disk() {
 }
 
 #[test]
+fn a_disk_that_becomes_slower_counts_when_an_operation_meets_it() {
+    let world = World::new(1);
+    world.run(async {
+        let (node, file) = node_with_file(&world).await;
+        for (percent, operations, expected) in [
+            (2000, 0, None),
+            (100, 5, None),
+            (2000, 5, Some(&1)),
+            (100, 5, Some(&1)),
+            (300, 1, Some(&2)),
+        ] {
+            node.disk()
+                .set_faults(DiskFaults { latency_percent: percent, ..DiskFaults::default() });
+            for _ in 0..operations {
+                file.len().await.unwrap();
+            }
+            let counts = node.disk().fault_counts();
+            assert_eq!(counts.get("D13"), expected, "{percent} {operations}");
+        }
+    });
+}
+
+#[test]
 fn direct_files_refuse_what_is_not_aligned_and_are_not_durable_before_a_sync() {
     let world = World::new(1);
     world.run(async {
