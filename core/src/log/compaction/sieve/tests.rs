@@ -318,18 +318,24 @@ fn control_batches_stay_whole() {
     assert_eq!(sieve.sift(&batch).unwrap(), Sifted::Whole);
 }
 
-#[test]
-fn a_batch_of_megabytes_is_written_anew_as_a_small_one_is() {
-    let value = vec![b'v'; 2 << 20];
-    let batch = BatchBuilder::new(TimestampMs(1))
+/// A batch of a record that is superseded by a later one, a tombstone, and a value of that size.
+fn batch_of(bytes: usize) -> Vec<u8> {
+    let value = vec![b'v'; bytes];
+    let headers: &[(&[u8], Option<&[u8]>)] = &[(b"h", None)];
+    BatchBuilder::new(TimestampMs(1))
         .base_offset(Offset(4))
-        .push(NewRecord { headers: &[(b"h", None)], ..NewRecord::keyed(b"a", &value) })
-        .push(NewRecord { headers: &[(b"h", None)], ..NewRecord::keyed(b"b", &value) })
-        .build();
+        .push(NewRecord { headers, ..NewRecord::keyed(b"a", b"") })
+        .push(NewRecord { headers, key: Some(b"b"), ..NewRecord::default() })
+        .push(NewRecord { headers, ..NewRecord::keyed(b"c", &value) })
+        .build()
+}
+
+/// What is left of it at some time.
+fn sifted(batch: &[u8], now: i64) -> Vec<u8> {
     let mut map = OffsetMap::new((10, 1000), Offset(0), [3, 4]);
     assert!(map.note(b"a", Offset(9)));
     map.pass(Offset(1000));
-    let (producers, now) = (BTreeMap::new(), TimestampMs(5));
+    let (producers, now) = (BTreeMap::new(), TimestampMs(now));
     let sieve = Sieve {
         map: &map,
         now,
@@ -337,9 +343,29 @@ fn a_batch_of_megabytes_is_written_anew_as_a_small_one_is() {
         producers: &producers,
         holds_tombstones: false,
     };
-    let Sifted::Written(written) = sieve.sift(&batch).unwrap() else {
+    let Sifted::Written(written) = sieve.sift(batch).unwrap() else {
         panic!("there is room for what is left of it");
     };
+    written
+}
+
+#[test]
+fn a_batch_of_megabytes_is_written_anew_as_a_small_one_is() {
+    let written = sifted(&batch_of(4 << 20), 5);
     let left = seen(&written).into_iter().map(|(offset, key, ..)| (offset, key));
-    assert_eq!(left.collect::<Vec<_>>(), [(5, Some(b"b".to_vec()))]);
+    assert_eq!(left.collect::<Vec<_>>(), [(5, Some(b"b".to_vec())), (6, Some(b"c".to_vec()))]);
+    let horizon = BatchHeader::parse(&written).unwrap().delete_horizon();
+    assert_eq!(horizon, Some(TimestampMs(12)));
+}
+
+/// Deltas of timestamps to a horizon that is far away are longer than those that they replace.
+#[test]
+fn a_batch_that_a_horizon_would_make_too_large_has_none() {
+    const SPARE: usize = 1000;
+    let without = batch_of(BATCH_BYTES_MAX - SPARE).len();
+    let batch = batch_of(BATCH_BYTES_MAX - SPARE + BATCH_BYTES_MAX - without);
+    assert_eq!(batch.len(), BATCH_BYTES_MAX);
+    let written = sifted(&batch, 1 << 60);
+    assert!(written.len() < BATCH_BYTES_MAX, "one record is gone");
+    assert_eq!(BatchHeader::parse(&written).unwrap().delete_horizon(), None);
 }
